@@ -1,0 +1,91 @@
+//! The one place that knows which allocator traits exist.
+//!
+//! allocator-api2 0.2, 0.3 and 0.4 and nightly core each have a trait of the same text and a
+//! different identity. The macro in this layer writes the impls of all that are switched on.
+
+use core::fmt;
+
+/// A request could not be met: the heap or the source has no room for it, or it never could have.
+///
+/// Nothing has changed: whatever was live before the call is live, and where it was.
+///
+/// ```
+/// use heapwright::AllocError;
+/// assert_eq!(AllocError.to_string(), "memory allocation failed");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AllocError;
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory allocation failed")
+    }
+}
+
+impl core::error::Error for AllocError {}
+
+/// Writes `unsafe impl Allocator` of every allocator-trait version that is switched on, for a type whose
+/// `SharedHeap` impl does the work.
+macro_rules! impl_allocators {
+    ([$($generics:tt)*] $type:ty $(where $($bound:tt)*)?) => {
+        #[cfg(all(feature = "allocator-api2-02", not(feature = "nightly")))]
+        impl_allocators!(@one allocator_api2_02::alloc, [$($generics)*] $type $(where $($bound)*)?);
+        #[cfg(feature = "allocator-api2-03")]
+        impl_allocators!(@one allocator_api2_03::alloc, [$($generics)*] $type $(where $($bound)*)?);
+        #[cfg(feature = "allocator-api2-04")]
+        impl_allocators!(@one allocator_api2_04::alloc, [$($generics)*] $type $(where $($bound)*)?);
+        // With `nightly`, allocator-api2 0.2 re-exports core's trait: one impl serves both.
+        #[cfg(feature = "nightly")]
+        impl_allocators!(@one core::alloc, [$($generics)*] $type $(where $($bound)*)?);
+    };
+    (@one $api:path, [$($generics:tt)*] $type:ty $(where $($bound:tt)*)?) => {
+        const _: () = {
+            use core::alloc::Layout;
+            use core::ptr::NonNull;
+
+            use $api as api;
+
+            use crate::heap::SharedHeap;
+
+            // SAFETY: `SharedHeap` promises what `Allocator` asks: blocks that fit their layout (S1), that stay valid
+            // until freed while the heap or an equivalent handle lives, wherever the handle moves (S2), and no unwinding (S3).
+            unsafe impl<$($generics)*> api::Allocator for $type $(where $($bound)*)? {
+                #[inline]
+                fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, api::AllocError> {
+                    self.try_alloc(layout).map_err(|_| api::AllocError)
+                }
+
+                #[inline]
+                fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, api::AllocError> {
+                    self.try_alloc_zeroed(layout).map_err(|_| api::AllocError)
+                }
+
+                #[inline]
+                unsafe fn deallocate(&self, ptr: NonNull<u8>, layout: Layout) {
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { self.free(ptr, layout) }
+                }
+
+                #[inline]
+                unsafe fn grow(&self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, api::AllocError> {
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { self.try_resize(ptr, old, new) }.map_err(|_| api::AllocError)
+                }
+
+                #[inline]
+                unsafe fn grow_zeroed(&self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, api::AllocError> {
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { self.try_resize_zeroed(ptr, old, new) }.map_err(|_| api::AllocError)
+                }
+
+                #[inline]
+                unsafe fn shrink(&self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, api::AllocError> {
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { self.try_resize(ptr, old, new) }.map_err(|_| api::AllocError)
+                }
+            }
+        };
+    };
+}
+
+pub(crate) use impl_allocators;

@@ -1,0 +1,1 @@
+//! The long chapters of the documentation.

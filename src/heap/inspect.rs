@@ -1,0 +1,98 @@
+//! Looking into a heap: how much, and where.
+
+use super::{Heap, SharedHeap};
+
+/// How full a heap is, in bytes and objects.
+///
+/// `total = used + free + tables`, where the tables are what the heap keeps for itself.
+///
+/// ```
+/// use heapwright::heap::Usage;
+/// let usage = Usage { total: 1024, used: 16, free: 976, objects: 1 };
+/// assert_eq!(usage.tables(), 32);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that the heap manages: those it hands out and its own tables. Not memory that it can't reach.
+    pub total: usize,
+    /// Bytes in live objects, each rounded up to what it really takes.
+    pub used: usize,
+    /// Bytes that can still be handed out (in pieces; the largest piece may be smaller).
+    pub free: usize,
+    /// Live objects; zero-size ones do not count.
+    pub objects: usize,
+}
+
+impl Usage {
+    /// Bytes of the heap's own tables.
+    #[must_use]
+    pub const fn tables(&self) -> usize {
+        self.total - self.used - self.free
+    }
+}
+
+/// What a stretch of a heap's region is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkKind {
+    /// The heap's own tables.
+    Table,
+    /// Live objects: one, or (where objects have no mark of their own) several side by side.
+    Used,
+    /// Free memory: one free block, merged as far as it goes.
+    Free,
+}
+
+/// A stretch of a heap's region that is all of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Distance from the region's first byte, in bytes.
+    pub offset: usize,
+    /// Length in bytes, never zero.
+    pub len: usize,
+    /// What it is.
+    pub kind: ChunkKind,
+}
+
+/// A heap over one region that can be looked into.
+pub trait Inspect: Heap {
+    /// How full it is. O(1).
+    fn usage(&self) -> Usage;
+
+    /// The first chunk that ends after `offset` bytes; `None` at the end of the region.
+    ///
+    /// May merge free blocks that were kept apart for speed, hence `&mut`.
+    fn chunk_at(&mut self, offset: usize) -> Option<Chunk>;
+}
+
+/// The chunks of a heap in address order.
+///
+/// Each step takes the heap's lock for itself: with other threads at work the walk is no snapshot, but every chunk
+/// was true when it was given.
+#[derive(Debug)]
+pub struct Chunks<'a, A> {
+    heap: &'a A,
+    offset: usize,
+}
+
+impl<'a, A> Chunks<'a, A> {
+    /// A walk from the region's start.
+    pub(crate) const fn new(heap: &'a A) -> Self {
+        Chunks { heap, offset: 0 }
+    }
+}
+
+impl<A> Iterator for Chunks<'_, A>
+where
+    A: SharedHeap,
+    for<'c> A::Core<'c>: Inspect,
+{
+    type Item = Chunk;
+
+    fn next(&mut self) -> Option<Chunk> {
+        let offset = self.offset;
+        // SAFETY: the closure neither moves the core nor calls anything but the core.
+        let chunk = unsafe { self.heap.enter(|core| core.chunk_at(offset)) }.ok()??;
+        self.offset = chunk.offset + chunk.len;
+        Some(chunk)
+    }
+}

@@ -1,0 +1,181 @@
+//! The shell: a core, a lock, and the allocator traits.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::ptr::{self, NonNull};
+
+use super::{Chunks, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
+use crate::AllocError;
+use crate::alloc::impl_allocators;
+use crate::lock::Lock;
+
+/// A heap core behind a lock: the shell that users hold.
+///
+/// It is an `Allocator` by value and by reference (of every allocator-api2 version that is switched on, and nightly core's),
+/// and a `GlobalAlloc`. Its core's memory lies elsewhere, so the shell may move. It is `Sync` if the core may be sent and
+/// the lock shared. The cost over the bare core is that of the lock.
+///
+/// ```
+/// use heapwright::arena::Arena;
+/// use heapwright::heap::Locked;
+/// use heapwright::lock::SpinLock;
+/// use heapwright::sizing::Sizing4KiB;
+///
+/// let mut memory = [0u8; 1024];
+/// let heap: Locked<Arena<'_, Sizing4KiB>, SpinLock> = Locked::new(Arena::from_slice(&mut memory));
+/// # #[cfg(feature = "allocator-api2-04")] {
+/// let boxed = allocator_api2_04::boxed::Box::new_in(5u64, &heap);
+/// assert_eq!(*boxed, 5);
+/// assert_eq!(heap.usage().objects, 1);
+/// # }
+/// ```
+pub struct Locked<H, L> {
+    lock: L,
+    /// Touched only while a guard of `lock` lives, or through `&mut self`.
+    core: UnsafeCell<H>,
+}
+
+// SAFETY: all access to the core is under the lock (L1, L2), one thread at a time, so sending it is all that happens.
+unsafe impl<H: Send, L: Sync> Sync for Locked<H, L> {}
+
+impl<H: Heap, L: Lock> Locked<H, L> {
+    /// Puts `core` behind a fresh lock.
+    #[must_use]
+    pub const fn new(core: H) -> Self {
+        Locked { lock: L::INIT, core: UnsafeCell::new(core) }
+    }
+
+    /// The core, without locking: the `&mut` proves that nobody else is here.
+    pub const fn get_mut(&mut self) -> &mut H {
+        self.core.get_mut()
+    }
+
+    /// The core, out of its shell.
+    #[must_use]
+    pub fn into_inner(self) -> H {
+        self.core.into_inner()
+    }
+
+    /// Runs `read` on the core under the lock; `None` on re-entry.
+    fn read<R>(&self, read: impl FnOnce(&mut H) -> R) -> Option<R> {
+        let _guard = self.lock.lock()?;
+        // SAFETY: the guard gives exclusion (L1), and the callers in this file pass closures that only read the core.
+        Some(read(unsafe { &mut *self.core.get() }))
+    }
+
+    /// Whether the block is one of this heap's. `false` on re-entry.
+    #[must_use]
+    pub fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool
+    where
+        H: Owns,
+    {
+        self.read(|core| core.owns(ptr, layout)).unwrap_or(false)
+    }
+
+    /// How full the heap is. O(1), under the lock. All zero on re-entry.
+    #[must_use]
+    pub fn usage(&self) -> Usage
+    where
+        H: Inspect,
+    {
+        self.read(|core| core.usage()).unwrap_or_default()
+    }
+
+    /// The region's used and free chunks in address order.
+    pub fn chunks(&self) -> Chunks<'_, Self>
+    where
+        H: Inspect,
+    {
+        Chunks::new(self)
+    }
+
+    /// Forgets all blocks at once. The `&mut` proves that no handle borrows the heap.
+    ///
+    /// ```compile_fail
+    /// # use heapwright::{arena::Teaspoon, lock::NoLock, sizing::Sizing4KiB};
+    /// # let mut memory = [0u8; 256];
+    /// let mut spoon = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
+    /// let boxed = allocator_api2_04::boxed::Box::new_in(1, &spoon);
+    /// spoon.reset(); // error: `spoon` is borrowed by `boxed`
+    /// drop(boxed);
+    /// ```
+    pub fn reset(&mut self)
+    where
+        H: Reset,
+    {
+        // SAFETY: nobody borrows the heap, so nobody can free into it; what raw pointers do is their user's promise.
+        unsafe { self.core.get_mut().reset() }
+    }
+}
+
+impl<H: Heap + Default, L: Lock> Default for Locked<H, L> {
+    fn default() -> Self {
+        Locked::new(H::default())
+    }
+}
+
+impl<H, L: fmt::Debug> fmt::Debug for Locked<H, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locked")
+            .field("core", &format_args!("{}", core::any::type_name::<H>()))
+            .field("lock", &self.lock)
+            .finish()
+    }
+}
+
+// SAFETY: S1: `enter` holds the guard for as long as the closure runs, and gives an error if there is none. S2: the
+// core is moved with the shell and its blocks lie elsewhere (H2). S3: locks do not unwind (L3).
+unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
+    type Core<'a>
+        = H
+    where
+        Self: 'a;
+
+    #[inline]
+    unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
+        let _guard = self.lock.lock().ok_or(AllocError)?;
+        // SAFETY: the guard gives exclusion (L1).
+        Ok(work(unsafe { &mut *self.core.get() }))
+    }
+}
+
+impl_allocators!([H: Heap, L: Lock] Locked<H, L>);
+
+/// Writes `GlobalAlloc` for a type whose `SharedHeap` impl does the work.
+macro_rules! impl_global_alloc {
+    ([$($generics:tt)*] $type:ty) => {
+        // SAFETY: `SharedHeap` keeps what `GlobalAlloc` asks: blocks that fit, no unwinding (S3), null on failure.
+        unsafe impl<$($generics)*> GlobalAlloc for $type {
+            #[inline]
+            unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+                self.try_alloc(layout).map_or(ptr::null_mut(), |block| block.as_ptr().cast())
+            }
+
+            #[inline]
+            unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+                self.try_alloc_zeroed(layout).map_or(ptr::null_mut(), |block| block.as_ptr().cast())
+            }
+
+            #[inline]
+            unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+                // Null is never a block: freeing it does nothing, as in C.
+                let Some(ptr) = NonNull::new(ptr) else { return };
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.free(ptr, layout) }
+            }
+
+            #[inline]
+            unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+                let (Some(ptr), Ok(new)) = (NonNull::new(ptr), Layout::from_size_align(new_size, layout.align()))
+                else {
+                    return ptr::null_mut();
+                };
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.try_resize(ptr, layout, new) }.map_or(ptr::null_mut(), |block| block.as_ptr().cast())
+            }
+        }
+    };
+}
+
+impl_global_alloc!([H: Heap, L: Lock] Locked<H, L>);

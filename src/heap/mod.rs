@@ -1,0 +1,174 @@
+//! The core contract: what every heap does behind `&mut self`, and the one shell that makes it shareable.
+//!
+//! A *core* implements [`Heap`]: it takes `&mut self`, knows no lock, and never contains the memory that it hands
+//! out. The shell [`Locked`] adds the lock, zero-size requests, and every allocator trait. So a core is written once,
+//! and towers of cores pay for one lock.
+//!
+//! # Write your own in three steps
+//! 1. A type that reaches its memory through a pointer.
+//! 2. `unsafe impl Heap`: `alloc` and `dealloc`; the rest has defaults.
+//! 3. Put it in [`Locked`] and use it in `Box`, `Vec`, `HashMap`, or as the global allocator.
+//!
+//! ```
+//! use core::alloc::Layout;
+//! use core::ptr::NonNull;
+//! use heapwright::AllocError;
+//! use heapwright::heap::{Heap, Locked};
+//! use heapwright::lock::NoLock;
+//!
+//! // 1. hands memory out front to back and never takes it back
+//! struct Once<'a> {
+//!     next: *mut u8,
+//!     left: usize,
+//!     buffer: core::marker::PhantomData<&'a mut [u8]>,
+//! }
+//!
+//! // 2. SAFETY: H1: blocks lie in the buffer, aligned, one behind the other. H2: `Once` holds a pointer, not the
+//! // bytes. H3: nothing unwinds. H4: a block stays the caller's, since nothing is ever reused.
+//! unsafe impl Heap for Once<'_> {
+//!     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+//!         let pad = self.next.align_offset(layout.align());
+//!         let need = pad.checked_add(layout.size()).filter(|&n| n <= self.left).ok_or(AllocError)?;
+//!         let block = self.next.wrapping_add(pad);
+//!         self.next = self.next.wrapping_add(need);
+//!         self.left -= need;
+//!         Ok(NonNull::slice_from_raw_parts(NonNull::new(block).ok_or(AllocError)?, layout.size()))
+//!     }
+//!     unsafe fn dealloc(&mut self, _: NonNull<u8>, _: Layout) {}
+//! }
+//!
+//! // 3. use it
+//! let mut buffer = [0u8; 256];
+//! let once = Once { next: buffer.as_mut_ptr(), left: 256, buffer: core::marker::PhantomData };
+//! let heap = Locked::<_, NoLock>::new(once);
+//! # #[cfg(feature = "allocator-api2-04")] {
+//! let mut v = allocator_api2_04::vec::Vec::new_in(&heap);
+//! v.extend([1, 2, 3]);
+//! assert_eq!(v.as_slice(), [1, 2, 3]);
+//! # }
+//! ```
+
+mod inspect;
+mod locked;
+mod shared;
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use crate::AllocError;
+
+pub use self::inspect::{Chunk, ChunkKind, Chunks, Inspect, Usage};
+pub use self::locked::Locked;
+pub use self::shared::SharedHeap;
+
+/// A heap core: memory of any layout, behind `&mut self`.
+///
+/// # Safety
+/// An implementation keeps these:
+/// - **H1** (blocks) a block handed out has at least the layout's size and its alignment, overlaps no live block, and stays
+///   valid and untouched until it is given back, or the core is dropped. Its length may exceed the request, and any size
+///   from the request to that length may come back with it.
+/// - **H2** (outside) the core does not contain the memory that it hands out: moving the core moves no block.
+/// - **H3** (no unwinding) no method unwinds, whatever the layout.
+/// - **H4** (whole) after an error nothing has changed: every live block is as it was.
+/// - **H5** (no way back) no method calls, directly or not, the shell that guards this core.
+/// - **H6** (size zero) a request of size zero is answered with an error, not with undefined behaviour. [`Locked`] never makes one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a heapwright heap core",
+    label = "this type parameter takes a heap core",
+    note = "cores are `Arena`, `SourceArena`, `SourceHeap<B>` (turns a backing source into a heap)",
+    note = "or implement `heapwright::heap::Heap` in three steps: see the docs of `heapwright::heap`"
+)]
+pub unsafe trait Heap {
+    /// A block for `layout`, its bytes undefined.
+    ///
+    /// # Errors
+    /// When there is no room, or could never be.
+    fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError>;
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// `ptr` is a live block of this heap, and `layout` its own: the same alignment, a size from the requested to the returned one.
+    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout);
+
+    /// A block for `layout`, all its bytes zero.
+    ///
+    /// # Errors
+    /// As [`alloc`](Heap::alloc).
+    #[inline]
+    fn alloc_zeroed(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        let block = self.alloc(layout)?;
+        // SAFETY: the block is fresh, ours, and `len` bytes long (H1).
+        unsafe { block.cast::<u8>().write_bytes(0, block.len()) };
+        Ok(block)
+    }
+
+    /// Changes the size of a block where it stands; gives its new length.
+    ///
+    /// # Errors
+    /// When it can't be had without moving, or `new` asks for an alignment that the block lacks. Nothing has changed then.
+    ///
+    /// # Safety
+    /// `ptr` is a live block of this heap, `old` its layout, `new` is not of size zero.
+    #[inline]
+    unsafe fn resize_in_place(
+        &mut self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<usize, AllocError> {
+        let _ = (ptr, old, new);
+        Err(AllocError)
+    }
+
+    /// Changes size and alignment of a block, moving it if need be; keeps the first `min(old, new)` bytes.
+    ///
+    /// # Errors
+    /// When there is no room; the block is as it was.
+    ///
+    /// # Safety
+    /// As [`resize_in_place`](Heap::resize_in_place). On success `ptr` is dead.
+    #[inline]
+    unsafe fn resize(
+        &mut self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        if let Ok(len) = unsafe { self.resize_in_place(ptr, old, new) } {
+            return Ok(crate::mem::slice(ptr, len));
+        }
+        let block = self.alloc(new)?;
+        // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
+        unsafe { block.cast::<u8>().copy_from_nonoverlapping(ptr, old.size().min(new.size())) };
+        // SAFETY: the caller's promise; the copy has been made.
+        unsafe { self.dealloc(ptr, old) };
+        Ok(block)
+    }
+
+    /// The size in bytes that a request of `layout` would really get: asking for it costs no more.
+    #[inline]
+    fn good_size(&self, layout: Layout) -> usize {
+        layout.size()
+    }
+}
+
+/// A heap that can tell its own blocks from others', so that a free can be routed to it.
+///
+/// # Safety
+/// `owns` is true for every live block of this heap, and false for every block of any other.
+pub unsafe trait Owns: Heap {
+    /// Whether the block is one of this heap's. O(1).
+    fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool;
+}
+
+/// A heap that can forget all its blocks at once.
+pub trait Reset: Heap {
+    /// Forgets all blocks: the heap is as it was when new.
+    ///
+    /// # Safety
+    /// No block handed out before is used again, not even to free it.
+    unsafe fn reset(&mut self);
+}

@@ -1,0 +1,145 @@
+//! The `&self` side of a heap: written once, used by every shell and handle.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use super::Heap;
+use crate::AllocError;
+use crate::mem;
+
+/// A heap behind a lock, or a handle to one: what `Locked`, `StaticArena` and the handles have in common.
+///
+/// The methods have names of their own, so that they never collide with those of `Allocator` or `GlobalAlloc`.
+/// Zero-size requests end here: they get a dangling, aligned pointer and never reach the core.
+///
+/// # Safety
+/// An implementation keeps these:
+/// - **S1** (exclusion) `enter` runs its closure on the one core of this heap, alone, or does not run it and gives an error.
+/// - **S2** (moves) moving the value moves neither the blocks nor the core's idea of them.
+/// - **S3** (no unwinding) `enter` does not unwind by itself.
+pub unsafe trait SharedHeap {
+    /// The core that does the work.
+    type Core<'a>: Heap
+    where
+        Self: 'a;
+
+    /// Runs `work` on the core, under the lock.
+    ///
+    /// # Errors
+    /// When this thread is already inside (a re-entry).
+    ///
+    /// # Safety
+    /// `work` neither moves the core out or into its place, nor unwinds, nor uses this heap in any other way than through its argument.
+    unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError>;
+
+    /// A block for `layout`.
+    ///
+    /// # Errors
+    /// When there is no room, or on re-entry.
+    #[inline]
+    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            return Ok(mem::slice(mem::dangling(layout), 0));
+        }
+        // SAFETY: the closure only calls the core.
+        unsafe { self.enter(|core| core.alloc(layout)) }?
+    }
+
+    /// A block for `layout`, all its bytes zero.
+    ///
+    /// # Errors
+    /// As [`try_alloc`](SharedHeap::try_alloc).
+    #[inline]
+    fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            return Ok(mem::slice(mem::dangling(layout), 0));
+        }
+        // SAFETY: the closure only calls the core.
+        unsafe { self.enter(|core| core.alloc_zeroed(layout)) }?
+    }
+
+    /// Takes a block back. On re-entry the block is leaked.
+    ///
+    /// # Safety
+    /// `ptr` is a live block of this heap, and `layout` its own: the same alignment, a size from the requested to the returned one.
+    #[inline]
+    unsafe fn free(&self, ptr: NonNull<u8>, layout: Layout) {
+        if layout.size() == 0 {
+            return;
+        }
+        let work = |core: &mut Self::Core<'_>| {
+            // SAFETY: the caller's promise is the same.
+            unsafe { core.dealloc(ptr, layout) }
+        };
+        // SAFETY: the closure only calls the core. An error means re-entry: the block is leaked, as documented.
+        let _ = unsafe { self.enter(work) };
+    }
+
+    /// Changes size and alignment of a block, in place if possible; keeps the first `min(old, new)` bytes.
+    ///
+    /// # Errors
+    /// When there is no room, or on re-entry; the block is as it was.
+    ///
+    /// # Safety
+    /// `ptr` is a live block of this heap and `old` its layout. On success `ptr` is dead.
+    #[inline]
+    unsafe fn try_resize(
+        &self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        if old.size() == 0 {
+            return self.try_alloc(new);
+        }
+        if new.size() == 0 {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.free(ptr, old) };
+            return Ok(mem::slice(mem::dangling(new), 0));
+        }
+        let work = |core: &mut Self::Core<'_>| {
+            // SAFETY: the caller's promise, and both sizes are above zero.
+            unsafe { core.resize(ptr, old, new) }
+        };
+        // SAFETY: the closure only calls the core.
+        unsafe { self.enter(work) }?
+    }
+
+    /// As [`try_resize`](SharedHeap::try_resize), and the bytes past the old size are zero.
+    ///
+    /// # Errors
+    /// As [`try_resize`](SharedHeap::try_resize).
+    ///
+    /// # Safety
+    /// As [`try_resize`](SharedHeap::try_resize).
+    #[inline]
+    unsafe fn try_resize_zeroed(
+        &self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        let block = unsafe { self.try_resize(ptr, old, new) }?;
+        let kept = old.size().min(block.len());
+        // SAFETY: `kept` is at most the block's length.
+        let rest = unsafe { block.cast::<u8>().add(kept) };
+        // SAFETY: the bytes from `kept` to the block's length are the block's, and the caller's alone.
+        unsafe { rest.write_bytes(0, block.len() - kept) };
+        Ok(block)
+    }
+}
+
+// SAFETY: S1 to S3 hold for the heap behind the reference, and a reference may move freely.
+unsafe impl<A: SharedHeap> SharedHeap for &A {
+    type Core<'a>
+        = A::Core<'a>
+    where
+        Self: 'a;
+
+    #[inline]
+    unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { A::enter(self, work) }
+    }
+}

@@ -1,0 +1,216 @@
+//! Sizings: the numbers of an arena, as a type.
+//!
+//! A sizing says how finely an arena cuts its region (the granule), how far its links reach, how large one
+//! object may be, and which structure finds free runs. It holds no memory and no code: constants only, checked when
+//! an arena is made of it (a wrong one is a compile error that names the remedy).
+//!
+//! | sizing | granule | largest object | largest region | structure |
+//! |---|---|---|---|---|
+//! | [`Sizing4KiB`] | 4 B | 4 KiB | 12 KiB | one bit per granule, first fit |
+//! | [`Sizing128KiB`] | 4 B up to 64 KiB of region, then 8 B | 128 KiB | 256 KiB | bins, one boundary bit per granule |
+//! | [`Sizing16MiB`] | 8 B | 16 MiB | 32 MiB | bins, one boundary bit per granule |
+//!
+//! Adaptors change one thing of another sizing: [`Bounded`] (no deferred work), [`Checked`] (detects double and
+//! foreign frees).
+//!
+//! # Write your own in three steps
+//! 1. A type without fields.
+//! 2. `impl Sizing`: granule, reach, largest object; the rest has defaults.
+//! 3. Name it in an arena. Every rule (Z1 to Z5 of [`Sizing`]) is checked there at compile time.
+//!
+//! ```
+//! use heapwright::arena::Teaspoon;
+//! use heapwright::lock::NoLock;
+//! use heapwright::sizing::{Link, Sizing};
+//!
+//! // 1. a type
+//! #[derive(Debug)]
+//! pub struct Sizing1GiB;
+//!
+//! // 2. its numbers: 16-byte granules, so one bit for every 16 bytes
+//! impl Sizing for Sizing1GiB {
+//!     const GRANULE: usize = 16;
+//!     const LINK: Link = Link::Bits31;
+//!     const OBJECT_SIZE_MAX: usize = 1 << 30;
+//!     const REGION_SIZE_MAX: usize = 1 << 31;
+//! }
+//!
+//! // 3. use it
+//! let mut memory = [0u8; 4096];
+//! let spoon = Teaspoon::<Sizing1GiB, NoLock>::from_slice(&mut memory);
+//! assert_eq!(spoon.usage().used, 0);
+//! ```
+
+/// How wide the links are that an arena writes into its free memory.
+///
+/// ```
+/// use heapwright::sizing::Link;
+/// assert_eq!(Link::Bits15.bytes(), 4);
+/// assert_eq!(Link::Bits31.granules_max(), (1 << 31) - 1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Two links of 15 bits in one 4-byte word: up to 32,767 granules.
+    Bits15,
+    /// Two links of 31 bits in one 8-byte word: up to 2³¹ − 1 granules.
+    Bits31,
+}
+
+impl Link {
+    /// Size in bytes of the word that holds two links: the smallest free block must have it.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Link::Bits15 => 4,
+            Link::Bits31 => 8,
+        }
+    }
+
+    /// The most granules that a region may have.
+    #[must_use]
+    pub const fn granules_max(self) -> usize {
+        match self {
+            Link::Bits15 => (1 << 15) - 1,
+            Link::Bits31 => (1 << 31) - 1,
+        }
+    }
+}
+
+/// The structure that finds a run of free granules.
+///
+/// ```
+/// use heapwright::sizing::{Placement, Sizing, Sizing4KiB, Sizing16MiB};
+/// assert_eq!(Sizing4KiB::PLACEMENT, Placement::BitmapRuns);
+/// assert_eq!(Sizing16MiB::PLACEMENT, Placement::Bins);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// One bit per granule, set while the granule is taken; first fit by address. Densest (no table but the bits, no
+    /// merging) and simplest; a search reads at most the whole bitmap, so it is for regions of a few KiB.
+    BitmapRuns,
+    /// One bit per granule, set on the first and the last granule of each free block, and lists of free blocks by
+    /// size (bins): O(1) merge with both neighbours without a header on live objects. For regions of any size.
+    Bins,
+}
+
+/// The numbers of an arena.
+///
+/// The trait is safe: an arena refuses to compile with numbers that break one of these.
+/// - **Z1** `GRANULE` and `GRANULE_SMALL` are powers of two, at least `LINK.bytes()` (a free granule holds a link word),
+///   `GRANULE_SMALL <= GRANULE <= 4096`.
+/// - **Z2** `REGION_SIZE_MAX / GRANULE <= LINK.granules_max()`, and the same for `REGION_SMALL_MAX` and `GRANULE_SMALL`.
+/// - **Z3** `OBJECT_SIZE_MAX <= REGION_SIZE_MAX`, neither is zero, and both are below `isize::MAX`.
+/// - **Z4** `QUICK_SIZES <= 256`.
+/// - **Z5** `BIN_STEPS <= 4`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a heapwright sizing",
+    label = "this type parameter takes a sizing",
+    note = "use `Sizing4KiB`, `Sizing128KiB` or `Sizing16MiB`, or an adaptor such as `Bounded<Sizing128KiB>`",
+    note = "or implement `heapwright::sizing::Sizing` in three steps: see the docs of `heapwright::sizing`"
+)]
+pub trait Sizing: 'static {
+    /// Bytes of one granule: every block is a whole number of them and starts at a multiple.
+    const GRANULE: usize;
+    /// Width of the links in free memory.
+    const LINK: Link;
+    /// Largest object, in bytes.
+    const OBJECT_SIZE_MAX: usize;
+    /// Largest region, in bytes, that an arena uses; what lies beyond is left alone and not counted.
+    const REGION_SIZE_MAX: usize;
+    /// Bytes of one granule in regions of up to `REGION_SMALL_MAX` bytes.
+    const GRANULE_SMALL: usize = Self::GRANULE;
+    /// Up to this many bytes of region the small granule is used.
+    const REGION_SMALL_MAX: usize = 0;
+    /// The structure that finds free runs.
+    const PLACEMENT: Placement = Placement::Bins;
+    /// Freed objects of up to this many granules are kept, unmerged, in lists of exactly their size, as long as memory
+    /// is plentiful, and taken from there first. 0: never, so that no operation ever pays for earlier ones.
+    const QUICK_SIZES: usize = 64;
+    /// Bins per doubling of the size, as a power of two (2: four bins between 64 and 128 granules).
+    const BIN_STEPS: u32 = 2;
+    /// One more bit per granule tells where objects start, so that a double or foreign free is detected and ignored.
+    const CHECKED: bool = false;
+}
+
+/// Objects of up to 4 KiB in regions of up to 12 KiB, in 4-byte granules: the densest for firmware.
+///
+/// Tables: 1 bit per granule, 3.1 % of the region.
+#[derive(Debug)]
+pub struct Sizing4KiB;
+
+impl Sizing for Sizing4KiB {
+    const GRANULE: usize = 4;
+    const LINK: Link = Link::Bits15;
+    const OBJECT_SIZE_MAX: usize = 4 << 10;
+    const REGION_SIZE_MAX: usize = 12 << 10;
+    const PLACEMENT: Placement = Placement::BitmapRuns;
+}
+
+/// Objects of up to 128 KiB in regions of up to 256 KiB.
+///
+/// The granule is 4 bytes in regions of up to 64 KiB and 8 bytes above. Tables: 3.1 % and 1.6 % of the region, and up to
+/// 220 bytes of bins.
+#[derive(Debug)]
+pub struct Sizing128KiB;
+
+impl Sizing for Sizing128KiB {
+    const GRANULE: usize = 8;
+    const LINK: Link = Link::Bits15;
+    const OBJECT_SIZE_MAX: usize = 128 << 10;
+    const REGION_SIZE_MAX: usize = (256 << 10) - 8;
+    const GRANULE_SMALL: usize = 4;
+    const REGION_SMALL_MAX: usize = 64 << 10;
+}
+
+/// Objects of up to 16 MiB in regions of up to 32 MiB, in 8-byte granules.
+///
+/// Tables: 1.6 % of the region, and up to 600 bytes of bins.
+#[derive(Debug)]
+pub struct Sizing16MiB;
+
+impl Sizing for Sizing16MiB {
+    const GRANULE: usize = 8;
+    const LINK: Link = Link::Bits31;
+    const OBJECT_SIZE_MAX: usize = 16 << 20;
+    const REGION_SIZE_MAX: usize = 32 << 20;
+}
+
+/// Sizing `S` without deferred work: every operation has a small fixed bound of its own.
+///
+/// Free blocks are merged with their neighbours at once and looked up in bins. For real-time users: nothing that
+/// happened before makes a later call slower. Costs some speed on average.
+#[derive(Debug)]
+pub struct Bounded<S>(core::marker::PhantomData<fn() -> S>);
+
+impl<S: Sizing> Sizing for Bounded<S> {
+    const GRANULE: usize = S::GRANULE;
+    const LINK: Link = S::LINK;
+    const OBJECT_SIZE_MAX: usize = S::OBJECT_SIZE_MAX;
+    const REGION_SIZE_MAX: usize = S::REGION_SIZE_MAX;
+    const GRANULE_SMALL: usize = S::GRANULE_SMALL;
+    const REGION_SMALL_MAX: usize = S::REGION_SMALL_MAX;
+    const PLACEMENT: Placement = Placement::Bins;
+    const QUICK_SIZES: usize = 0;
+    const BIN_STEPS: u32 = S::BIN_STEPS;
+    const CHECKED: bool = S::CHECKED;
+}
+
+/// Sizing `S` with one more bit per granule that tells where objects start.
+///
+/// Double frees, frees of foreign or interior pointers and frees with a layout that would reach into another object
+/// are detected: the call is ignored and counted (`Teaspoon::misuses`). It also makes `Teaspoon::chunks` show single objects.
+#[derive(Debug)]
+pub struct Checked<S>(core::marker::PhantomData<fn() -> S>);
+
+impl<S: Sizing> Sizing for Checked<S> {
+    const GRANULE: usize = S::GRANULE;
+    const LINK: Link = S::LINK;
+    const OBJECT_SIZE_MAX: usize = S::OBJECT_SIZE_MAX;
+    const REGION_SIZE_MAX: usize = S::REGION_SIZE_MAX;
+    const GRANULE_SMALL: usize = S::GRANULE_SMALL;
+    const REGION_SMALL_MAX: usize = S::REGION_SMALL_MAX;
+    const PLACEMENT: Placement = S::PLACEMENT;
+    const QUICK_SIZES: usize = S::QUICK_SIZES;
+    const BIN_STEPS: u32 = S::BIN_STEPS;
+    const CHECKED: bool = true;
+}
