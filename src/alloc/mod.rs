@@ -88,4 +88,48 @@ macro_rules! impl_allocators {
     };
 }
 
-pub(crate) use impl_allocators;
+/// Writes `unsafe impl GlobalAlloc` for a type whose `SharedHeap` impl does the work.
+macro_rules! impl_global_alloc {
+    ([$($generics:tt)*] $type:ty $(where $($bound:tt)*)?) => {
+        const _: () = {
+            use core::alloc::{GlobalAlloc, Layout};
+            use core::ptr::{self, NonNull};
+
+            use crate::heap::SharedHeap;
+
+            // SAFETY: `SharedHeap` keeps what `GlobalAlloc` asks: blocks that fit their layout (S1), no unwinding (S3), null
+            // on failure.
+            unsafe impl<$($generics)*> GlobalAlloc for $type $(where $($bound)*)? {
+                #[inline]
+                unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+                    self.try_alloc(layout).map_or(ptr::null_mut(), |block| block.as_ptr().cast())
+                }
+
+                #[inline]
+                unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+                    self.try_alloc_zeroed(layout).map_or(ptr::null_mut(), |block| block.as_ptr().cast())
+                }
+
+                #[inline]
+                unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+                    // Null is never a block: freeing it does nothing, as in C.
+                    let Some(ptr) = NonNull::new(ptr) else { return };
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { self.free(ptr, layout) }
+                }
+
+                #[inline]
+                unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+                    let (Some(ptr), Ok(new)) = (NonNull::new(ptr), Layout::from_size_align(new_size, layout.align()))
+                    else {
+                        return ptr::null_mut();
+                    };
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { self.try_resize(ptr, layout, new) }.map_or(ptr::null_mut(), |block| block.as_ptr().cast())
+                }
+            }
+        };
+    };
+}
+
+pub(crate) use {impl_allocators, impl_global_alloc};

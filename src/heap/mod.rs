@@ -49,6 +49,7 @@
 //! ```
 
 mod inspect;
+mod instance;
 mod locked;
 mod shared;
 
@@ -58,6 +59,7 @@ use core::ptr::NonNull;
 use crate::AllocError;
 
 pub use self::inspect::{Chunk, ChunkKind, Chunks, Inspect, Usage};
+pub use self::instance::{Instance, Of};
 pub use self::locked::Locked;
 pub use self::shared::SharedHeap;
 
