@@ -58,7 +58,7 @@ use core::ptr::NonNull;
 
 use crate::AllocError;
 
-pub use self::inspect::{Chunk, ChunkKind, Chunks, Inspect, Usage};
+pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, Usage};
 pub use self::instance::{Instance, Of};
 pub use self::locked::Locked;
 pub use self::shared::SharedHeap;
