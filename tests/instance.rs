@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
-use heapwright::heap::{Chunk, Heap, Inspect, Instance, Locked, Of, Usage};
+use heapwright::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Instance, Locked, Of, Usage};
 use heapwright::lock::{NoLock, SpinLock};
 use static_assertions::{assert_eq_size, assert_impl_all, assert_not_impl_any};
 
@@ -51,8 +51,12 @@ impl Inspect for Counted {
         Usage { total: self.used, used: self.used, free: 0, objects: self.objects }
     }
 
-    fn chunk_at(&mut self, _: usize) -> Option<Chunk> {
+    fn next_chunk(&mut self, _: &mut Cursor) -> Option<Chunk> {
         None
+    }
+
+    fn verify(&mut self) -> Result<(), Corruption> {
+        Ok(())
     }
 }
 
