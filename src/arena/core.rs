@@ -1,7 +1,9 @@
 //! The operations of an arena: what `alloc` and `free` do, whatever the placement.
 
 use core::alloc::Layout;
+use core::marker::PhantomData;
 
+use super::shape::Shape;
 use super::view::{Bitmap, State, View};
 use super::{bins, quick, runs};
 use crate::sizing::{Placement, Sizing};
@@ -36,7 +38,7 @@ impl<S: Sizing> View<'_, S> {
     pub(super) fn take_block(&mut self, layout: Layout) -> Option<(u32, u32)> {
         let granules = self.granules_for(layout.size());
         // One comparison for "not zero" and "has a quick list".
-        if granules.wrapping_sub(1) < self.state.quick_max as usize {
+        if S::QUICK_SIZES > 0 && granules.wrapping_sub(1) < self.state.quick_max as usize {
             let granules = granules as u32;
             let head = self.quick_head(granules);
             if head != 0 && self.is_aligned(head - 1, layout.align()) {
@@ -46,22 +48,16 @@ impl<S: Sizing> View<'_, S> {
                 return Some((head - 1, granules));
             }
         }
-        self.take_block_slow(layout)
+        // The parts go in registers: the fast path never builds a view in memory.
+        match take_slowly::<S>(self.origin, self.shape, self.state, layout.size(), layout.align()) {
+            (_, 0) => None,
+            found => Some(found),
+        }
     }
 
     #[inline(always)]
-    fn is_aligned(&self, index: u32, align: usize) -> bool {
+    pub(super) fn is_aligned(&self, index: u32, align: usize) -> bool {
         align <= self.granule() || self.at(index).addr() & (align - 1) == 0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_block_slow(&mut self, layout: Layout) -> Option<(u32, u32)> {
-        let granules = self.fitting_granules(layout.size())?;
-        let index = self.take_or_flush(granules, layout.align())?;
-        self.start(index);
-        self.count(granules);
-        Some((index, granules))
     }
 
     /// Granules for `size`, if an object may be that large here.
@@ -74,17 +70,18 @@ impl<S: Sizing> View<'_, S> {
     }
 
     /// Takes granules from the placement; when there are none, merges what the quick lists hold and tries again.
-    pub(super) fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
-        self.take(granules, align).or_else(|| {
-            if self.state.quick_max == 0 {
-                return None;
-            }
-            quick::switch_off(self);
-            self.take(granules, align)
-        })
+    #[inline(never)]
+    fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
+        let found = self.take(granules, align);
+        if found.is_some() || self.state.quick_max == 0 {
+            return found;
+        }
+        quick::switch_off(self);
+        self.take(granules, align)
     }
 
     /// Takes granules from the placement.
+    #[inline(never)]
     pub(super) fn take(&mut self, granules: u32, align: usize) -> Option<u32> {
         self.state.version = self.state.version.wrapping_add(1);
         match S::PLACEMENT {
@@ -94,6 +91,7 @@ impl<S: Sizing> View<'_, S> {
     }
 
     /// Gives granules back to the placement.
+    #[inline(never)]
     pub(super) fn give(&mut self, index: u32, granules: u32) {
         self.state.version = self.state.version.wrapping_add(1);
         match S::PLACEMENT {
@@ -112,24 +110,14 @@ impl<S: Sizing> View<'_, S> {
         }
         let index = self.index_of(address);
         self.uncount(granules as u32);
-        if granules <= self.state.quick_max as usize {
+        if S::QUICK_SIZES > 0 && granules <= self.state.quick_max as usize {
             let granules = granules as u32;
             let head = self.quick_head(granules);
             self.set_quick_next(index, head);
             self.set_quick_head(granules, index + 1);
             return;
         }
-        self.give_block_slow(index, granules as u32);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn give_block_slow(&mut self, index: u32, granules: u32) {
-        self.end(index);
-        self.give(index, granules);
-        if S::QUICK_SIZES > 0 && self.state.quick_max == 0 {
-            quick::switch_on(self);
-        }
+        give_slowly::<S>(self.origin, self.shape, self.state, index, granules as u32);
     }
 
     // ---- marks of live objects (`CHECKED`) --------------------------------------------------------------------
@@ -198,5 +186,48 @@ impl<S: Sizing> View<'_, S> {
         let version = self.state.version.wrapping_add(1);
         *self.state = State { misuses: self.state.misuses, version, ..State::EMPTY };
         self.clear_tables();
+    }
+}
+
+/// The arena whose parts these are, for code that needs no lead.
+fn view_of<'s, S: Sizing>(origin: *mut u8, shape: &'s Shape, state: &'s mut State) -> View<'s, S> {
+    View { origin, lead: 0, shape, state, sizing: PhantomData }
+}
+
+/// A block from the placement; zero granules: there is no room.
+#[cold]
+#[inline(never)]
+fn take_slowly<S: Sizing>(
+    origin: *mut u8,
+    shape: &Shape,
+    state: &mut State,
+    size: usize,
+    align: usize,
+) -> (u32, u32) {
+    let mut view = view_of::<S>(origin, shape, state);
+    let Some(granules) = view.fitting_granules(size) else { return (0, 0) };
+    let index = match S::PLACEMENT {
+        Placement::BitmapRuns => None,
+        Placement::Bins => bins::take_exact(&mut view, granules, align),
+    };
+    let Some(index) = index.or_else(|| view.reborrow().take_or_flush(granules, align)) else {
+        return (0, 0);
+    };
+    view.start(index);
+    view.count(granules);
+    (index, granules)
+}
+
+/// Gives a block, already out of the books, back to the placement.
+#[cold]
+#[inline(never)]
+fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State, index: u32, granules: u32) {
+    let mut view = view_of::<S>(origin, shape, state);
+    view.end(index);
+    if S::PLACEMENT == Placement::BitmapRuns || !bins::give_lone(&mut view, index, granules) {
+        view.reborrow().give(index, granules);
+    }
+    if S::QUICK_SIZES > 0 && view.state.quick_max == 0 {
+        quick::switch_on(&mut view.reborrow());
     }
 }
