@@ -6,8 +6,10 @@ use std::collections::HashSet;
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
+use heapwright::arena::Arena;
 use heapwright::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Instance, Locked, Of, Usage};
 use heapwright::lock::{NoLock, SpinLock};
+use heapwright::sizing::Sizing4KiB;
 use static_assertions::{assert_eq_size, assert_impl_all, assert_not_impl_any};
 
 /// The system's heap, counted.
@@ -106,6 +108,10 @@ assert_eq_size!(Vec04<u8, NodeHeap>, [usize; 3]);
 // Without a lock the shell costs its flag of one byte, rounded up to the core's alignment.
 assert_eq_size!(Locked<Tiny, NoLock>, [u8; 2]);
 assert_eq_size!(Locked<Counted, NoLock>, [usize; 3]);
+const _: () = {
+    type Core = Arena<'static, Sizing4KiB>;
+    assert!(size_of::<Locked<Core, NoLock>>() == size_of::<Core>() + align_of::<Core>());
+};
 assert_impl_all!(NodeHeap: Copy, Default, Eq, std::hash::Hash, std::fmt::Debug, Send, Sync, Unpin, GlobalAlloc);
 assert_impl_all!(NodeHeap: allocator_api2_02::alloc::Allocator, allocator_api2_04::alloc::Allocator);
 assert_impl_all!(Box04<u8, NodeHeap>: Send, Sync);
