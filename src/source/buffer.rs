@@ -217,3 +217,91 @@ unsafe impl BackingSource for Buffer<'_> {
         Ok(new_size)
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    use super::*;
+
+    fn bytes(size: usize) -> Layout {
+        Layout::from_size_align(size, 1).unwrap()
+    }
+
+    #[test]
+    fn takes_back_the_last_block_and_then_all() {
+        let mut memory = [const { MaybeUninit::uninit() }; 1000];
+        let mut buffer = Buffer::new(&mut memory);
+        let blocks = [(); 4].map(|()| buffer.acquire(bytes(250)).unwrap().cast::<u8>());
+        assert_eq!(buffer.left(), 0);
+        assert!(buffer.acquire(bytes(1)).is_err());
+        unsafe { buffer.release(blocks[1], bytes(250)) };
+        assert_eq!(buffer.left(), 0, "in the middle: it waits");
+        unsafe { buffer.release(blocks[3], bytes(250)) };
+        assert_eq!(buffer.left(), 250, "the last: at once");
+        assert_eq!(buffer.acquire(bytes(250)).unwrap().cast(), blocks[3]);
+        unsafe { buffer.release(blocks[3], bytes(250)) };
+        unsafe { buffer.release(blocks[2], bytes(250)) };
+        unsafe { buffer.release(blocks[0], bytes(250)) };
+        assert_eq!(buffer.left(), 1000, "all back: the gap of the middle one too");
+    }
+
+    #[test]
+    fn every_start_and_alignment_fits_to_the_byte() {
+        let mut memory = [const { MaybeUninit::uninit() }; 600];
+        for start in 0..64 {
+            for align in [1, 2, 8, 64] {
+                let rest = &mut memory[start..];
+                let room = rest.len() - rest.as_ptr().align_offset(align);
+                let mut buffer = Buffer::new(rest);
+                assert!(buffer.acquire(Layout::from_size_align(room + 1, align).unwrap()).is_err());
+                let layout = Layout::from_size_align(room, align).unwrap();
+                let block = buffer.acquire(layout).unwrap();
+                assert_eq!((block.len(), buffer.left()), (room, 0));
+                assert_eq!(block.cast::<u8>().addr().get() % align, 0);
+                unsafe { buffer.release(block.cast(), layout) };
+                assert_eq!(buffer.left(), 600 - start);
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_last_block_is_resized() {
+        let mut memory = [const { MaybeUninit::uninit() }; 100];
+        let mut buffer = Buffer::new(&mut memory);
+        let first = buffer.acquire(bytes(40)).unwrap().cast();
+        let last = buffer.acquire(bytes(40)).unwrap().cast();
+        assert!(unsafe { buffer.extend(first, bytes(40), 41) }.is_err());
+        assert!(unsafe { buffer.shrink(first, bytes(40), 39) }.is_err());
+        assert!(unsafe { buffer.extend(last, bytes(40), 61) }.is_err());
+        assert_eq!(unsafe { buffer.extend(last, bytes(40), 60) }, Ok(60));
+        assert_eq!(unsafe { buffer.shrink(last, bytes(60), 1) }, Ok(1));
+        assert_eq!(buffer.left(), 59);
+    }
+
+    #[test]
+    fn every_kind_of_memory() {
+        let layout = Layout::new::<u64>();
+        let mut array = [0u8; 64];
+        let mut buffer = unsafe { Buffer::from_slice(&mut array) };
+        assert!(buffer.acquire(layout).is_ok());
+
+        let mut array = [0u64; 8];
+        let addr = (&raw mut array).expose_provenance();
+        let mut buffer = unsafe { Buffer::from_addr_size(addr, 64) };
+        let block = buffer.acquire(layout).unwrap();
+        assert_eq!((block.addr().get(), buffer.left()), (addr, 56));
+        unsafe { block.cast::<u64>().write(7) };
+        assert_eq!(array[0], 7);
+
+        let mut none = unsafe { Buffer::from_addr_size(0, 64) };
+        assert_eq!(none.left(), 0);
+        assert!(none.acquire(layout).is_err());
+        assert!(Buffer::new(&mut []).acquire(bytes(1)).is_err());
+    }
+
+    static_assertions::assert_impl_all!(Buffer<'static>: Send, Sync);
+    static_assertions::assert_eq_size!(Buffer<'static>, [usize; 4]);
+}

@@ -171,3 +171,51 @@ unsafe impl<B: BackingSource> BackingSource for &mut B {
         B::huge_page_size(self)
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    use core::mem::MaybeUninit;
+
+    use super::*;
+    use crate::heap::Locked;
+    use crate::lock::{NoLock, SpinLock};
+    use crate::source::{Buffer, SourceHeap};
+
+    #[test]
+    fn a_heap_serves_as_parent_and_is_whole_afterwards() {
+        let mut memory = [const { MaybeUninit::uninit() }; 1000];
+        let heap = Locked::<_, NoLock>::new(SourceHeap::new(Buffer::new(&mut memory)));
+        let layout = Layout::new::<[u8; 100]>();
+        let (mut one, mut other) = (&heap, &heap);
+        let first = one.acquire(layout).unwrap().cast();
+        let last = other.acquire(layout).unwrap().cast();
+        assert!(unsafe { one.extend(first, layout, 101) }.is_err());
+        assert_eq!(unsafe { other.extend(last, layout, 900) }, Ok(900));
+        assert!(unsafe { other.extend(last, Layout::new::<[u8; 900]>(), usize::MAX) }.is_err());
+        assert_eq!(unsafe { other.shrink(last, Layout::new::<[u8; 900]>(), 1) }, Ok(1));
+        unsafe { other.release(last, Layout::new::<u8>()) };
+        unsafe { one.release(first, layout) };
+        assert_eq!(heap.into_inner().source().left(), 1000);
+    }
+
+    /// Work that is done on a heap from within it is refused, and the heap is as it was.
+    #[test]
+    fn a_heap_that_serves_itself_is_told_so() {
+        let mut memory = [const { MaybeUninit::uninit() }; 1000];
+        let heap = Locked::<_, NoLock>::new(SourceHeap::new(Buffer::new(&mut memory)));
+        let within = unsafe { heap.enter(|_| (&heap).acquire(Layout::new::<u8>())) };
+        assert_eq!(within, Ok(Err(AllocError)));
+        assert_eq!(heap.into_inner().source().left(), 1000);
+    }
+
+    type Shell<L> = Locked<SourceHeap<Buffer<'static>>, L>;
+    static_assertions::assert_impl_all!(&'static Shell<SpinLock>: BackingSource, Send);
+    // A heap that one thread uses is a source on that thread only.
+    static_assertions::assert_not_impl_any!(&'static Shell<NoLock>: Send);
+    // By value a heap is no source.
+    static_assertions::assert_not_impl_any!(Shell<SpinLock>: BackingSource);
+}

@@ -175,3 +175,62 @@ unsafe impl<B: BackingSource> BackingSource for Counted<B> {
         self.source.huge_page_size()
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    use core::mem::MaybeUninit;
+
+    use super::*;
+    use crate::source::{Buffer, StaticBuffer};
+
+    fn bytes(size: usize) -> Layout {
+        Layout::from_size_align(size, 1).unwrap()
+    }
+
+    #[test]
+    fn counts_what_goes_through() {
+        let mut memory = [const { MaybeUninit::uninit() }; 1000];
+        let mut source = Counted::new(Buffer::new(&mut memory));
+        assert_eq!(source.counts(), Counts::default());
+        let first = source.acquire(bytes(300)).unwrap().cast();
+        let second = source.acquire(bytes(400)).unwrap().cast();
+        assert!(source.acquire(bytes(301)).is_err());
+        assert_eq!(unsafe { source.extend(second, bytes(400), 500) }, Ok(500));
+        assert!(unsafe { source.extend(second, bytes(500), 701) }.is_err());
+        unsafe { source.release(first, bytes(300)) };
+        let counts = source.counts();
+        assert_eq!((counts.blocks, counts.blocks_peak), (1, 2));
+        assert_eq!((counts.bytes, counts.bytes_peak), (500, 800));
+        assert_eq!((counts.acquired, counts.released, counts.failed), (2, 1, 1));
+        assert_eq!(unsafe { source.shrink(second, bytes(500), 5) }, Ok(5));
+        assert_eq!(source.counts().bytes, 5);
+        unsafe { source.release(second, bytes(5)) };
+        assert_eq!((source.counts().blocks, source.counts().bytes), (0, 0));
+        assert_eq!(source.into_inner().left(), 1000);
+    }
+
+    #[test]
+    fn a_block_is_cut_to_what_is_counted() {
+        let ram = StaticBuffer::<100>::new();
+        let mut source = Counted::new(&ram);
+        assert_eq!(source.acquire(bytes(10)).map(|block| block.len()), Ok(10));
+        assert_eq!(source.counts().bytes, 10);
+    }
+
+    #[cfg(all(feature = "os", target_os = "linux"))]
+    #[test]
+    fn moves_are_counted() {
+        use crate::source::Pages;
+        let page = Pages::page_size();
+        let mut source = Counted::new(Pages);
+        let block = source.acquire(bytes(1)).unwrap().cast();
+        let moved = unsafe { source.remap(block, bytes(page), 5 * page) }.unwrap();
+        assert_eq!((source.counts().blocks, source.counts().bytes), (1, 5 * page));
+        unsafe { source.release(moved.cast(), bytes(5 * page)) };
+        assert_eq!(source.counts().bytes, 0);
+    }
+}

@@ -154,3 +154,49 @@ unsafe impl<B: BackingSource> BackingSource for Failing<B> {
         self.source.huge_page_size()
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    use super::*;
+    use crate::source::StaticBuffer;
+
+    /// Which of five requests get through.
+    fn pattern<B: BackingSource>(mut source: Failing<B>) -> [bool; 5] {
+        let passed = [(); 5].map(|()| {
+            let layout = Layout::new::<u8>();
+            let Ok(block) = source.acquire(layout) else { return false };
+            unsafe { source.release(block.cast(), layout) };
+            true
+        });
+        assert_eq!(source.requests(), 5);
+        passed
+    }
+
+    #[test]
+    fn fails_when_told() {
+        let ram = StaticBuffer::<8>::new();
+        assert_eq!(pattern(Failing::never(&ram)), [true; 5]);
+        assert_eq!(pattern(Failing::nth(&ram, 0)), [false, true, true, true, true]);
+        assert_eq!(pattern(Failing::nth(&ram, 2)), [true, true, false, true, true]);
+        assert_eq!(pattern(Failing::after(&ram, 2)), [true, true, false, false, false]);
+        assert_eq!(pattern(Failing::after(&ram, 0)), [false; 5]);
+    }
+
+    #[test]
+    fn resizes_are_requests_too() {
+        let ram = StaticBuffer::<8>::new();
+        let mut source = Failing::nth(&ram, 1);
+        let layout = Layout::new::<u8>();
+        let block = source.acquire(layout).unwrap().cast();
+        assert!(unsafe { source.extend(block, layout, 8) }.is_err());
+        assert_eq!(unsafe { source.extend(block, layout, 8) }, Ok(8));
+        assert!(unsafe { source.remap(block, layout, 8) }.is_err(), "a static can't");
+        assert_eq!(source.requests(), 4);
+        unsafe { source.release(block, layout) };
+        assert!(!source.into_inner().is_claimed());
+    }
+}

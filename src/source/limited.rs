@@ -165,3 +165,109 @@ unsafe impl<B: BackingSource> BackingSource for Limited<B> {
         self.source.huge_page_size()
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    use core::mem::MaybeUninit;
+
+    use super::*;
+    use crate::source::{Buffer, Failing, StaticBuffer};
+
+    fn bytes(size: usize) -> Layout {
+        Layout::from_size_align(size, 1).unwrap()
+    }
+
+    #[test]
+    fn the_quota_is_exact() {
+        let mut memory = [const { MaybeUninit::uninit() }; 100];
+        assert!(Limited::new(Buffer::new(&mut memory), 0).acquire(bytes(1)).is_err());
+
+        let mut one = Limited::new(Buffer::new(&mut memory), 1);
+        assert!(one.acquire(bytes(2)).is_err());
+        let block = one.acquire(bytes(1)).unwrap();
+        assert!(one.acquire(bytes(1)).is_err());
+        unsafe { one.release(block.cast(), bytes(1)) };
+        assert_eq!(one.left(), 1);
+    }
+
+    #[test]
+    fn what_is_refused_costs_nothing() {
+        let mut memory = [const { MaybeUninit::uninit() }; 100];
+        let mut max = Limited::new(Failing::nth(Buffer::new(&mut memory), 1), usize::MAX);
+        assert!(max.acquire(bytes(isize::MAX as usize)).is_err());
+        assert!(max.acquire(bytes(1)).is_err(), "the source's own failure");
+        assert_eq!((max.used(), max.left()), (0, usize::MAX));
+        let block = max.acquire(bytes(100)).unwrap();
+        assert_eq!(max.used(), 100);
+        unsafe { max.release(block.cast(), bytes(100)) };
+        assert_eq!((max.used(), max.limit(), max.source().requests()), (0, usize::MAX, 3));
+    }
+
+    #[test]
+    fn a_lowered_quota_waits_for_releases() {
+        let mut memory = [const { MaybeUninit::uninit() }; 100];
+        let mut source = Limited::new(Buffer::new(&mut memory), 20);
+        let block = source.acquire(bytes(10)).unwrap().cast();
+        source.set_limit(5);
+        assert_eq!((source.used(), source.left()), (10, 0));
+        assert!(source.acquire(bytes(1)).is_err());
+        assert_eq!(unsafe { source.shrink(block, bytes(10), 8) }, Ok(8));
+        unsafe { source.release(block, bytes(8)) };
+        assert_eq!(source.left(), 5);
+    }
+
+    #[test]
+    fn resizes_are_charged() {
+        let mut memory = [const { MaybeUninit::uninit() }; 1000];
+        let mut source = Limited::new(Buffer::new(&mut memory), 100);
+        let block = source.acquire(bytes(60)).unwrap().cast::<u8>();
+        assert!(unsafe { source.extend(block, bytes(60), 101) }.is_err());
+        assert!(unsafe { source.extend(block, bytes(60), usize::MAX) }.is_err());
+        assert_eq!((source.used(), source.source().left()), (60, 940));
+        assert_eq!(unsafe { source.extend(block, bytes(60), 100) }, Ok(100));
+        assert_eq!(source.left(), 0);
+        assert_eq!(unsafe { source.shrink(block, bytes(100), 1) }, Ok(1));
+        assert_eq!(source.left(), 99);
+        assert!(unsafe { source.remap(block, bytes(1), 2) }.is_err(), "a buffer can't");
+        unsafe { source.release(block, bytes(1)) };
+        assert_eq!((source.used(), source.into_inner().left()), (0, 1000));
+    }
+
+    #[test]
+    fn a_block_is_cut_to_its_price() {
+        let ram = StaticBuffer::<100>::new();
+        let block = Limited::new(&ram, 50).acquire(bytes(10));
+        assert_eq!(block.map(|block| block.len()), Ok(10));
+    }
+
+    #[cfg(feature = "os")]
+    #[test]
+    fn pages_count_whole() {
+        use crate::source::Pages;
+        let page = Pages::page_size();
+        assert!(Limited::new(Pages, page - 1).acquire(bytes(1)).is_err());
+        let mut source = Limited::new(Pages, page);
+        let block = source.acquire(bytes(1)).unwrap();
+        assert_eq!((block.len(), source.left()), (page, 0));
+        unsafe { source.release(block.cast(), bytes(page)) };
+        assert_eq!(source.used(), 0);
+    }
+
+    #[cfg(all(feature = "os", target_os = "linux"))]
+    #[test]
+    fn moves_are_charged() {
+        use crate::source::Pages;
+        let page = Pages::page_size();
+        let mut source = Limited::new(Pages, 10 * page);
+        let block = source.acquire(bytes(page)).unwrap().cast();
+        assert!(unsafe { source.remap(block, bytes(page), 10 * page + 1) }.is_err());
+        let moved = unsafe { source.remap(block, bytes(page), 9 * page + 1) }.unwrap();
+        assert_eq!((moved.len(), source.left()), (10 * page, 0));
+        unsafe { source.release(moved.cast(), bytes(10 * page)) };
+        assert_eq!(source.used(), 0);
+    }
+}

@@ -7,7 +7,7 @@
 //! |---|---|---|---|---|---|
 //! | `Pages` | pages of the OS | whole pages | yes | to the OS at once | feature `os` |
 //! | `FromAllocator02<A>`, `..03`, `..04`, `FromCoreAllocator<A>` | blocks of any `Allocator` | any | no | to the allocator | the feature of that trait |
-//! | [`FromGlobalAlloc`](FromGlobalAlloc) | blocks of any `GlobalAlloc`, such as `std::alloc::System` | any | no | to it | |
+//! | [`FromGlobalAlloc<'a, G>`](FromGlobalAlloc) | blocks of any `&GlobalAlloc`, such as `std::alloc::System` | any | no | to it | |
 //! | `GlobalHeap` | blocks of the program's global allocator | any | no | to it | feature `alloc` |
 //! | [`Buffer<'a>`](Buffer) | parts of a borrowed slice, front to back | any | no | the last block at once, all when all are back | |
 //! | [`&StaticBuffer<N>`](StaticBuffer) | a static's bytes, all at once | one block | yes | for the next claim | |
@@ -93,6 +93,12 @@ mod buffer;
 mod by_reference;
 mod counted;
 mod failing;
+#[cfg(any(
+    feature = "allocator-api2-02",
+    feature = "allocator-api2-03",
+    feature = "allocator-api2-04",
+    feature = "nightly"
+))]
 mod from_allocator;
 mod from_global_alloc;
 mod limited;

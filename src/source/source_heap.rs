@@ -138,3 +138,93 @@ unsafe impl<B: BackingSource> Heap for SourceHeap<B> {
         self.source.good_size(layout)
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    use core::mem::MaybeUninit;
+
+    use super::*;
+    use crate::source::{Buffer, Counted, Counts};
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).unwrap()
+    }
+
+    #[test]
+    fn resizes_in_place_or_moves() {
+        let mut memory = [const { MaybeUninit::uninit() }; 4096];
+        let mut heap = SourceHeap::new(Counted::new(Buffer::new(&mut memory)));
+        let block = heap.alloc_zeroed(layout(100, 8)).unwrap().cast::<[u8; 100]>();
+        assert_eq!(unsafe { block.read() }, [0; 100]);
+        unsafe { block.write([3; 100]) };
+        let ptr = block.cast();
+        // The last block of a buffer grows and shrinks where it stands.
+        assert_eq!(unsafe { heap.resize_in_place(ptr, layout(100, 8), layout(1000, 8)) }, Ok(1000));
+        assert_eq!(unsafe { heap.resize_in_place(ptr, layout(1000, 8), layout(200, 8)) }, Ok(200));
+        // The source gets blocks back with the alignment that it was asked for, so another one means another block.
+        assert!(unsafe { heap.resize_in_place(ptr, layout(200, 8), layout(200, 1)) }.is_err());
+        let moved =
+            unsafe { heap.resize(ptr, layout(200, 8), layout(300, 256)) }.unwrap().cast::<[u8; 100]>();
+        assert_eq!(moved.addr().get() % 256, 0);
+        assert_eq!(unsafe { moved.read() }, [3; 100]);
+        // No room: the block is as it was.
+        assert!(unsafe { heap.resize(moved.cast(), layout(300, 256), layout(5000, 256)) }.is_err());
+        assert_eq!(unsafe { moved.read() }, [3; 100]);
+        unsafe { heap.dealloc(moved.cast(), layout(300, 256)) };
+        let Counts { blocks, bytes, acquired, released, .. } = heap.into_inner().counts();
+        assert_eq!((blocks, bytes, acquired, released), (0, 0, 2, 2));
+    }
+
+    #[test]
+    fn refuses_what_no_source_has() {
+        let mut memory = [const { MaybeUninit::uninit() }; 64];
+        let mut heap = SourceHeap::new(Buffer::new(&mut memory));
+        assert!(heap.alloc(layout(0, 1)).is_err());
+        assert!(heap.alloc(layout(isize::MAX as usize, 1)).is_err());
+        assert!(heap.alloc_zeroed(layout(65, 1)).is_err());
+        assert_eq!(heap.good_size(layout(5, 1)), 5);
+        assert_eq!(heap.source().left(), 64);
+    }
+
+    /// Every size from the request to the length of the block may come back.
+    #[cfg(feature = "os")]
+    #[test]
+    fn takes_every_fitting_size_back() {
+        use crate::source::Pages;
+        let page = Pages::page_size();
+        let mut heap = SourceHeap::new(Counted::new(Pages));
+        for (size, back) in [(1, 1), (1, page), (page - 1, page), (page, page), (page + 1, 2 * page)] {
+            let block = heap.alloc_zeroed(layout(size, 64)).unwrap();
+            assert_eq!(block.len(), size.next_multiple_of(page));
+            assert_eq!(heap.good_size(layout(size, 64)), block.len());
+            unsafe { heap.dealloc(block.cast(), layout(back, 64)) };
+        }
+        let counts = heap.source().counts();
+        assert_eq!((counts.blocks, counts.bytes, counts.bytes_peak), (0, 0, 2 * page));
+    }
+
+    /// Growing over pages keeps the contents, in place or moved, and shrinking gives the tail back.
+    #[cfg(feature = "os")]
+    #[test]
+    fn grows_and_shrinks_over_pages() {
+        use crate::source::Pages;
+        let page = Pages::page_size();
+        let mut heap = SourceHeap::new(Counted::new(Pages));
+        let mut ptr = heap.alloc(layout(page, 8)).unwrap().cast::<u8>();
+        unsafe { ptr.write(7) };
+        for pages in [1, 2, 50, 1000, 999, 3] {
+            let (old, new) = (heap.source().counts().bytes, pages * page);
+            ptr = unsafe { heap.resize(ptr, layout(old, 8), layout(new, 8)) }.unwrap().cast();
+            assert_eq!(unsafe { ptr.read() }, 7);
+            assert_eq!(heap.source().counts().bytes, new);
+            let last = unsafe { ptr.add(new - 1) };
+            unsafe { last.write(1) };
+        }
+        unsafe { heap.dealloc(ptr, layout(3 * page, 8)) };
+        assert_eq!(heap.source().counts().blocks, 0);
+    }
+}

@@ -124,3 +124,81 @@ unsafe impl<const N: usize> BackingSource for &StaticBuffer<N> {
         if new_size <= len { Ok(len) } else { Err(AllocError) }
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    #[test]
+    fn one_of_many_threads_gets_it_and_it_is_zero_again() {
+        static RAM: StaticBuffer<64> = StaticBuffer::new();
+        let layout = Layout::new::<[u8; 64]>();
+        let claim = || {
+            let Ok(block) = (&RAM).acquire(layout) else { return 0 };
+            assert_eq!(unsafe { block.cast::<[u8; 64]>().read() }, [0; 64]);
+            unsafe { block.cast::<[u8; 64]>().write([1; 64]) };
+            1
+        };
+        for _ in 0..50 {
+            let claims: i32 = std::thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(claim));
+                threads.map(|thread| thread.join().unwrap()).iter().sum()
+            });
+            assert_eq!(claims, 1);
+            assert!(RAM.is_claimed());
+            unsafe { (&RAM).release(RAM.base(), layout) };
+            assert!(!RAM.is_claimed());
+        }
+    }
+
+    #[test]
+    fn fits_or_stays_free() {
+        #[repr(align(64))]
+        struct Aligned(StaticBuffer<100>);
+        let Aligned(ram) = &Aligned(StaticBuffer::new());
+        let (mut ram, align) = (ram, |align| Layout::from_size_align(1, align).unwrap());
+        assert!(ram.acquire(Layout::new::<[u8; 101]>()).is_err());
+        assert!(ram.acquire(Layout::from_size_align(0, 1).unwrap()).is_err());
+        assert!(ram.acquire(align(1 << 31)).is_err());
+        let block = ram.acquire(align(64)).unwrap();
+        assert_eq!(block.len(), 100);
+        assert!(ram.acquire(align(1)).is_err());
+        assert_eq!(unsafe { ram.extend(block.cast(), align(64), 100) }, Ok(100));
+        assert!(unsafe { ram.extend(block.cast(), align(64), 101) }.is_err());
+        unsafe { ram.release(block.cast(), align(64)) };
+        assert!((&StaticBuffer::<0>::new()).acquire(align(1)).is_err());
+    }
+
+    #[test]
+    fn an_alignment_that_it_lacks_costs_what_lies_before() {
+        #[repr(C, align(64))]
+        struct Off(u8, StaticBuffer<100>);
+        let off = Off(0, StaticBuffer::new());
+        let (mut ram, layout) = (&off.1, Layout::from_size_align(52, 64).unwrap());
+        assert_eq!(ram.base().addr().get() % 64, 16);
+        let block = ram.acquire(layout).unwrap();
+        assert_eq!((block.len(), block.addr().get() - ram.base().addr().get()), (52, 48));
+        assert!(unsafe { ram.extend(block.cast(), layout, 53) }.is_err());
+    }
+
+    /// Thirty-two MiB of static buffer add nothing to the program's file.
+    #[test]
+    fn lies_in_bss() {
+        static RAM: StaticBuffer<{ 32 << 20 }> = StaticBuffer::new();
+        let block = (&RAM).acquire(Layout::new::<u64>()).unwrap();
+        assert_eq!(block.len(), 32 << 20);
+        let file = std::env::current_exe().and_then(std::fs::metadata).unwrap();
+        assert!(file.len() < 32 << 20, "the program is {} bytes long", file.len());
+    }
+
+    static_assertions::assert_impl_all!(StaticBuffer<16>: Send, Sync);
+    static_assertions::assert_impl_all!(&'static StaticBuffer<16>: BackingSource);
+    // By value its bytes would move with it.
+    static_assertions::assert_not_impl_any!(StaticBuffer<16>: BackingSource);
+}

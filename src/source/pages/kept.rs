@@ -97,7 +97,15 @@ impl Kept {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each page is kept once, and taken before it is kept again"
+)]
 mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
     use super::*;
 
     const PAGE: usize = 64;
@@ -105,12 +113,13 @@ mod tests {
     struct Memory([u8; 8 * PAGE]);
 
     /// The kept runs as pages of `memory`: first page, number of pages.
-    fn runs(kept: &Kept, base: NonNull<u8>) -> std::vec::Vec<(usize, usize)> {
-        let mut runs = std::vec::Vec::new();
+    fn runs(kept: &Kept, base: NonNull<u8>) -> Vec<(usize, usize)> {
+        let mut runs = Vec::new();
         let mut next = kept.first;
         while let Some(run) = next {
-            runs.push(((run.addr().get() - base.addr().get()) / PAGE, unsafe { run.as_ref() }.len / PAGE));
-            next = unsafe { run.as_ref() }.next;
+            let Run { next: after, len } = unsafe { run.read() };
+            runs.push(((run.addr().get() - base.addr().get()) / PAGE, len / PAGE));
+            next = after;
         }
         runs
     }
@@ -143,14 +152,15 @@ mod tests {
     fn any_order_of_release_ends_in_one_run() {
         let mut memory = Memory([0; 8 * PAGE]);
         let base = NonNull::from(&mut memory.0).cast::<u8>();
-        for seed in 0..5040 {
-            let mut left: std::vec::Vec<usize> = (0..8).collect();
+        for seed in 0..40_320 {
+            let mut left: Vec<usize> = (0..8).collect();
             let mut kept = Kept::new();
             let mut choice = seed;
             while !left.is_empty() {
                 let n = left.remove(choice % left.len());
                 choice /= left.len() + 1;
-                unsafe { kept.keep(base.add(n * PAGE), PAGE) };
+                let page = unsafe { base.add(n * PAGE) };
+                unsafe { kept.keep(page, PAGE) };
             }
             assert_eq!(runs(&kept, base), [(0, 8)]);
         }

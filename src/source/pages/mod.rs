@@ -287,3 +287,143 @@ unsafe impl BackingSource for Pages {
         os::huge_page_size(Pages::page_size())
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call is on a live block with a layout of its own"
+)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).unwrap()
+    }
+
+    /// `count` pages, each byte 9.
+    fn nines(count: usize) -> (NonNull<u8>, Layout) {
+        let layout = layout(count * Pages::page_size(), 1);
+        let ptr = Pages.acquire(layout).unwrap().cast::<u8>();
+        unsafe { ptr.write_bytes(9, layout.size()) };
+        (ptr, layout)
+    }
+
+    /// Asserts that the block's bytes in the range are zero, and all others 9.
+    #[track_caller]
+    fn check(ptr: NonNull<u8>, layout: Layout, zero: core::ops::Range<usize>) {
+        let bytes = unsafe { core::slice::from_raw_parts(ptr.as_ptr(), layout.size()) };
+        for (i, &byte) in bytes.iter().enumerate() {
+            assert_eq!(byte, if zero.contains(&i) { 0 } else { 9 }, "byte {i}, {zero:?} should be zero");
+        }
+    }
+
+    #[test]
+    fn every_alignment_up_to_the_largest() {
+        let page = Pages::page_size();
+        assert!(page.is_power_of_two() && page >= Pages::GRANULE);
+        for shift in 0..=Pages::ALIGN_MAX.trailing_zeros() {
+            for size in [1, page, 3 * page + 1] {
+                let layout = layout(size, 1 << shift);
+                let block = Pages.acquire(layout).unwrap();
+                assert_eq!(block.len(), size.next_multiple_of(page));
+                assert_eq!(block.cast::<u8>().addr().get() % layout.align(), 0);
+                let last = unsafe { block.cast::<u8>().add(block.len() - 1) };
+                unsafe { last.write(1) };
+                unsafe { Pages.release(block.cast(), layout) };
+            }
+        }
+    }
+
+    #[test]
+    fn purge_zeroes_the_range_and_nothing_else() {
+        let page = Pages::page_size();
+        for (from, to) in
+            [(0, 4 * page), (1, 4 * page - 1), (page - 1, page + 1), (page + 1, 2 * page - 1), (7, 7)]
+        {
+            let (ptr, layout) = nines(4);
+            let start = unsafe { ptr.add(from) };
+            unsafe { Pages.purge(start, to - from) };
+            check(ptr, layout, from..to);
+            unsafe { Pages.release(ptr, layout) };
+        }
+    }
+
+    /// Pages that are locked in memory can't be given back, and must read as zero all the same.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn purge_zeroes_locked_pages() {
+        let (ptr, layout) = nines(1);
+        unsafe { rustix::mm::mlock(ptr.as_ptr().cast(), layout.size()) }.unwrap();
+        unsafe { Pages.purge(ptr, layout.size()) };
+        check(ptr, layout, 0..layout.size());
+        unsafe { Pages.release(ptr, layout) };
+    }
+
+    #[test]
+    fn decommitted_pages_come_back_zero() {
+        let page = Pages::page_size();
+        let (ptr, layout) = nines(3);
+        let inside = unsafe { ptr.add(1) };
+        unsafe { Pages.decommit(inside, page) };
+        assert_eq!(unsafe { Pages.recommit(inside, page) }, Ok(()));
+        check(ptr, layout, 0..0);
+        unsafe { Pages.decommit(inside, 2 * page) };
+        assert_eq!(unsafe { Pages.recommit(inside, 2 * page) }, Ok(()));
+        check(ptr, layout, page..2 * page);
+        unsafe { Pages.release(ptr, layout) };
+    }
+
+    #[test]
+    fn huge_page_advice_keeps_contents() {
+        let (ptr, layout) = nines(600);
+        let told = unsafe { Pages.advise_huge(ptr, layout.size()) };
+        assert!(matches!(told, Ok(()) | Err(Unsupported)));
+        assert_eq!(
+            unsafe { Pages.advise_huge(ptr, 1) },
+            Ok(()),
+            "no whole page in the range: nothing to ask"
+        );
+        check(ptr, layout, 0..0);
+        unsafe { Pages.release(ptr, layout) };
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        assert_eq!(Pages.huge_page_size(), Some(2 << 20));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn shrinks_and_moves_without_copying() {
+        let page = Pages::page_size();
+        let (ptr, whole) = nines(8);
+        assert_eq!(unsafe { Pages.shrink(ptr, whole, page + 1) }, Ok(2 * page));
+        let moved = unsafe { Pages.remap(ptr, layout(page + 1, 1), 511 * page + 1) }.unwrap();
+        assert_eq!(moved.len(), 512 * page);
+        check(moved.cast(), layout(512 * page, 1), 2 * page..512 * page);
+        unsafe { Pages.release(moved.cast(), layout(511 * page + 1, 1)) };
+        // A larger alignment than the page's is lost in a move.
+        let aligned = layout(2 * page, 2 * page);
+        let ptr = Pages.acquire(aligned).unwrap().cast::<u8>();
+        assert!(unsafe { Pages.remap(ptr, aligned, 4 * page) }.is_err());
+        assert_eq!(unsafe { Pages.remap(ptr, aligned, 2 * page) }.map(|block| block.cast()), Ok(ptr));
+        unsafe { Pages.release(ptr, aligned) };
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn extends_in_place_where_nobody_is() {
+        let page = Pages::page_size();
+        // Room is made by giving up the tail of a block. Another thread may take it in between, so try more than once.
+        let extended = (0..100).any(|_| {
+            let (ptr, whole) = nines(64);
+            assert_eq!(unsafe { Pages.shrink(ptr, whole, page) }, Ok(page));
+            let len = unsafe { Pages.extend(ptr, layout(page, 1), 60 * page) };
+            let now = layout(len.unwrap_or(page), 1);
+            check(ptr, now, page..60 * page);
+            unsafe { Pages.release(ptr, now) };
+            len == Ok(60 * page)
+        });
+        assert!(extended);
+    }
+
+    static_assertions::assert_eq_size!(Pages, ());
+    static_assertions::assert_impl_all!(Pages: Copy, Default, Send, Sync);
+}
