@@ -1,5 +1,6 @@
 //! Every source against a model: blocks are aligned, apart, keep their contents, and all go back.
 #![cfg(test)]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![expect(
     clippy::undocumented_unsafe_blocks,
     reason = "the model keeps the live blocks and their layouts: its calls fit them"
@@ -12,7 +13,7 @@ use std::alloc::System;
 use std::sync::LazyLock;
 
 use heapwright::heap::Locked;
-use heapwright::lock::{NoLock, SpinLock};
+use heapwright::lock::SpinLock;
 #[cfg(feature = "alloc")]
 use heapwright::source::GlobalHeap;
 #[cfg(feature = "os")]
@@ -322,12 +323,18 @@ fn allocator_04() {
     suite(|| heapwright::source::FromAllocator04::new(allocator_api2_04::alloc::Global));
 }
 
+#[cfg(feature = "nightly")]
+#[test]
+fn core_allocator() {
+    suite(|| heapwright::source::FromCoreAllocator::new(std::alloc::Global));
+}
+
 /// A heap of this library is an allocator, and so a source, by value too.
 #[cfg(all(feature = "alloc", feature = "allocator-api2-04"))]
 #[test]
 fn own_heap_as_allocator() {
     use heapwright::source::FromAllocator04;
-    suite(|| FromAllocator04::new(Locked::<_, NoLock>::new(SourceHeap::new(GlobalHeap))));
+    suite(|| FromAllocator04::new(Locked::<_, SpinLock>::new(SourceHeap::new(GlobalHeap))));
 }
 
 /// Memory for a buffer: leaked, as each is small and the runs are few.
@@ -364,5 +371,5 @@ fn source_by_mutable_reference() {
 #[cfg(feature = "os")]
 #[test]
 fn heap_over_pages_by_reference() {
-    suite(|| &*Box::leak(Box::new(Locked::<_, NoLock>::new(SourceHeap::new(Pages)))));
+    suite(|| &*Box::leak(Box::new(Locked::<_, SpinLock>::new(SourceHeap::new(Pages)))));
 }

@@ -78,6 +78,7 @@ from_allocator!(
     allocator_api2_02::alloc,
     "`Allocator` of allocator-api2 0.2 (hashbrown's and bumpalo's)",
     "```
+# #![cfg_attr(feature = \"nightly\", feature(allocator_api))]
 use core::alloc::Layout;
 # #[cfg(feature = \"alloc\")] {
 use allocator_api2_02::alloc::Global;
