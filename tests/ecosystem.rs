@@ -5,9 +5,9 @@
 #![cfg(all(feature = "std", feature = "allocator-api2-02", feature = "allocator-api2-04"))]
 
 use heapwright::arena::{StaticArena, Teaspoon};
-use heapwright::heap::{Instance, Of, Usage};
-use heapwright::lock::SpinLock;
-use heapwright::sizing::{Checked, Sizing, Sizing16MiB, Sizing128KiB};
+use heapwright::heap::{Heap, Inspect, Instance, Locked, Of, Usage};
+use heapwright::lock::{Lock, SpinLock};
+use heapwright::sizing::{Checked, Sizing16MiB, Sizing128KiB};
 
 use allocator_api2_02::alloc::Allocator as Allocator02;
 use allocator_api2_04::alloc::Allocator as Allocator04;
@@ -23,7 +23,7 @@ trait Look {
     fn look(&self) -> Usage;
 }
 
-impl<S: Sizing> Look for Teaspoon<'_, S, SpinLock> {
+impl<H: Heap + Inspect, L: Lock> Look for Locked<H, L> {
     fn look(&self) -> Usage {
         self.usage()
     }
@@ -127,6 +127,49 @@ mod by_value {
     by_value!(hashbrown_15_one, hashbrown_17_one, smallvec_spilled, vec_02, vec_04, talc_over, blink_over);
     #[cfg(feature = "allocator-api2-03")]
     by_value!(vec_03);
+}
+
+/// Our heaps over other crates' allocators, by the source that takes any `Allocator`.
+mod over {
+    use super::*;
+
+    use heapwright::arena::SourceTeaspoon;
+    use heapwright::lock::NoLock;
+    use heapwright::source::{FromAllocator02, FromAllocator04};
+
+    const SIZE: usize = 200 << 10;
+
+    #[test]
+    fn bumpalo() {
+        let bump = bumpalo::Bump::new();
+        let source = FromAllocator02::new(&bump);
+        let spoon = SourceTeaspoon::<_, Sizing128KiB, NoLock>::with_size(source, SIZE).unwrap();
+        let start = spoon.usage();
+        exercise::hashbrown_17_many(&spoon);
+        exercise::boxes_04(&spoon);
+        assert_eq!((spoon.usage(), spoon.verify()), (start, Ok(())));
+        assert!(bump.allocated_bytes() >= SIZE);
+    }
+
+    /// A tower: an arena in a block of talc's, which has its blocks from an arena of ours, which lies in a `Vec`.
+    #[test]
+    fn talc_over_ours() {
+        use talc::TalcCell;
+        use talc::source::AllocatorSource;
+
+        let mut memory = vec![0; 2 << 20];
+        let below = CheckedSpoon::from_slice(&mut memory);
+        let start = below.usage();
+        let talc = TalcCell::new(AllocatorSource::with_block_size(&below, 256 << 10));
+        let source = FromAllocator04::new(&talc);
+        let spoon = SourceTeaspoon::<_, Sizing16MiB, NoLock>::with_size(source, SIZE).unwrap();
+        exercise::hashbrown_17_many(&spoon);
+        exercise::vec_02(&spoon);
+        assert_eq!(spoon.verify(), Ok(()));
+        drop(spoon);
+        drop(talc);
+        assert_eq!((below.usage(), below.misuses()), (start, 0));
+    }
 }
 
 /// A number that depends on all bits of `seed` (splitmix64's finisher).

@@ -77,6 +77,19 @@ fn a_panic_is_caught_and_leaves_nothing() {
     }
 }
 
+#[cfg(all(feature = "os", any(unix, windows)))]
+#[test]
+fn a_program_in_pages() {
+    let lines = lines("global_pages", &["4000000"]);
+    assert_eq!(lines[0], "283146 primes below 4000000, the largest is Some(3999971)");
+    let used: usize = lines[1].split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(used >= 283_146 * size_of::<usize>() && used < 4 << 20, "{used}");
+    // Four threads run out at once, so their messages may be mixed.
+    let (status, out, err) = run("global_pages", &["200000000"], "0").unwrap();
+    assert!(!status.success() && out.is_empty(), "{out}");
+    assert!(err.contains("memory allocation of ") && err.contains(" bytes failed"), "{err}");
+}
+
 #[cfg(feature = "allocator-api2-04")]
 mod named {
     use super::lines;
