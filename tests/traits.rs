@@ -1,4 +1,10 @@
 //! Every method of every allocator trait reaches the core's own, through every kind of handle, and keeps its contract.
+#![cfg(any(
+    feature = "allocator-api2-02",
+    feature = "allocator-api2-03",
+    feature = "allocator-api2-04",
+    feature = "nightly"
+))]
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
