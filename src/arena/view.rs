@@ -80,9 +80,9 @@ impl State {
     pub(super) const fn mark_class(&mut self, class: usize, has_blocks: bool) {
         let mask = 1 << (class % 64);
         if has_blocks {
-            self.classes[class / 64] |= mask;
+            self.classes[(class / 64) & 1] |= mask;
         } else {
-            self.classes[class / 64] &= !mask;
+            self.classes[(class / 64) & 1] &= !mask;
         }
     }
 
@@ -130,18 +130,6 @@ pub struct View<'s, S> {
 }
 
 impl<S: Sizing> View<'_, S> {
-    /// The same view for a call that is not inlined: this one's parts then stay in registers.
-    #[inline(always)]
-    pub(super) fn reborrow(&mut self) -> View<'_, S> {
-        View {
-            origin: self.origin,
-            lead: self.lead,
-            shape: self.shape,
-            state: self.state,
-            sizing: PhantomData,
-        }
-    }
-
     /// log2 of the granule; a constant unless the sizing has two granules.
     #[inline(always)]
     pub(super) fn shift(&self) -> u32 {
