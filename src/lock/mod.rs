@@ -19,6 +19,8 @@
 //!   have different priorities: a high one that spins for a lock whose holder, a low one, gets no time waits long, on one core
 //!   for ever (*priority inversion*). No lock here hands its waiter's priority to the holder; with real-time scheduling
 //!   wrap such a mutex of your OS in `LockApi`, or give each priority a heap of its own.
+//! - **Chips without compare-and-swap** (Cortex-M0, some RISC-V): `CriticalSectionLock` or [`NoLock`]. The spinning ones compile there,
+//!   their atomics made of critical sections, but on a single core nobody is there to spin for.
 //! - **User code runs under the lock** (a source or a core of your own that might use its own heap): `OwnerChecked<L>` turns
 //!   the dead-lock into an error.
 //!

@@ -1,7 +1,12 @@
 //! The lock that waits in a loop, in order of arrival.
 
 use core::hint;
+#[cfg(target_has_atomic = "ptr")]
 use core::sync::atomic::{AtomicUsize, Ordering};
+
+// Made of critical sections where the chip has no compare-and-swap.
+#[cfg(not(target_has_atomic = "ptr"))]
+use portable_atomic::{AtomicUsize, Ordering};
 
 use super::Lock;
 
