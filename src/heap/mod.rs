@@ -50,6 +50,7 @@
 
 mod inspect;
 mod locked;
+mod picture;
 mod shared;
 
 use core::alloc::Layout;
@@ -59,6 +60,7 @@ use crate::AllocError;
 
 pub use self::inspect::{Chunk, ChunkKind, Chunks, Inspect, Usage};
 pub use self::locked::Locked;
+pub use self::picture::{HeapMap, MapCell, Svg};
 pub use self::shared::SharedHeap;
 
 /// A heap core: memory of any layout, behind `&mut self`.
