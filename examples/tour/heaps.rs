@@ -1,0 +1,183 @@
+//! The heaps of the tour, each assembled from parts, and what they look like.
+
+use std::any;
+use std::fmt;
+
+use heapwright::arena::{SourceTeaspoon, StaticArena, Teaspoon};
+use heapwright::heap::{Chunk, HeapMap, Usage};
+use heapwright::lock::{NoLock, SpinLock};
+use heapwright::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
+use heapwright::source::Pages;
+
+/// In a static: there from the start, for as long as the program runs, and for all threads.
+pub type WordArena = StaticArena<{ 64 << 10 }, Sizing128KiB, SpinLock>;
+/// Over pages of the operating system, which get them back when it is dropped.
+pub type PagedArena = SourceTeaspoon<Pages, Sizing16MiB, SpinLock>;
+/// In a local array: for one thread and one function call.
+pub type StackArena<'a> = Teaspoon<'a, Sizing4KiB, NoLock>;
+
+/// The texts of the words.
+pub static WORDS: WordArena = StaticArena::new();
+/// Bytes of the local array: as many as its sizing reaches.
+pub const STACK_ARENA_SIZE: usize = 12 << 10;
+/// Bytes of pages, unless the user says otherwise: as many as its sizing reaches.
+pub const PAGED_ARENA_SIZE: usize = 32 << 20;
+
+/// A heap that `Box`, `Vec` (both of allocator-api2 0.4) and hashbrown's `HashMap` (of allocator-api2 0.2) can live in.
+pub trait AnyHeap: Copy + allocator_api2_02::alloc::Allocator + allocator_api2_04::alloc::Allocator {}
+
+impl<A> AnyHeap for A where A: Copy + allocator_api2_02::alloc::Allocator + allocator_api2_04::alloc::Allocator
+{}
+
+/// The program's global heap, as the last resort: a type of no size that is an allocator of both versions.
+#[derive(Clone, Copy, Debug)]
+pub struct GlobalHeap;
+
+/// Passes all work on to the `Global` of one version of allocator-api2.
+macro_rules! impl_global_heap {
+    ($api:path) => {
+        const _: () = {
+            use std::alloc::Layout;
+            use std::ptr::NonNull;
+
+            use $api as api;
+
+            // SAFETY: `Global` keeps the contract, and all values of it are the same heap.
+            unsafe impl api::Allocator for GlobalHeap {
+                fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, api::AllocError> {
+                    api::Global.allocate(layout)
+                }
+
+                unsafe fn deallocate(&self, ptr: NonNull<u8>, layout: Layout) {
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { api::Global.deallocate(ptr, layout) }
+                }
+
+                unsafe fn grow(
+                    &self,
+                    ptr: NonNull<u8>,
+                    old: Layout,
+                    new: Layout,
+                ) -> Result<NonNull<[u8]>, api::AllocError> {
+                    // SAFETY: the caller's promise is the same.
+                    unsafe { api::Global.grow(ptr, old, new) }
+                }
+            }
+        };
+    };
+}
+
+impl_global_heap!(allocator_api2_02::alloc);
+impl_global_heap!(allocator_api2_04::alloc);
+
+/// A heap has no more room.
+#[derive(Clone, Copy, Debug)]
+pub struct Full;
+
+impl From<allocator_api2_04::alloc::AllocError> for Full {
+    fn from(_: allocator_api2_04::alloc::AllocError) -> Self {
+        Full
+    }
+}
+
+impl From<allocator_api2_04::collections::TryReserveError> for Full {
+    fn from(_: allocator_api2_04::collections::TryReserveError) -> Self {
+        Full
+    }
+}
+
+impl From<hashbrown::TryReserveError> for Full {
+    fn from(_: hashbrown::TryReserveError) -> Self {
+        Full
+    }
+}
+
+/// A heap as it is at one moment.
+pub struct Portrait {
+    /// What the tour calls it.
+    pub name: &'static str,
+    /// What it is composed of.
+    pub composition: String,
+    /// What is in it.
+    pub contents: String,
+    usage: Usage,
+    map: HeapMap<64, 4>,
+}
+
+impl Portrait {
+    /// Draws a heap of type `A`.
+    pub fn new<A>(
+        name: &'static str,
+        contents: String,
+        usage: Usage,
+        chunks: impl Iterator<Item = Chunk>,
+    ) -> Self {
+        let map = HeapMap::new(usage.total, chunks);
+        Portrait { name, composition: readable(any::type_name::<A>()), contents, usage, map }
+    }
+
+    /// Shows it with or without colours.
+    pub fn colours(&mut self, on: bool) {
+        self.map = self.map.clone().ansi_colours(on);
+    }
+
+    /// Bytes in use in the heap.
+    pub fn used(&self) -> usize {
+        self.usage.used
+    }
+
+    /// The line above the picture.
+    pub fn title(&self) -> String {
+        format!("{}: {}", self.name, self.composition)
+    }
+}
+
+impl fmt::Display for Portrait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Usage { total, used, free, objects } = self.usage;
+        writeln!(f, "{}", self.title())?;
+        writeln!(f, "  holds {}", self.contents)?;
+        writeln!(
+            f,
+            "  {used} used + {free} free + {} tables = {total} bytes, {objects} objects",
+            self.usage.tables()
+        )?;
+        for line in self.map.to_string().lines() {
+            writeln!(f, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Several portraits as one SVG image, one below the other.
+pub fn svg(portraits: &[Portrait]) -> String {
+    let (mut width, mut height, mut body) = (0, 0, String::new());
+    for portrait in portraits {
+        let title = portrait.title();
+        let image = portrait.map.svg(&title).at(0, height);
+        width = width.max(image.width());
+        height += image.height();
+        body.push_str(&image.to_string());
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\">\n{body}</svg>\n"
+    )
+}
+
+/// A type's name without the paths of the modules.
+fn readable(type_name: &str) -> String {
+    let mut short = String::new();
+    let mut word_start = 0;
+    for character in type_name.chars() {
+        if character == ':' {
+            short.truncate(word_start);
+            continue;
+        }
+        short.push(character);
+        if !character.is_alphanumeric() && character != '_' {
+            word_start = short.len();
+        }
+    }
+    short
+}
