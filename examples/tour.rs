@@ -32,8 +32,8 @@ use heapwright::source::Pages;
 
 use crate::graph::{Graph, Ranking, Search};
 use crate::heaps::{
-    AnyHeap, Full, GlobalHeap, PAGED_ARENA_SIZE, PagedArena, Portrait, STACK_ARENA_SIZE, StackArena, WORDS,
-    WordArena, svg,
+    AnyHeap, Full, GlobalHeap, PAGED_ARENA_SIZE_MAX, PagedArena, Portrait, STACK_ARENA_SIZE, StackArena,
+    WORDS, WordArena, svg,
 };
 use crate::index::{Index, Place};
 use crate::text::Library;
@@ -54,9 +54,9 @@ struct Arguments {
     /// Write the pictures of the heaps to this SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Size of the paged arena, in KiB
-    #[arg(long, value_name = "KIB", default_value_t = PAGED_ARENA_SIZE >> 10)]
-    paged_kib: usize,
+    /// Size of the paged arena, in KiB [default: as the text needs, up to 32 MiB]
+    #[arg(long, value_name = "KIB")]
+    paged_kib: Option<usize>,
 }
 
 /// Why the program ends early.
@@ -112,14 +112,26 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
         Some(path) => Library::read(path)?,
         None => Library::read_project()?,
     };
-    let paged = arguments
-        .paged_kib
-        .checked_mul(1024)
-        .and_then(|size| PagedArena::with_size(Pages, size).ok())
-        .ok_or_else(|| format!("can't get {} KiB of pages for the paged arena", arguments.paged_kib))?;
-    let mut tour = Tour { arguments, library: &library, paged: &paged, out, portraits: Vec::new() };
+    let paged_kib = arguments.paged_kib.unwrap_or_else(|| paged_kib(library.bytes()));
+    let paged = paged_kib.checked_mul(1 << 10).and_then(|size| PagedArena::with_size(Pages, size).ok());
+    let paged = paged.ok_or_else(|| format!("can't get {paged_kib} KiB of pages for the paged arena"))?;
+    let mut tour = Tour {
+        arguments,
+        library: &library,
+        paged: &paged,
+        out,
+        static_portrait: None,
+        paged_portraits: Vec::new(),
+        stack_portrait: None,
+    };
     tour.index()?;
     tour.show_heaps()
+}
+
+/// KiB of pages that will do for a text, as a rule: places and links take up to 16 times its length.
+fn paged_kib(text_bytes: u64) -> usize {
+    let max = PAGED_ARENA_SIZE_MAX >> 10;
+    usize::try_from(256 + text_bytes / 1024 * 16).map_or(max, |kib| kib.min(max))
 }
 
 /// What all stages of the program need.
@@ -128,8 +140,12 @@ struct Tour<'t, O> {
     library: &'t Library,
     paged: &'t PagedArena,
     out: O,
-    /// Each heap at its fullest.
-    portraits: Vec<Portrait>,
+    /// With all words in it.
+    static_portrait: Option<Portrait>,
+    /// After each stage.
+    paged_portraits: Vec<Portrait>,
+    /// At its fullest.
+    stack_portrait: Option<Portrait>,
 }
 
 impl<O: Write> Tour<'_, O> {
@@ -140,11 +156,11 @@ impl<O: Write> Tour<'_, O> {
         if index.fill(library, paged).is_ok() {
             return self.graph(&index);
         }
-        self.keep_paged(format!("the index as far as it got: {} different words", index.len()));
+        self.draw_paged("full", format!("the index as far as it got: {} different words", index.len()));
         drop(index);
         writeln!(
             self.out,
-            "! The paged arena has no room for the index: it is made anew in the global heap.\n"
+            "! The paged arena has no room for the index: it is made anew in the global heap."
         )?;
         let mut index = Index::new_in(GlobalHeap);
         index.fill(library, paged)?;
@@ -153,22 +169,29 @@ impl<O: Write> Tour<'_, O> {
 
     /// Makes the graph, in the paged arena if it has room, and goes on to the next stage.
     fn graph<A: AnyHeap>(&mut self, index: &Index<'_, A>) -> Result<(), Failure> {
-        self.tell_size(index)?;
         let words = format!("the text of {} words", index.words_in_static_arena());
-        self.keep(Portrait::new::<WordArena>("static arena", words, WORDS.usage(), WORDS.chunks()));
+        let (usage, chunks) = (WORDS.usage(), WORDS.chunks());
+        self.static_portrait = Some(Portrait::new::<WordArena>("static arena", words, usage, chunks));
+        self.tell_size(index)?;
+
         let mut graph = Graph::new_in(self.paged);
         if graph.fill(index, self.library).is_ok() {
-            self.keep_paged(format!("index and graph of {} different words", index.len()));
-            return self.answer(index, &graph);
+            self.draw_paged("with all links", format!("the links between {} different words", index.len()));
+            if graph.keep_nearest().is_ok() {
+                let contents = format!("the nearest links of {} different words", index.len());
+                self.draw_paged("with the nearest links only", contents);
+                return self.answer(index, &graph);
+            }
         }
-        self.keep_paged("the graph as far as it got".into());
+        self.draw_paged("full", "the links as far as they got".into());
         drop(graph);
         writeln!(
             self.out,
-            "! The paged arena has no room for the graph: it is made anew in the global heap.\n"
+            "! The paged arena has no room for the links: they are made anew in the global heap.\n"
         )?;
         let mut graph = Graph::new_in(GlobalHeap);
         graph.fill(index, self.library)?;
+        graph.keep_nearest()?;
         self.answer(index, &graph)
     }
 
@@ -189,7 +212,7 @@ impl<O: Write> Tour<'_, O> {
             Some(id) => vec![id],
             None => frequent.iter().copied().take(TOLD).collect(),
         };
-        writeln!(self.out, "\nNearest, and how near (1: always side by side):")?;
+        writeln!(self.out, "\nNearest, the nearest first:")?;
         for &id in &told {
             self.tell_nearest(graph, id)?;
         }
@@ -233,14 +256,13 @@ impl<O: Write> Tour<'_, O> {
         let arena = StackArena::from_slice(&mut memory);
         let mut search = Search::new_in(&arena);
         let found = search.find(graph, from, to);
-        let contents = format!("a search that has seen {} words", search.seen());
-        self.keep(Portrait::new::<StackArena<'_>>("stack arena", contents, arena.usage(), arena.chunks()));
+        self.draw_stack(&arena, search.seen());
         if let Ok(way) = found {
             return Ok(way);
         }
         writeln!(
             self.out,
-            "! The stack arena is full after {} words: the search starts anew in the paged arena.",
+            "! The stack arena has no room for larger tables after {} words: the search starts anew in the paged arena.",
             search.seen()
         )?;
         let mut search = Search::new_in(self.paged);
@@ -266,11 +288,14 @@ impl<O: Write> Tour<'_, O> {
         let Library { documents, binary, unreadable } = self.library;
         let passed_over = format!("passed over: {binary} that are not text, {unreadable} that can't be read");
         if index.len() == 0 {
-            return Err(Failure::Message(format!("no words in {} files ({passed_over})", documents.len())));
+            let read = documents.len();
+            return Err(Failure::Message(format!(
+                "no words in the text (files read: {read}; {passed_over})"
+            )));
         }
         writeln!(
             self.out,
-            "{} files, {} bytes, {} words, {} of them different ({passed_over}).\n",
+            "Files read: {}, {} bytes, {} words, {} of them different ({passed_over}).\n",
             documents.len(),
             self.library.bytes(),
             index.occurrences(),
@@ -307,30 +332,35 @@ impl<O: Write> Tour<'_, O> {
     }
 
     /// Draws the paged arena as it is now.
-    fn keep_paged(&mut self, contents: String) {
+    fn draw_paged(&mut self, moment: &str, contents: String) {
+        let name = format!("paged arena, {moment}");
         let (usage, chunks) = (self.paged.usage(), self.paged.chunks());
-        self.keep(Portrait::new::<PagedArena>("paged arena", contents, usage, chunks));
+        self.paged_portraits.push(Portrait::new::<PagedArena>(name, contents, usage, chunks));
     }
 
-    /// Keeps a portrait, if its heap is fuller than it was before.
-    fn keep(&mut self, portrait: Portrait) {
-        match self.portraits.iter_mut().find(|kept| kept.name == portrait.name) {
-            Some(kept) if kept.used() >= portrait.used() => {}
-            Some(kept) => *kept = portrait,
-            None => self.portraits.push(portrait),
+    /// Draws the stack arena as it is now, if it is fuller than it was in earlier searches.
+    fn draw_stack(&mut self, arena: &StackArena<'_>, seen: usize) {
+        let fuller = |kept: &Portrait| arena.usage().used > kept.used();
+        if self.stack_portrait.as_ref().is_none_or(fuller) {
+            let contents = format!("a search that has seen {seen} words");
+            let (usage, chunks) = (arena.usage(), arena.chunks());
+            self.stack_portrait =
+                Some(Portrait::new::<StackArena<'_>>("stack arena", contents, usage, chunks));
         }
     }
 
     /// Shows all heaps, and writes the image of them if the user wants one.
     fn show_heaps(&mut self) -> Result<(), Failure> {
         let colours = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
-        writeln!(self.out, "The heaps, each at its fullest:\n")?;
-        for portrait in &mut self.portraits {
+        let portraits = self.static_portrait.take().into_iter().chain(self.paged_portraits.drain(..));
+        let mut portraits: Vec<_> = portraits.chain(self.stack_portrait.take()).collect();
+        writeln!(self.out, "The heaps:\n")?;
+        for portrait in &mut portraits {
             portrait.colours(colours);
             writeln!(self.out, "{portrait}")?;
         }
         if let Some(path) = &self.arguments.svg {
-            fs::write(path, svg(&self.portraits))
+            fs::write(path, svg(&portraits))
                 .map_err(|error| format!("can't write {}: {error}", path.display()))?;
             writeln!(self.out, "Pictures written to {}", path.display())?;
         }

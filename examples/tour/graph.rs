@@ -17,10 +17,10 @@ const WINDOW: usize = 4;
 const NEIGHBOURS: usize = 8;
 
 /// A word and the words near it.
-pub struct Node<'i, A: AnyHeap> {
-    pub word: &'i str,
+pub(crate) struct Node<'i, A: AnyHeap> {
+    pub(crate) word: &'i str,
     /// How often it occurs.
-    pub count: u32,
+    pub(crate) count: u32,
     id: u32,
     edges: Vec<Edge, A>,
 }
@@ -34,7 +34,7 @@ struct Edge {
 }
 
 /// For each word the words that are nearest to it.
-pub struct Graph<'i, A: AnyHeap> {
+pub(crate) struct Graph<'i, A: AnyHeap> {
     heap: A,
     /// The word with number n is the nth.
     nodes: Vec<Box<Node<'i, A>, A>, A>,
@@ -42,12 +42,16 @@ pub struct Graph<'i, A: AnyHeap> {
 
 impl<'i, A: AnyHeap> Graph<'i, A> {
     /// An empty graph, which takes no memory yet.
-    pub fn new_in(heap: A) -> Self {
+    pub(crate) fn new_in(heap: A) -> Self {
         Graph { heap, nodes: Vec::new_in(heap) }
     }
 
     /// Makes a node of each word of the index, and links those that are near each other in the texts.
-    pub fn fill<B: AnyHeap>(&mut self, index: &'i Index<'_, B>, library: &Library) -> Result<(), Full> {
+    pub(crate) fn fill<B: AnyHeap>(
+        &mut self,
+        index: &'i Index<'_, B>,
+        library: &Library,
+    ) -> Result<(), Full> {
         self.nodes.try_reserve_exact(index.len())?;
         for (word, entry) in index.entries() {
             let count = u32::try_from(entry.places.len()).map_err(|_| Full)?;
@@ -74,7 +78,7 @@ impl<'i, A: AnyHeap> Graph<'i, A> {
             })?;
             progress.advance(document.text.len() as u64);
         }
-        self.keep_nearest()
+        Ok(())
     }
 
     /// Adds to the weight of a link.
@@ -90,8 +94,8 @@ impl<'i, A: AnyHeap> Graph<'i, A> {
         Ok(())
     }
 
-    /// Drops all links but the strongest, which then stand in order.
-    fn keep_nearest(&mut self) -> Result<(), Full> {
+    /// Drops all links but the strongest of each word, which then stand in order.
+    pub(crate) fn keep_nearest(&mut self) -> Result<(), Full> {
         for id in 0..self.nodes.len() {
             let mut all = mem::replace(&mut self.nodes[id].edges, Vec::new_in(self.heap));
             let node = &self.nodes[id];
@@ -107,37 +111,37 @@ impl<'i, A: AnyHeap> Graph<'i, A> {
         Ok(())
     }
 
-    /// How near two words are: 1 if they only ever occur side by side, 0 if never near each other.
+    /// How near two words are: the weight of their link, less for words that are frequent anyway.
     fn nearness(&self, node: &Node<'i, A>, edge: &Edge) -> f64 {
         let other = &self.nodes[edge.to as usize];
         f64::from(edge.weight) / (WINDOW as f64 * (f64::from(node.count) * f64::from(other.count)).sqrt())
     }
 
     /// The words nearest to a word, and how near they are, the nearest first.
-    pub fn nearest(&self, id: u32) -> impl Iterator<Item = (&'i str, f64)> {
+    pub(crate) fn nearest(&self, id: u32) -> impl Iterator<Item = (&'i str, f64)> {
         let node = &self.nodes[id as usize];
         node.edges.iter().map(|edge| (self.nodes[edge.to as usize].word, self.nearness(node, edge)))
     }
 
     /// A word and its links.
-    pub fn node(&self, id: u32) -> &Node<'i, A> {
+    pub(crate) fn node(&self, id: u32) -> &Node<'i, A> {
         &self.nodes[id as usize]
     }
 }
 
 /// The most frequent words.
-pub struct Ranking<W: AnyHeap> {
+pub(crate) struct Ranking<W: AnyHeap> {
     best: Vec<u32, W>,
 }
 
 impl<W: AnyHeap> Ranking<W> {
     /// An empty ranking, which takes no memory yet.
-    pub fn new_in(heap: W) -> Self {
+    pub(crate) fn new_in(heap: W) -> Self {
         Ranking { best: Vec::new_in(heap) }
     }
 
     /// The numbers of the `len` most frequent words, the most frequent first.
-    pub fn find<A: AnyHeap>(&mut self, graph: &Graph<'_, A>, len: usize) -> Result<&[u32], Full> {
+    pub(crate) fn find<A: AnyHeap>(&mut self, graph: &Graph<'_, A>, len: usize) -> Result<&[u32], Full> {
         self.best.try_reserve_exact(len + 1)?;
         let key = |id: u32| (Reverse(graph.node(id).count), graph.node(id).word);
         for node in &graph.nodes {
@@ -152,7 +156,7 @@ impl<W: AnyHeap> Ranking<W> {
 }
 
 /// A search for the shortest way from word to nearest word.
-pub struct Search<W: AnyHeap> {
+pub(crate) struct Search<W: AnyHeap> {
     /// Each word that has been seen, and the one that led to it.
     seen_from: HashMap<u32, u32, DefaultHashBuilder, W>,
     /// The words seen, in that order.
@@ -161,12 +165,12 @@ pub struct Search<W: AnyHeap> {
 
 impl<W: AnyHeap> Search<W> {
     /// A search that has not begun, and takes no memory yet.
-    pub fn new_in(heap: W) -> Self {
+    pub(crate) fn new_in(heap: W) -> Self {
         Search { seen_from: HashMap::new_in(heap), queue: Vec::new_in(heap) }
     }
 
     /// The words on the way, both ends included; `None` if there is no way.
-    pub fn find<'i, A: AnyHeap>(
+    pub(crate) fn find<'i, A: AnyHeap>(
         &mut self,
         graph: &Graph<'i, A>,
         from: u32,
@@ -187,7 +191,7 @@ impl<W: AnyHeap> Search<W> {
     }
 
     /// How many words have been looked at.
-    pub fn seen(&self) -> usize {
+    pub(crate) fn seen(&self) -> usize {
         self.queue.len()
     }
 

@@ -10,28 +10,31 @@ use heapwright::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
 use heapwright::source::Pages;
 
 /// In a static: there from the start, for as long as the program runs, and for all threads.
-pub type WordArena = StaticArena<{ 64 << 10 }, Sizing128KiB, SpinLock>;
+pub(crate) type WordArena = StaticArena<{ 64 << 10 }, Sizing128KiB, SpinLock>;
 /// Over pages of the operating system, which get them back when it is dropped.
-pub type PagedArena = SourceTeaspoon<Pages, Sizing16MiB, SpinLock>;
+pub(crate) type PagedArena = SourceTeaspoon<Pages, Sizing16MiB, SpinLock>;
 /// In a local array: for one thread and one function call.
-pub type StackArena<'a> = Teaspoon<'a, Sizing4KiB, NoLock>;
+pub(crate) type StackArena<'a> = Teaspoon<'a, Sizing4KiB, NoLock>;
 
 /// The texts of the words.
-pub static WORDS: WordArena = StaticArena::new();
+pub(crate) static WORDS: WordArena = StaticArena::new();
 /// Bytes of the local array: as many as its sizing reaches.
-pub const STACK_ARENA_SIZE: usize = 12 << 10;
-/// Bytes of pages, unless the user says otherwise: as many as its sizing reaches.
-pub const PAGED_ARENA_SIZE: usize = 32 << 20;
+pub(crate) const STACK_ARENA_SIZE: usize = 12 << 10;
+/// Bytes of pages at most, unless the user says otherwise: as many as its sizing reaches.
+pub(crate) const PAGED_ARENA_SIZE_MAX: usize = 32 << 20;
 
 /// A heap that `Box`, `Vec` (both of allocator-api2 0.4) and hashbrown's `HashMap` (of allocator-api2 0.2) can live in.
-pub trait AnyHeap: Copy + allocator_api2_02::alloc::Allocator + allocator_api2_04::alloc::Allocator {}
+pub(crate) trait AnyHeap:
+    Copy + allocator_api2_02::alloc::Allocator + allocator_api2_04::alloc::Allocator
+{
+}
 
 impl<A> AnyHeap for A where A: Copy + allocator_api2_02::alloc::Allocator + allocator_api2_04::alloc::Allocator
 {}
 
 /// The program's global heap, as the last resort: a type of no size that is an allocator of both versions.
 #[derive(Clone, Copy, Debug)]
-pub struct GlobalHeap;
+pub(crate) struct GlobalHeap;
 
 /// Passes all work on to the `Global` of one version of allocator-api2.
 macro_rules! impl_global_heap {
@@ -72,7 +75,7 @@ impl_global_heap!(allocator_api2_04::alloc);
 
 /// A heap has no more room.
 #[derive(Clone, Copy, Debug)]
-pub struct Full;
+pub(crate) struct Full;
 
 impl From<allocator_api2_04::alloc::AllocError> for Full {
     fn from(_: allocator_api2_04::alloc::AllocError) -> Self {
@@ -93,41 +96,41 @@ impl From<hashbrown::TryReserveError> for Full {
 }
 
 /// A heap as it is at one moment.
-pub struct Portrait {
+pub(crate) struct Portrait {
     /// What the tour calls it.
-    pub name: &'static str,
+    name: String,
     /// What it is composed of.
-    pub composition: String,
+    composition: String,
     /// What is in it.
-    pub contents: String,
+    contents: String,
     usage: Usage,
     map: HeapMap<64, 4>,
 }
 
 impl Portrait {
     /// Draws a heap of type `A`.
-    pub fn new<A>(
-        name: &'static str,
+    pub(crate) fn new<A>(
+        name: impl Into<String>,
         contents: String,
         usage: Usage,
         chunks: impl Iterator<Item = Chunk>,
     ) -> Self {
         let map = HeapMap::new(usage.total, chunks);
-        Portrait { name, composition: readable(any::type_name::<A>()), contents, usage, map }
+        Portrait { name: name.into(), composition: readable(any::type_name::<A>()), contents, usage, map }
     }
 
     /// Shows it with or without colours.
-    pub fn colours(&mut self, on: bool) {
+    pub(crate) fn colours(&mut self, on: bool) {
         self.map = self.map.clone().ansi_colours(on);
     }
 
     /// Bytes in use in the heap.
-    pub fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.usage.used
     }
 
     /// The line above the picture.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("{}: {}", self.name, self.composition)
     }
 }
@@ -150,14 +153,14 @@ impl fmt::Display for Portrait {
 }
 
 /// Several portraits as one SVG image, one below the other.
-pub fn svg(portraits: &[Portrait]) -> String {
-    let (mut width, mut height, mut body) = (0, 0, String::new());
-    for portrait in portraits {
-        let title = portrait.title();
-        let image = portrait.map.svg(&title).at(0, height);
-        width = width.max(image.width());
+pub(crate) fn svg(portraits: &[Portrait]) -> String {
+    let titles: Vec<_> = portraits.iter().map(Portrait::title).collect();
+    let images = || portraits.iter().zip(&titles).map(|(portrait, title)| portrait.map.svg(title));
+    let width = images().map(|image| image.width()).max().unwrap_or_default();
+    let (mut height, mut body) = (0, String::new());
+    for image in images() {
+        body.push_str(&image.at(0, height).width_min(width).to_string());
         height += image.height();
-        body.push_str(&image.to_string());
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \

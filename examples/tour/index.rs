@@ -11,7 +11,7 @@ use crate::heaps::{AnyHeap, Full, GlobalHeap, PagedArena, WORDS, WordArena};
 use crate::text::{Library, Progress, each_word};
 
 /// The text of a word, in the first heap that had room for it.
-pub enum Word<'w> {
+pub(crate) enum Word<'w> {
     Static(Box<[u8], &'static WordArena>),
     Paged(Box<[u8], &'w PagedArena>),
     Global(Box<[u8], GlobalHeap>),
@@ -35,7 +35,7 @@ impl<'w> Word<'w> {
     }
 
     /// The word itself.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         // It was made of a `str`, so the default never shows up.
         str::from_utf8(self.bytes()).unwrap_or_default()
     }
@@ -72,35 +72,35 @@ impl Eq for Word<'_> {}
 
 /// Where a word occurs.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub(crate) struct Place {
     /// Number of the document in its library.
-    pub document: u32,
+    pub(crate) document: u32,
     /// Line, from 1 on.
-    pub line: u32,
+    pub(crate) line: u32,
 }
 
 /// What the index knows of a word.
-pub struct Entry<A: AnyHeap> {
+pub(crate) struct Entry<A: AnyHeap> {
     /// Words are numbered as they come.
-    pub id: u32,
+    pub(crate) id: u32,
     /// All its occurrences, in order.
-    pub places: Vec<Place, A>,
+    pub(crate) places: Vec<Place, A>,
 }
 
 /// Every word of a library, and where it occurs.
-pub struct Index<'w, A: AnyHeap> {
+pub(crate) struct Index<'w, A: AnyHeap> {
     heap: A,
     entries: HashMap<Word<'w>, Entry<A>, DefaultHashBuilder, A>,
 }
 
 impl<'w, A: AnyHeap> Index<'w, A> {
     /// An empty index, which takes no memory yet.
-    pub fn new_in(heap: A) -> Self {
+    pub(crate) fn new_in(heap: A) -> Self {
         Index { heap, entries: HashMap::new_in(heap) }
     }
 
     /// Takes all words in.
-    pub fn fill(&mut self, library: &Library, paged: &'w PagedArena) -> Result<(), Full> {
+    pub(crate) fn fill(&mut self, library: &Library, paged: &'w PagedArena) -> Result<(), Full> {
         let progress = Progress::new("indexing", library.bytes());
         for (document, number) in library.documents.iter().zip(0..) {
             each_word(&document.text, |line, word| self.add(word, Place { document: number, line }, paged))?;
@@ -125,27 +125,27 @@ impl<'w, A: AnyHeap> Index<'w, A> {
     }
 
     /// What is known of a word.
-    pub fn get(&self, word: &str) -> Option<&Entry<A>> {
+    pub(crate) fn get(&self, word: &str) -> Option<&Entry<A>> {
         self.entries.get(word.as_bytes())
     }
 
     /// All words, in no order.
-    pub fn entries(&self) -> impl Iterator<Item = (&Word<'w>, &Entry<A>)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Word<'w>, &Entry<A>)> {
         self.entries.iter()
     }
 
     /// How many different words there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// How many words have their text in the static arena.
-    pub fn words_in_static_arena(&self) -> usize {
+    pub(crate) fn words_in_static_arena(&self) -> usize {
         self.entries.keys().filter(|word| matches!(word, Word::Static(_))).count()
     }
 
     /// How many words there are in all, the repeated ones included.
-    pub fn occurrences(&self) -> usize {
+    pub(crate) fn occurrences(&self) -> usize {
         self.entries.values().map(|entry| entry.places.len()).sum()
     }
 }

@@ -10,37 +10,39 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Words of fewer letters are left out.
 const LETTERS_MIN: usize = 3;
 
-/// Words that say nothing about a text.
+/// Words that say nothing about a text, be it English or Rust.
 const STOP_WORDS: &[&str] = &[
-    "all", "also", "and", "any", "are", "been", "but", "can", "does", "each", "else", "every", "for", "from",
-    "had", "has", "have", "her", "his", "how", "into", "its", "may", "more", "most", "must", "not", "now",
-    "one", "only", "other", "our", "out", "over", "she", "should", "some", "such", "than", "that", "the",
-    "their", "them", "then", "there", "these", "they", "this", "too", "very", "was", "were", "what", "when",
-    "where", "which", "who", "will", "with", "would", "you", "your",
+    "all", "also", "and", "any", "are", "assert", "been", "but", "can", "const", "crate", "does", "each",
+    "else", "every", "false", "for", "from", "had", "has", "have", "her", "his", "how", "impl", "into",
+    "its", "let", "may", "mod", "more", "most", "must", "mut", "none", "not", "now", "one", "only", "other",
+    "our", "out", "over", "pub", "ref", "return", "self", "she", "should", "some", "struct", "such", "super",
+    "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "too", "true", "type",
+    "use", "very", "was", "were", "what", "when", "where", "which", "who", "will", "with", "would", "you",
+    "your",
 ];
 
 /// One text.
-pub struct Document {
+pub(crate) struct Document {
     /// Its path as shown to the user.
-    pub name: String,
+    pub(crate) name: String,
     /// All of it.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// All texts, and how many files were passed over.
-pub struct Library {
-    pub documents: Vec<Document>,
+pub(crate) struct Library {
+    pub(crate) documents: Vec<Document>,
     /// Files that are not UTF-8 text.
-    pub binary: usize,
+    pub(crate) binary: usize,
     /// Files and directories that could not be read.
-    pub unreadable: usize,
+    pub(crate) unreadable: usize,
 }
 
 impl Library {
     /// Reads one file, or every text file of a directory and the directories in it.
     ///
     /// Hidden entries and directories marked as caches (by a `CACHEDIR.TAG`, as build directories are) are left out.
-    pub fn read(path: &Path) -> Result<Library, String> {
+    pub(crate) fn read(path: &Path) -> Result<Library, String> {
         let metadata =
             fs::metadata(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
         let mut library = Library { documents: Vec::new(), binary: 0, unreadable: 0 };
@@ -57,7 +59,7 @@ impl Library {
     }
 
     /// Reads the sources and the Markdown files of this project.
-    pub fn read_project() -> Result<Library, String> {
+    pub(crate) fn read_project() -> Result<Library, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let entries =
             fs::read_dir(root).map_err(|error| format!("can't read {}: {error}", root.display()))?;
@@ -74,7 +76,7 @@ impl Library {
     }
 
     /// Bytes of all texts.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.documents.iter().map(|document| document.text.len() as u64).sum()
     }
 
@@ -131,7 +133,7 @@ fn read_text(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// Calls `visit` with every word of a text that is worth counting, in small letters, and its line, from 1 on.
-pub fn each_word<E>(text: &str, mut visit: impl FnMut(u32, &str) -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn each_word<E>(text: &str, mut visit: impl FnMut(u32, &str) -> Result<(), E>) -> Result<(), E> {
     let mut small = String::new();
     for (line, number) in text.lines().zip(1..) {
         for word in line.split(|character: char| !character.is_alphabetic()) {
@@ -140,7 +142,7 @@ pub fn each_word<E>(text: &str, mut visit: impl FnMut(u32, &str) -> Result<(), E
             }
             small.clear();
             small.extend(word.chars().flat_map(char::to_lowercase));
-            if STOP_WORDS.binary_search(&small.as_str()).is_err() {
+            if !STOP_WORDS.contains(&small.as_str()) {
                 visit(number, &small)?;
             }
         }
@@ -149,14 +151,14 @@ pub fn each_word<E>(text: &str, mut visit: impl FnMut(u32, &str) -> Result<(), E
 }
 
 /// A bar on the terminal that shows up once the work has taken a second, and goes away with it.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     start: Instant,
 }
 
 impl Progress {
     /// Work on `bytes` of text.
-    pub fn new(what: &'static str, bytes: u64) -> Self {
+    pub(crate) fn new(what: &'static str, bytes: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden()).with_message(what);
         if let Ok(style) = ProgressStyle::with_template("{msg:9} {wide_bar} {bytes}/{total_bytes} {eta:>4}") {
             bar.set_style(style);
@@ -165,7 +167,7 @@ impl Progress {
     }
 
     /// Some of it is done.
-    pub fn advance(&self, bytes: u64) {
+    pub(crate) fn advance(&self, bytes: u64) {
         if self.bar.is_hidden() && self.start.elapsed() > Duration::from_secs(1) {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }

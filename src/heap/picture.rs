@@ -165,7 +165,7 @@ impl<const WIDTH: usize, const ROWS: usize> HeapMap<WIDTH, ROWS> {
     /// ```
     #[must_use]
     pub fn svg<'a>(&'a self, title: &'a str) -> Svg<'a> {
-        Svg { grid: self.grid(), title, left: 0, top: 0 }
+        Svg { grid: self.grid(), title, left: 0, top: 0, width_min: 0 }
     }
 
     /// The part of the map that its pictures need, whatever its size.
@@ -308,13 +308,13 @@ impl Grid<'_> {
 ///
 /// ```
 /// use heapwright::heap::HeapMap;
-/// let maps = [HeapMap::<16, 2>::new(512, []), HeapMap::<16, 2>::new(2048, [])];
-/// let (mut width, mut height, mut body) = (0, 0, String::new());
-/// for map in &maps {
-///     let svg = map.svg("one of two").at(0, height);
-///     width = width.max(svg.width());
+/// let (small, large) = (HeapMap::<16, 2>::new(512, []), HeapMap::<80, 2>::new(2048, []));
+/// let images = [small.svg("small"), large.svg("large")];
+/// let width = images[0].width().max(images[1].width());
+/// let (mut height, mut body) = (0, String::new());
+/// for svg in images {
+///     body.push_str(&svg.at(0, height).width_min(width).to_string());
 ///     height += svg.height();
-///     body.push_str(&svg.to_string());
 /// }
 /// let image = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{body}</svg>"#);
 /// assert_eq!(image.matches("</svg>").count(), 3);
@@ -325,6 +325,7 @@ pub struct Svg<'a> {
     title: &'a str,
     left: usize,
     top: usize,
+    width_min: usize,
 }
 
 /// Pixels from one cell to the next, and from one row to the next.
@@ -363,12 +364,19 @@ impl Svg<'_> {
         self
     }
 
+    /// The same image, at least `width` pixels wide: as wide as others that it stands with.
+    #[must_use]
+    pub const fn width_min(mut self, width: usize) -> Self {
+        self.width_min = width;
+        self
+    }
+
     /// Width in pixels.
     #[must_use]
     pub fn width(&self) -> usize {
         let title = self.title.chars().count().saturating_mul(TITLE_CHARACTER_WIDTH);
         let map = self.map_left() - MARGIN + self.grid.width.saturating_mul(CELL_WIDTH);
-        map.max(title).max(LEGEND_WIDTH).saturating_add(2 * MARGIN)
+        map.max(title).max(LEGEND_WIDTH).saturating_add(2 * MARGIN).max(self.width_min)
     }
 
     /// Height in pixels.
@@ -784,6 +792,8 @@ mod tests {
         assert_eq!(svg.at(0, 70).height(), svg.height());
         let attributes = format!(r#"x="5" y="70" width="{}" height="{}""#, svg.width(), svg.height());
         assert!(svg.at(5, 70).to_string().contains(&attributes));
+        assert_eq!(svg.width_min(2000).width(), 2000);
+        assert_eq!(svg.width_min(20).width(), svg.width());
     }
 
     #[test]
