@@ -7,10 +7,11 @@
 //! | static arena | `StaticArena<65536, Sizing128KiB, SpinLock>` | the text of every word: `Box<[u8]>` |
 //! | paged arena | `SourceTeaspoon<Pages, Sizing16MiB, SpinLock>` | the index: `HashMap` and `Vec`; the graph: `Box` and `Vec` |
 //! | stack arena | `Teaspoon<Sizing4KiB, NoLock>` in a local array | one search at a time: `HashMap` and `Vec` |
+//! | global heap | `Locked<SourceHeap<GlobalHeap>, SpinLock>` | what the others have no room for |
 //!
-//! A heap that runs out says so, and the next larger one takes over; the last resort is the global heap.
+//! A heap that runs out says so, and the next larger one takes over.
 
-#![cfg_attr(feature = "nightly", feature(allocator_api))]
+#![forbid(unsafe_code)]
 
 #[path = "tour/graph.rs"]
 mod graph;
@@ -32,8 +33,8 @@ use heapwright::source::Pages;
 
 use crate::graph::{Graph, Ranking, Search};
 use crate::heaps::{
-    AnyHeap, Full, GlobalHeap, PAGED_ARENA_SIZE_MAX, PagedArena, Portrait, STACK_ARENA_SIZE, StackArena,
-    WORDS, WordArena, svg,
+    AnyHeap, Full, GLOBAL, PAGED_ARENA_SIZE_MAX, PagedArena, Portrait, STACK_ARENA_SIZE, StackArena, WORDS,
+    WordArena, svg,
 };
 use crate::index::{Index, Place};
 use crate::text::Library;
@@ -162,7 +163,7 @@ impl<O: Write> Tour<'_, O> {
             self.out,
             "! The paged arena has no room for the index: it is made anew in the global heap."
         )?;
-        let mut index = Index::new_in(GlobalHeap);
+        let mut index = Index::new_in(&GLOBAL);
         index.fill(library, paged)?;
         self.graph(&index)
     }
@@ -189,7 +190,7 @@ impl<O: Write> Tour<'_, O> {
             self.out,
             "! The paged arena has no room for the links: they are made anew in the global heap.\n"
         )?;
-        let mut graph = Graph::new_in(GlobalHeap);
+        let mut graph = Graph::new_in(&GLOBAL);
         graph.fill(index, self.library)?;
         graph.keep_nearest()?;
         self.answer(index, &graph)
@@ -227,12 +228,8 @@ impl<O: Write> Tour<'_, O> {
         writeln!(self.out, "\nFrom word to nearest word:")?;
         for (&from, &to) in told.iter().cycle().zip(&ends) {
             let way = self.way(graph, from, to)?;
-            match way {
-                Some(way) => writeln!(self.out, "  {}", way.join(" -> "))?,
-                None => {
-                    writeln!(self.out, "  {} -> no way -> {}", graph.node(from).word, graph.node(to).word)?
-                }
-            }
+            let way = way.unwrap_or_else(|| vec![graph.node(from).word, "no way", graph.node(to).word]);
+            writeln!(self.out, "  {}", way.join(" -> "))?;
         }
         writeln!(self.out)?;
         Ok(())
@@ -270,7 +267,7 @@ impl<O: Write> Tour<'_, O> {
             return Ok(way);
         }
         writeln!(self.out, "! The paged arena is full too: the search starts anew in the global heap.")?;
-        Ok(Search::new_in(GlobalHeap).find(graph, from, to)?)
+        Ok(Search::new_in(&GLOBAL).find(graph, from, to)?)
     }
 
     /// The number of a word that the user named.

@@ -1,6 +1,7 @@
 //! The example `tour`, run as its users run it.
 
 #![cfg(not(miri))]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't set itself up has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::mem;
 
 use allocator_api2_04::boxed::Box;
 use allocator_api2_04::vec::Vec;
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown_17::{DefaultHashBuilder, HashMap};
 
 use crate::heaps::{AnyHeap, Full};
 use crate::index::Index;

@@ -4,20 +4,24 @@ use std::any;
 use std::fmt;
 
 use heapwright::arena::{SourceTeaspoon, StaticArena, Teaspoon};
-use heapwright::heap::{Chunk, HeapMap, Usage};
+use heapwright::heap::{Chunk, HeapMap, Locked, Usage};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
-use heapwright::source::Pages;
+use heapwright::source::{self, Pages, SourceHeap};
 
 /// In a static: there from the start, for as long as the program runs, and for all threads.
 pub(crate) type WordArena = StaticArena<{ 64 << 10 }, Sizing128KiB, SpinLock>;
 /// Over pages of the operating system, which get them back when it is dropped.
 pub(crate) type PagedArena = SourceTeaspoon<Pages, Sizing16MiB, SpinLock>;
+/// Over the program's global allocator, one of its blocks for each of ours.
+pub(crate) type GlobalHeap = Locked<SourceHeap<source::GlobalHeap>, SpinLock>;
 /// In a local array: for one thread and one function call.
 pub(crate) type StackArena<'a> = Teaspoon<'a, Sizing4KiB, NoLock>;
 
 /// The texts of the words.
 pub(crate) static WORDS: WordArena = StaticArena::new();
+/// The last resort.
+pub(crate) static GLOBAL: GlobalHeap = Locked::new(SourceHeap::new(source::GlobalHeap));
 /// Bytes of the local array: as many as its sizing reaches.
 pub(crate) const STACK_ARENA_SIZE: usize = 12 << 10;
 /// Bytes of pages at most, unless the user says otherwise: as many as its sizing reaches.
@@ -31,47 +35,6 @@ pub(crate) trait AnyHeap:
 
 impl<A> AnyHeap for A where A: Copy + allocator_api2_02::alloc::Allocator + allocator_api2_04::alloc::Allocator
 {}
-
-/// The program's global heap, as the last resort: a type of no size that is an allocator of both versions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GlobalHeap;
-
-/// Passes all work on to the `Global` of one version of allocator-api2.
-macro_rules! impl_global_heap {
-    ($api:path) => {
-        const _: () = {
-            use std::alloc::Layout;
-            use std::ptr::NonNull;
-
-            use $api as api;
-
-            // SAFETY: `Global` keeps the contract, and all values of it are the same heap.
-            unsafe impl api::Allocator for GlobalHeap {
-                fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, api::AllocError> {
-                    api::Global.allocate(layout)
-                }
-
-                unsafe fn deallocate(&self, ptr: NonNull<u8>, layout: Layout) {
-                    // SAFETY: the caller's promise is the same.
-                    unsafe { api::Global.deallocate(ptr, layout) }
-                }
-
-                unsafe fn grow(
-                    &self,
-                    ptr: NonNull<u8>,
-                    old: Layout,
-                    new: Layout,
-                ) -> Result<NonNull<[u8]>, api::AllocError> {
-                    // SAFETY: the caller's promise is the same.
-                    unsafe { api::Global.grow(ptr, old, new) }
-                }
-            }
-        };
-    };
-}
-
-impl_global_heap!(allocator_api2_02::alloc);
-impl_global_heap!(allocator_api2_04::alloc);
 
 /// A heap has no more room.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +52,8 @@ impl From<allocator_api2_04::collections::TryReserveError> for Full {
     }
 }
 
-impl From<hashbrown::TryReserveError> for Full {
-    fn from(_: hashbrown::TryReserveError) -> Self {
+impl From<hashbrown_17::TryReserveError> for Full {
+    fn from(_: hashbrown_17::TryReserveError) -> Self {
         Full
     }
 }

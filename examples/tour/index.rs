@@ -5,16 +5,16 @@ use std::hash::{Hash, Hasher};
 
 use allocator_api2_04::boxed::Box;
 use allocator_api2_04::vec::Vec;
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown_17::{DefaultHashBuilder, HashMap};
 
-use crate::heaps::{AnyHeap, Full, GlobalHeap, PagedArena, WORDS, WordArena};
+use crate::heaps::{AnyHeap, Full, GLOBAL, GlobalHeap, PagedArena, WORDS, WordArena};
 use crate::text::{Library, Progress, each_word};
 
 /// The text of a word, in the first heap that had room for it.
 pub(crate) enum Word<'w> {
     Static(Box<[u8], &'static WordArena>),
     Paged(Box<[u8], &'w PagedArena>),
-    Global(Box<[u8], GlobalHeap>),
+    Global(Box<[u8], &'static GlobalHeap>),
 }
 
 impl<'w> Word<'w> {
@@ -23,7 +23,7 @@ impl<'w> Word<'w> {
         copy(word, &WORDS)
             .map(Word::Static)
             .or_else(|Full| copy(word, paged).map(Word::Paged))
-            .or_else(|Full| copy(word, GlobalHeap).map(Word::Global))
+            .or_else(|Full| copy(word, &GLOBAL).map(Word::Global))
     }
 
     fn bytes(&self) -> &[u8] {
@@ -37,7 +37,7 @@ impl<'w> Word<'w> {
     /// The word itself.
     pub(crate) fn as_str(&self) -> &str {
         // It was made of a `str`, so the default never shows up.
-        str::from_utf8(self.bytes()).unwrap_or_default()
+        std::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 }
 
