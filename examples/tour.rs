@@ -171,8 +171,8 @@ impl<O: Write> Tour<'_, O> {
     /// Makes the graph, in the paged arena if it has room, and goes on to the next stage.
     fn graph<A: AnyHeap>(&mut self, index: &Index<'_, A>) -> Result<(), Failure> {
         let words = format!("the text of {} words", index.words_in_static_arena());
-        let (usage, chunks) = (WORDS.usage(), WORDS.chunks());
-        self.static_portrait = Some(Portrait::new::<WordArena>("static arena", words, usage, chunks));
+        self.static_portrait =
+            Some(Portrait::new::<WordArena, _>("static arena", words, WORDS.usage(), || WORDS.chunks()));
         self.tell_size(index)?;
 
         let mut graph = Graph::new_in(self.paged);
@@ -331,8 +331,9 @@ impl<O: Write> Tour<'_, O> {
     /// Draws the paged arena as it is now.
     fn draw_paged(&mut self, moment: &str, contents: String) {
         let name = format!("paged arena, {moment}");
-        let (usage, chunks) = (self.paged.usage(), self.paged.chunks());
-        self.paged_portraits.push(Portrait::new::<PagedArena>(name, contents, usage, chunks));
+        let paged = self.paged;
+        self.paged_portraits
+            .push(Portrait::new::<PagedArena, _>(name, contents, paged.usage(), || paged.chunks()));
     }
 
     /// Draws the stack arena as it is now, if it is fuller than it was in earlier searches.
@@ -340,9 +341,10 @@ impl<O: Write> Tour<'_, O> {
         let fuller = |kept: &Portrait| arena.usage().used > kept.used();
         if self.stack_portrait.as_ref().is_none_or(fuller) {
             let contents = format!("a search that has seen {seen} words");
-            let (usage, chunks) = (arena.usage(), arena.chunks());
             self.stack_portrait =
-                Some(Portrait::new::<StackArena<'_>>("stack arena", contents, usage, chunks));
+                Some(Portrait::new::<StackArena<'_>, _>("stack arena", contents, arena.usage(), || {
+                    arena.chunks()
+                }));
         }
     }
 

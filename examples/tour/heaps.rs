@@ -71,14 +71,14 @@ pub(crate) struct Portrait {
 }
 
 impl Portrait {
-    /// Draws a heap of type `A`.
-    pub(crate) fn new<A>(
+    /// Draws a heap of type `A`, given a function that walks over its chunks.
+    pub(crate) fn new<A, I: Iterator<Item = Chunk>>(
         name: impl Into<String>,
         contents: String,
         usage: Usage,
-        chunks: impl Iterator<Item = Chunk>,
+        walk: impl Fn() -> I,
     ) -> Self {
-        let map = HeapMap::new(usage.total, chunks);
+        let map = HeapMap::of(walk);
         Portrait { name: name.into(), composition: readable(any::type_name::<A>()), contents, usage, map }
     }
 

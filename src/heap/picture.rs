@@ -82,8 +82,6 @@ impl MapCell {
 ///      0x00 ▒▒██▄···\n"
 /// );
 /// ```
-///
-/// Of a heap, `HeapMap::<64, 4>::new(region_len, heap.chunks())`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeapMap<const WIDTH: usize = 64, const ROWS: usize = 4> {
     /// Bytes of the region.
@@ -117,6 +115,31 @@ impl<const WIDTH: usize, const ROWS: usize> HeapMap<WIDTH, ROWS> {
             map.add(chunk);
         }
         map
+    }
+
+    /// A map of a heap, from a function that walks over its chunks; the region ends where they end.
+    ///
+    /// It walks twice, since a cell's size depends on where the end is. Costs as [`new`](HeapMap::new).
+    ///
+    /// ```
+    /// # #[cfg(feature = "allocator-api2-04")] {
+    /// use heapwright::arena::StaticArena;
+    /// use heapwright::heap::HeapMap;
+    /// use heapwright::lock::NoLock;
+    /// use heapwright::sizing::Sizing4KiB;
+    ///
+    /// let arena = StaticArena::<4096, Sizing4KiB, NoLock>::new();
+    /// let half = allocator_api2_04::boxed::Box::new_in([0u8; 2048], &arena);
+    /// let map = HeapMap::<32, 2>::of(|| arena.chunks());
+    /// assert_eq!(map.total().used, arena.usage().used);
+    /// println!("{map}");
+    /// # drop(half);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn of<I: IntoIterator<Item = Chunk>>(walk: impl Fn() -> I) -> Self {
+        let ends = walk().into_iter().map(|chunk| chunk.offset.saturating_add(chunk.len));
+        Self::new(ends.max().unwrap_or(0), walk())
     }
 
     /// The same map with colours (ANSI escape sequences) in its terminal form, or without, as it starts out.
@@ -687,6 +710,13 @@ mod tests {
             "1 byte, 100.0 % used, 0.0 % tables, one cell = 1 byte (█ used ▒ tables · free)\n0x00 █\n"
         );
         assert_well_formed(&map.svg("one byte").to_string());
+    }
+
+    #[test]
+    fn a_region_ends_where_its_chunks_end() {
+        let chunks = side_by_side(&[(40, ChunkKind::Used), (61, ChunkKind::Free)]);
+        assert_eq!(HeapMap::<8, 2>::of(|| chunks.iter().copied()), HeapMap::<8, 2>::new(101, chunks.clone()));
+        assert_eq!(HeapMap::<8, 2>::of(|| []), HeapMap::<8, 2>::new(0, []));
     }
 
     #[test]
