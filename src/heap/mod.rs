@@ -64,6 +64,7 @@
 mod inspect;
 mod instance;
 mod locked;
+mod picture;
 mod shared;
 
 use core::alloc::Layout;
@@ -74,6 +75,7 @@ use crate::AllocError;
 pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, Usage};
 pub use self::instance::{Instance, Of};
 pub use self::locked::Locked;
+pub use self::picture::{HeapMap, MapCell, Svg};
 pub use self::shared::SharedHeap;
 
 /// A heap core: memory of any layout, behind `&mut self`.
