@@ -1,71 +1,47 @@
 //! Teaspoon arenas: heaps of any layout in one region, without a header on any live object.
+//!
+//! An arena manages one region: a byte array, a static, a block of pages. Rust gives an object's [`Layout`] back when
+//! it is freed, so a live object needs no header: it takes its size, rounded up to the granule, and nothing else. What the
+//! arena must know lies in tables at the region's front (1 bit per granule) and inside free memory.
+//!
+//! | type | the region is | lock outside |
+//! |---|---|---|
+//! | [`Teaspoon`] | borrowed: a slice, an array, raw memory | any, in the type |
+//! | [`StaticArena`] | its own, inline, for a `static` | any, in the type |
+//! | [`SourceTeaspoon`] | one block of a backing source, given back on drop | any, in the type |
+//!
+//! [`Arena`] and [`SourceArena`] are the cores of the first and the last, without a lock.
+//!
+//! The numbers come from a [`Sizing`]; see [`crate::sizing`] for those that exist and for writing your own.
+//!
+//! ```
+//! use heapwright::arena::Teaspoon;
+//! use heapwright::lock::NoLock;
+//! use heapwright::sizing::Sizing4KiB;
+//!
+//! let mut memory = [0u8; 1024];
+//! let spoon = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
+//! # #[cfg(feature = "allocator-api2-04")] {
+//! use allocator_api2_04::{boxed::Box, vec::Vec};
+//! let mut words = Vec::new_in(&spoon);
+//! words.push(Box::new_in("teaspoon", &spoon));
+//! assert_eq!(spoon.usage().objects, 2);
+//! # }
+//! ```
 
-use core::alloc::Layout;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
+mod bins;
+mod core;
+mod quick;
+mod region;
+mod resize;
+mod runs;
+mod shape;
+mod sourced;
+mod static_arena;
+mod view;
+mod walk;
 
-use crate::AllocError;
-use crate::heap::{Chunk, Heap, Inspect, Locked, Owns, Reset, Usage};
-use crate::lock::{Lock, SpinLock};
-use crate::sizing::Sizing;
-
-/// An arena behind a lock: `Locked<Arena<S>, L>`.
-pub type Teaspoon<'a, S, L = SpinLock> = Locked<Arena<'a, S>, L>;
-
-/// The core of a teaspoon arena.
-#[derive(Debug)]
-pub struct Arena<'a, S: Sizing> {
-    base: NonNull<u8>,
-    len: usize,
-    memory: PhantomData<(&'a mut [u8], fn() -> S)>,
-}
-
-// SAFETY: the region is borrowed exclusively.
-unsafe impl<S: Sizing> Send for Arena<'_, S> {}
-
-impl<'a, S: Sizing> Arena<'a, S> {
-    /// An arena in a slice.
-    #[must_use]
-    pub fn from_slice(memory: &'a mut [u8]) -> Self {
-        let len = memory.len();
-        Arena { base: NonNull::from(memory).cast(), len, memory: PhantomData }
-    }
-}
-
-impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
-    /// An arena in a slice.
-    #[must_use]
-    pub fn from_slice(memory: &'a mut [u8]) -> Self {
-        Locked::new(Arena::from_slice(memory))
-    }
-}
-
-// SAFETY: gives nothing yet.
-unsafe impl<S: Sizing> Heap for Arena<'_, S> {
-    fn alloc(&mut self, _: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        Err(AllocError)
-    }
-
-    unsafe fn dealloc(&mut self, _: NonNull<u8>, _: Layout) {}
-}
-
-// SAFETY: by address range.
-unsafe impl<S: Sizing> Owns for Arena<'_, S> {
-    fn owns(&self, ptr: NonNull<u8>, _: Layout) -> bool {
-        ptr.addr().get().wrapping_sub(self.base.addr().get()) < self.len
-    }
-}
-
-impl<S: Sizing> Inspect for Arena<'_, S> {
-    fn usage(&self) -> Usage {
-        Usage { total: self.len, used: 0, free: self.len, objects: 0 }
-    }
-
-    fn chunk_at(&mut self, _: usize) -> Option<Chunk> {
-        None
-    }
-}
-
-impl<S: Sizing> Reset for Arena<'_, S> {
-    unsafe fn reset(&mut self) {}
-}
+pub use self::region::{Arena, Teaspoon, Teaspoon4KiB, Teaspoon16MiB, Teaspoon128KiB};
+pub use self::sourced::{SourceArena, SourceTeaspoon};
+pub use self::static_arena::StaticArena;
+pub use self::view::View;

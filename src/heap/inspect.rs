@@ -1,5 +1,7 @@
 //! Looking into a heap: how much, and where.
 
+use core::fmt;
+
 use super::{Heap, SharedHeap};
 
 /// How full a heap is, in bytes and objects.
@@ -58,10 +60,57 @@ pub trait Inspect: Heap {
     /// How full it is. O(1).
     fn usage(&self) -> Usage;
 
-    /// The first chunk that ends after `offset` bytes; `None` at the end of the region.
+    /// The chunk at the cursor, which is moved behind it; `None` at the end of the region.
     ///
-    /// May merge free blocks that were kept apart for speed, hence `&mut`.
-    fn chunk_at(&mut self, offset: usize) -> Option<Chunk>;
+    /// May merge free blocks that were kept apart for speed, hence `&mut`. O(chunk length / 32), or O(chunks) for the first
+    /// step after the heap has changed.
+    fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk>;
+
+    /// Checks all that the heap believes about itself.
+    ///
+    /// # Errors
+    /// The first rule found broken.
+    fn verify(&mut self) -> Result<(), Corruption>;
+
+    /// How many wrong frees and resizes were detected and refused; 0 for a heap that does not check.
+    fn misuses(&self) -> usize {
+        0
+    }
+}
+
+/// What [`Inspect::verify`] found broken, and where.
+///
+/// It means that something wrote to free memory, or freed what it should not have.
+///
+/// ```
+/// use heapwright::arena::Teaspoon4KiB;
+/// let mut memory = [0u8; 256];
+/// let spoon = <Teaspoon4KiB<'_>>::from_slice(&mut memory);
+/// assert_eq!(spoon.verify(), Ok(()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corruption {
+    /// The rule that does not hold.
+    pub rule: &'static str,
+    /// Where, in bytes from the first that can be handed out.
+    pub offset: usize,
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "heap corrupted {} bytes into its data: {}", self.offset, self.rule)
+    }
+}
+
+impl core::error::Error for Corruption {}
+
+/// Where a walk over a heap's chunks stands. The default is the region's start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    /// Distance from the region's first byte, in bytes.
+    pub offset: usize,
+    /// The heap's version when the cursor came here.
+    pub version: u32,
 }
 
 /// The chunks of a heap in address order.
@@ -71,28 +120,26 @@ pub trait Inspect: Heap {
 #[derive(Debug)]
 pub struct Chunks<'a, A> {
     heap: &'a A,
-    offset: usize,
+    cursor: Cursor,
 }
 
 impl<'a, A> Chunks<'a, A> {
     /// A walk from the region's start.
     pub(crate) const fn new(heap: &'a A) -> Self {
-        Chunks { heap, offset: 0 }
+        Chunks { heap, cursor: Cursor { offset: 0, version: 0 } }
     }
 }
 
-impl<A> Iterator for Chunks<'_, A>
+impl<'a, A> Iterator for Chunks<'a, A>
 where
     A: SharedHeap,
-    for<'c> A::Core<'c>: Inspect,
+    A::Core<'a>: Inspect,
 {
     type Item = Chunk;
 
     fn next(&mut self) -> Option<Chunk> {
-        let offset = self.offset;
+        let (heap, cursor) = (self.heap, &mut self.cursor);
         // SAFETY: the closure neither moves the core nor calls anything but the core.
-        let chunk = unsafe { self.heap.enter(|core| core.chunk_at(offset)) }.ok()??;
-        self.offset = chunk.offset + chunk.len;
-        Some(chunk)
+        unsafe { heap.enter(|core| core.next_chunk(cursor)) }.ok()?
     }
 }

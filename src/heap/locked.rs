@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::{self, NonNull};
 
-use super::{Chunks, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
+use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
 use crate::AllocError;
 use crate::alloc::impl_allocators;
 use crate::lock::Lock;
@@ -88,6 +88,26 @@ impl<H: Heap, L: Lock> Locked<H, L> {
         H: Inspect,
     {
         Chunks::new(self)
+    }
+
+    /// Checks all that the heap believes about itself, under the lock. `Ok` on re-entry.
+    ///
+    /// # Errors
+    /// The first rule found broken.
+    pub fn verify(&self) -> Result<(), Corruption>
+    where
+        H: Inspect,
+    {
+        self.read(|core| core.verify()).unwrap_or(Ok(()))
+    }
+
+    /// How many wrong frees and resizes were detected and refused; 0 for a heap that does not check.
+    #[must_use]
+    pub fn misuses(&self) -> usize
+    where
+        H: Inspect,
+    {
+        self.read(|core| core.misuses()).unwrap_or(0)
     }
 
     /// Forgets all blocks at once. The `&mut` proves that no handle borrows the heap.
@@ -179,3 +199,5 @@ macro_rules! impl_global_alloc {
 }
 
 impl_global_alloc!([H: Heap, L: Lock] Locked<H, L>);
+
+pub(crate) use impl_global_alloc;

@@ -57,8 +57,9 @@ use core::ptr::NonNull;
 
 use crate::AllocError;
 
-pub use self::inspect::{Chunk, ChunkKind, Chunks, Inspect, Usage};
+pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, Usage};
 pub use self::locked::Locked;
+pub(crate) use self::locked::impl_global_alloc;
 pub use self::shared::SharedHeap;
 
 /// A heap core: memory of any layout, behind `&mut self`.

@@ -15,7 +15,8 @@ use crate::mem;
 /// # Safety
 /// An implementation keeps these:
 /// - **S1** (exclusion) `enter` runs its closure on the one core of this heap, alone, or does not run it and gives an error.
-/// - **S2** (moves) moving the value moves neither the blocks nor the core's idea of them.
+/// - **S2** (place) blocks stay valid for as long as the heap is borrowed. If the type is an `Allocator` by value, they also
+///   survive moves of the value.
 /// - **S3** (no unwinding) `enter` does not unwind by itself.
 pub unsafe trait SharedHeap {
     /// The core that does the work.

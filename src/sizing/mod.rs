@@ -210,7 +210,8 @@ impl<S: Sizing> Sizing for Checked<S> {
     const GRANULE_SMALL: usize = S::GRANULE_SMALL;
     const REGION_SMALL_MAX: usize = S::REGION_SMALL_MAX;
     const PLACEMENT: Placement = S::PLACEMENT;
-    const QUICK_SIZES: usize = S::QUICK_SIZES;
+    // Kept blocks have no marks: without them every wrong free can be told.
+    const QUICK_SIZES: usize = 0;
     const BIN_STEPS: u32 = S::BIN_STEPS;
     const CHECKED: bool = true;
 }

@@ -1,0 +1,233 @@
+//! The operations of an arena: what `alloc` and `free` do, whatever the placement.
+
+use core::alloc::Layout;
+use core::marker::PhantomData;
+
+use super::shape::Shape;
+use super::view::{Bitmap, State, View};
+use super::{bins, quick, runs};
+use crate::sizing::{Placement, Sizing};
+
+impl<S: Sizing> View<'_, S> {
+    /// Granules that `size` bytes take.
+    #[inline(always)]
+    pub(super) fn granules_for(&self, size: usize) -> usize {
+        // A layout's size is at most `isize::MAX`: no overflow.
+        (size + self.granule() - 1) >> self.shift()
+    }
+
+    /// The index of the granule at `address`, which is that of a block of this arena.
+    #[inline(always)]
+    pub(super) fn index_of(&self, address: usize) -> u32 {
+        (address.wrapping_sub(self.origin.addr()) >> self.shift()) as u32
+    }
+
+    /// Enters or removes live granules in the books.
+    #[inline(always)]
+    pub(super) fn count(&mut self, granules: u32) {
+        self.state.tally += (1 << 32) + u64::from(granules);
+    }
+
+    #[inline(always)]
+    pub(super) fn uncount(&mut self, granules: u32) {
+        self.state.tally -= (1 << 32) + u64::from(granules);
+    }
+
+    /// A block for `layout`: its first granule and its granules. `None` when there is no room.
+    #[inline]
+    pub(super) fn take_block(&mut self, layout: Layout) -> Option<(u32, u32)> {
+        let granules = self.granules_for(layout.size());
+        // One comparison for "not zero" and "has a quick list".
+        if S::QUICK_SIZES > 0 && granules.wrapping_sub(1) < self.state.quick_max as usize {
+            let granules = granules as u32;
+            let head = self.quick_head(granules);
+            if head != 0 && self.is_aligned(head - 1, layout.align()) {
+                let next = self.quick_next(head - 1);
+                self.set_quick_head(granules, next);
+                self.count(granules);
+                return Some((head - 1, granules));
+            }
+        }
+        // The parts go in registers: the fast path never builds a view in memory.
+        match take_slowly::<S>(self.origin, self.shape, self.state, layout.size(), layout.align()) {
+            (_, 0) => None,
+            found => Some(found),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_aligned(&self, index: u32, align: usize) -> bool {
+        align <= self.granule() || self.at(index).addr() & (align - 1) == 0
+    }
+
+    /// Granules for `size`, if an object may be that large here.
+    pub(super) fn fitting_granules(&self, size: usize) -> Option<u32> {
+        if size == 0 || size > S::OBJECT_SIZE_MAX {
+            return None;
+        }
+        let granules = self.granules_for(size) as u32;
+        (granules <= self.shape.granules).then_some(granules)
+    }
+
+    /// Takes granules from the placement; when there are none, merges what the quick lists hold and tries again.
+    #[inline(never)]
+    fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
+        let found = self.take(granules, align);
+        if found.is_some() || self.state.quick_max == 0 {
+            return found;
+        }
+        quick::switch_off(self);
+        self.take(granules, align)
+    }
+
+    /// Takes granules from the placement.
+    #[inline(never)]
+    pub(super) fn take(&mut self, granules: u32, align: usize) -> Option<u32> {
+        self.state.version = self.state.version.wrapping_add(1);
+        match S::PLACEMENT {
+            Placement::BitmapRuns => runs::take(self, granules, align),
+            Placement::Bins => bins::take(self, granules, align),
+        }
+    }
+
+    /// Gives granules back to the placement.
+    #[inline(never)]
+    pub(super) fn give(&mut self, index: u32, granules: u32) {
+        self.state.version = self.state.version.wrapping_add(1);
+        match S::PLACEMENT {
+            Placement::BitmapRuns => runs::give(self, index, granules),
+            Placement::Bins => bins::give(self, index, granules),
+        }
+    }
+
+    /// Takes back the block of `size` bytes at `address`.
+    #[inline]
+    pub(super) fn give_block(&mut self, address: usize, size: usize) {
+        let granules = self.granules_for(size);
+        if S::CHECKED && !self.is_live(address, granules) {
+            self.misused();
+            return;
+        }
+        let index = self.index_of(address);
+        self.uncount(granules as u32);
+        if S::QUICK_SIZES > 0 && granules <= self.state.quick_max as usize {
+            let granules = granules as u32;
+            let head = self.quick_head(granules);
+            self.set_quick_next(index, head);
+            self.set_quick_head(granules, index + 1);
+            return;
+        }
+        give_slowly::<S>(self.origin, self.shape, self.state, index, granules as u32);
+    }
+
+    // ---- marks of live objects (`CHECKED`) --------------------------------------------------------------------
+
+    /// Marks the start of a live object.
+    #[inline]
+    pub(super) fn start(&mut self, index: u32) {
+        if S::CHECKED {
+            self.set_bit(Bitmap::Starts, index, true);
+        }
+    }
+
+    /// Removes the mark.
+    #[inline]
+    pub(super) fn end(&mut self, index: u32) {
+        if S::CHECKED {
+            self.set_bit(Bitmap::Starts, index, false);
+        }
+    }
+
+    /// Whether exactly one live object stands at `address` and takes `granules`.
+    #[inline(never)]
+    pub(super) fn is_live(&self, address: usize, granules: usize) -> bool {
+        let offset = address.wrapping_sub(self.origin.addr());
+        let limit = self.taken_limit();
+        if offset & (self.granule() - 1) != 0 || offset >> self.shift() >= limit as usize || granules == 0 {
+            return false;
+        }
+        let index = (offset >> self.shift()) as u32;
+        if granules > (limit - index) as usize || !self.bit(Bitmap::Starts, index) {
+            return false;
+        }
+        let end = index + granules as u32;
+        let ends_here = end == limit || self.bit(Bitmap::Starts, end) || self.is_free_start(end);
+        ends_here && self.none_set(Bitmap::Starts, index + 1, end) && self.none_free(index, end)
+    }
+
+    /// One past the last granule that can be live, and whose bits are known.
+    pub(super) fn taken_limit(&self) -> u32 {
+        match S::PLACEMENT {
+            Placement::BitmapRuns => self.shape.granules,
+            Placement::Bins => self.state.frontier,
+        }
+    }
+
+    /// Whether a free block begins at `index`, given that a taken one ends there.
+    fn is_free_start(&self, index: u32) -> bool {
+        self.bit(Bitmap::Bits, index) == (S::PLACEMENT == Placement::Bins)
+    }
+
+    /// Whether no granule of `from..end` is free, given that `from` is taken.
+    fn none_free(&self, from: u32, end: u32) -> bool {
+        match S::PLACEMENT {
+            Placement::BitmapRuns => self.find_bit(Bitmap::Bits, from, end, false) == end,
+            Placement::Bins => self.none_set(Bitmap::Bits, from, end),
+        }
+    }
+
+    /// Counts a refused call.
+    pub(super) fn misused(&mut self) {
+        self.state.misuses = self.state.misuses.saturating_add(1);
+    }
+
+    /// Forgets all blocks.
+    pub(super) fn forget_all(&mut self) {
+        let version = self.state.version.wrapping_add(1);
+        *self.state = State { misuses: self.state.misuses, version, ..State::EMPTY };
+        self.clear_tables();
+    }
+}
+
+/// The arena whose parts these are, for code that needs no lead.
+fn view_of<'s, S: Sizing>(origin: *mut u8, shape: &'s Shape, state: &'s mut State) -> View<'s, S> {
+    View { origin, lead: 0, shape, state, sizing: PhantomData }
+}
+
+/// A block from the placement; zero granules: there is no room.
+#[cold]
+#[inline(never)]
+fn take_slowly<S: Sizing>(
+    origin: *mut u8,
+    shape: &Shape,
+    state: &mut State,
+    size: usize,
+    align: usize,
+) -> (u32, u32) {
+    let mut view = view_of::<S>(origin, shape, state);
+    let Some(granules) = view.fitting_granules(size) else { return (0, 0) };
+    let index = match S::PLACEMENT {
+        Placement::BitmapRuns => None,
+        Placement::Bins => bins::take_exact(&mut view, granules, align),
+    };
+    let Some(index) = index.or_else(|| view.reborrow().take_or_flush(granules, align)) else {
+        return (0, 0);
+    };
+    view.start(index);
+    view.count(granules);
+    (index, granules)
+}
+
+/// Gives a block, already out of the books, back to the placement.
+#[cold]
+#[inline(never)]
+fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State, index: u32, granules: u32) {
+    let mut view = view_of::<S>(origin, shape, state);
+    view.end(index);
+    if S::PLACEMENT == Placement::BitmapRuns || !bins::give_lone(&mut view, index, granules) {
+        view.reborrow().give(index, granules);
+    }
+    if S::QUICK_SIZES > 0 && view.state.quick_max == 0 {
+        quick::switch_on(&mut view.reborrow());
+    }
+}

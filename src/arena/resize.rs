@@ -1,0 +1,175 @@
+//! Changing the size of a block: where it stands, into the gap before it, or elsewhere.
+
+use core::alloc::Layout;
+
+use super::view::View;
+use super::{bins, runs};
+use crate::sizing::{Placement, Sizing};
+
+impl<S: Sizing> View<'_, S> {
+    /// Changes the block at `address` to layout `new`; gives its first granule and its granules. `None`: nothing has changed.
+    ///
+    /// # Safety
+    /// The block is live and `old` its layout.
+    pub(super) unsafe fn resize_block(
+        &mut self,
+        address: usize,
+        old: Layout,
+        new: Layout,
+    ) -> Option<(u32, u32)> {
+        if let Some(done) = self.resize_where_it_stands(address, old, new) {
+            return Some(done);
+        }
+        let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
+        let index = self.index_of(address);
+        let bytes = old.size().min(new.size());
+        // SAFETY: the caller's promise, and both are granules of this block's layouts.
+        if let Some(start) = unsafe { self.slide(index, had, want, new.align(), bytes) } {
+            return Some((start, want));
+        }
+        if let Some(start) = self.take(want, new.align()) {
+            // SAFETY: `start` is fresh, so it overlaps nothing; both have `bytes` bytes.
+            unsafe { self.move_to(index, had, start, want, bytes) };
+            return Some((start, want));
+        }
+        if self.state.quick_max == 0 {
+            return None;
+        }
+        // Merge everything and try each way again; the lists are off then, so this ends.
+        super::quick::switch_off(self);
+        // SAFETY: the caller's promise; nothing about the block has changed.
+        unsafe { self.resize_block(address, old, new) }
+    }
+
+    /// Changes the block where it stands. `None`: nothing has changed.
+    #[inline]
+    pub(super) fn resize_where_it_stands(
+        &mut self,
+        address: usize,
+        old: Layout,
+        new: Layout,
+    ) -> Option<(u32, u32)> {
+        let had = self.live_granules(address, old)?;
+        let want = self.fitting_granules(new.size())?;
+        if address & (new.align() - 1) != 0 {
+            return None;
+        }
+        let index = self.index_of(address);
+        if want < had {
+            self.give(index + want, had - want);
+        } else if want > had {
+            let end = index + had;
+            if self.free_after(end, want - had) < want - had {
+                return None;
+            }
+            self.take_after(end, want - had);
+        }
+        self.state.tally = self.state.tally + u64::from(want) - u64::from(had);
+        Some((index, want))
+    }
+
+    /// The granules of the block at `address`, whose layout is `old`; `None` (and counted) if there is no such block and this is checked.
+    #[inline]
+    fn live_granules(&mut self, address: usize, old: Layout) -> Option<u32> {
+        let granules = self.granules_for(old.size());
+        if S::CHECKED && !self.is_live(address, granules) {
+            self.misused();
+            return None;
+        }
+        Some(granules as u32)
+    }
+
+    /// Moves the block within its own room and the free granules right before and after it: down as far as there are any
+    /// before it, or up to the alignment.
+    ///
+    /// All free neighbours are taken before a byte is moved, and what remains is given back after: nothing
+    /// that is looked up before the move is used after it.
+    ///
+    /// # Safety
+    /// `had` granules at `index` are live and hold `bytes` bytes, and so do `want`.
+    unsafe fn slide(&mut self, index: u32, had: u32, want: u32, align: usize, bytes: usize) -> Option<u32> {
+        let mut before = self.free_before(index);
+        let mut start = self.align_index(index - before, align);
+        if start >= index {
+            // Only the alignment is wrong: up, inside its own room and what follows.
+            before = 0;
+            start = self.align_index(index, align);
+        }
+        let end = start.checked_add(want)?;
+        let old_end = index + had;
+        let after = end.saturating_sub(old_end);
+        if before == 0 && start == index || after > 0 && self.free_after(old_end, after) < after {
+            return None;
+        }
+        if before > 0 {
+            self.take_before(index, before);
+        }
+        if after > 0 {
+            self.take_after(old_end, after);
+        }
+        self.end(index);
+        // SAFETY: both lie in granules that are this block's alone now; they may overlap, which `copy` allows.
+        unsafe { self.at(start).copy_from(self.at(index), bytes) };
+        if start > index - before {
+            self.give(index - before, start - (index - before));
+        }
+        let whole_end = old_end + after;
+        if whole_end > end {
+            self.give(end, whole_end - end);
+        }
+        self.start(start);
+        self.state.tally = self.state.tally + u64::from(want) - u64::from(had);
+        Some(start)
+    }
+
+    /// Copies the block at `index` to `start` and frees the old place.
+    ///
+    /// # Safety
+    /// `want` granules at `start` are taken and unused, `had` granules at `index` live, and both hold `bytes` bytes.
+    unsafe fn move_to(&mut self, index: u32, had: u32, start: u32, want: u32, bytes: usize) {
+        // SAFETY: two different blocks of this region, both at least `bytes` bytes long.
+        unsafe { self.at(start).copy_from_nonoverlapping(self.at(index), bytes) };
+        self.end(index);
+        self.give(index, had);
+        self.start(start);
+        self.state.tally = self.state.tally + u64::from(want) - u64::from(had);
+    }
+
+    /// Free granules right after granule `end - 1`; `most` is as many as the caller cares for.
+    fn free_after(&self, end: u32, most: u32) -> u32 {
+        if end == self.shape.granules {
+            return 0;
+        }
+        match S::PLACEMENT {
+            Placement::BitmapRuns => runs::free_after(self, end, most),
+            Placement::Bins => bins::free_after(self, end),
+        }
+    }
+
+    /// Takes free granules that `free_after` found.
+    fn take_after(&mut self, end: u32, granules: u32) {
+        self.state.version = self.state.version.wrapping_add(1);
+        match S::PLACEMENT {
+            Placement::BitmapRuns => self.fill_bits(super::view::Bitmap::Bits, end, end + granules, true),
+            Placement::Bins => bins::take_after(self, end, granules),
+        }
+    }
+
+    fn free_before(&self, start: u32) -> u32 {
+        match S::PLACEMENT {
+            Placement::BitmapRuns => runs::free_before(self, start),
+            Placement::Bins => bins::free_before(self, start),
+        }
+    }
+
+    /// Takes all the free granules right before `start`, which `free_before` counted.
+    fn take_before(&mut self, start: u32, granules: u32) {
+        self.state.version = self.state.version.wrapping_add(1);
+        match S::PLACEMENT {
+            Placement::BitmapRuns => {
+                self.fill_bits(super::view::Bitmap::Bits, start - granules, start, true);
+            }
+            Placement::Bins => bins::take_before(self, start),
+        }
+    }
+}

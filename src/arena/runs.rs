@@ -1,0 +1,141 @@
+//! Placement by bitmap runs: one bit per granule, first fit by address.
+//!
+//! Free memory needs no structure at all: to free is to clear bits, and there is nothing to merge. A search looks
+//! at 32 starts at a time: in a word whose bit `i` says "granule `i` is free", and-ing it with itself shifted by one leaves
+//! the starts of runs of two, and so on by doubling (Warren, Hacker's Delight, 6-3).
+
+use super::shape::Shape;
+use super::view::{Bitmap, View};
+use crate::sizing::Sizing;
+
+/// The longest run that is looked for 32 starts at a time: a start and its run lie in two words.
+const WINDOW_RUN_MAX: u32 = 32;
+
+/// Takes `granules` whose first is aligned to `align` bytes.
+pub(super) fn take<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
+    let every = (align >> view.shift()).max(1);
+    let start = if granules <= WINDOW_RUN_MAX && every <= 32 {
+        find_short(view, granules, align, every as u32)
+    } else {
+        find_long(view, granules, align)
+    }?;
+    view.fill_bits(Bitmap::Bits, start, start + granules, true);
+    Some(start)
+}
+
+/// The free granules of word `word`, one bit each; those past the region's end count as taken.
+fn free_word<S: Sizing>(view: &View<'_, S>, word: usize) -> u32 {
+    let granules = view.shape.granules;
+    if word >= Shape::words(granules) {
+        return 0;
+    }
+    let taken = view.word(Bitmap::Bits, word);
+    let tail = granules - word as u32 * 32;
+    let inside = if tail >= 32 { u32::MAX } else { (1 << tail) - 1 };
+    !taken & inside
+}
+
+/// The first run of at most 32 granules, every `every`-th start allowed.
+fn find_short<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize, every: u32) -> Option<u32> {
+    let words = Shape::words(view.shape.granules);
+    let mut starts_allowed = u32::MAX;
+    if every > 1 {
+        // One bit in `every`, from the first aligned granule on; words are a multiple of `every` long, so one mask serves all.
+        let comb = (u64::from(u32::MAX) / ((1 << every) - 1)) as u32;
+        starts_allowed = comb << (view.align_index(0, align) % 32);
+    }
+    let mut word = view.state.hint as usize;
+    let mut low = free_word(view, word);
+    // Words without a free granule are skipped for good, until something before them is freed.
+    while low == 0 && word + 1 < words {
+        word += 1;
+        low = free_word(view, word);
+    }
+    view.state.hint = word as u32;
+    while word < words {
+        let high = free_word(view, word + 1);
+        if low != 0 {
+            let runs = run_starts(u64::from(high) << 32 | u64::from(low), granules) as u32 & starts_allowed;
+            if runs != 0 {
+                return Some(word as u32 * 32 + runs.trailing_zeros());
+            }
+        }
+        low = high;
+        word += 1;
+    }
+    None
+}
+
+/// The bits of `free` at which a run of `granules` (1 to 32) set bits begins.
+fn run_starts(free: u64, granules: u32) -> u64 {
+    let mut runs = free;
+    let mut have = 1;
+    while have * 2 <= granules {
+        runs &= runs >> have;
+        have *= 2;
+    }
+    runs & runs >> (granules - have)
+}
+
+/// The first run of any length, walked from hole to hole.
+fn find_long<S: Sizing>(view: &View<'_, S>, granules: u32, align: usize) -> Option<u32> {
+    let all = view.shape.granules;
+    let mut from = view.state.hint * 32;
+    loop {
+        let hole = view.find_bit(Bitmap::Bits, from, all, false);
+        let start = view.align_index(hole, align);
+        let end = start.checked_add(granules).filter(|&end| end <= all)?;
+        from = view.find_bit(Bitmap::Bits, start, end, true);
+        if from == end {
+            return Some(start);
+        }
+    }
+}
+
+/// Gives granules back.
+pub(super) fn give<S: Sizing>(view: &mut View<'_, S>, index: u32, granules: u32) {
+    view.fill_bits(Bitmap::Bits, index, index + granules, false);
+    view.state.hint = view.state.hint.min(index / 32);
+}
+
+/// Granules that are free right after granule `end - 1`, but not more than `most`.
+pub(super) fn free_after<S: Sizing>(view: &View<'_, S>, end: u32, most: u32) -> u32 {
+    let limit = end.saturating_add(most).min(view.shape.granules);
+    view.find_bit(Bitmap::Bits, end, limit, true) - end
+}
+
+/// Granules that are free right before granule `start`.
+pub(super) fn free_before<S: Sizing>(view: &View<'_, S>, start: u32) -> u32 {
+    let mut index = start;
+    while index > 0 {
+        let word = (index - 1) / 32;
+        // The granules of this word below `index`, moved up so that the nearest is the top bit.
+        let below = view.word(Bitmap::Bits, word as usize) << (31 - (index - 1) % 32);
+        let here = (index - 1) % 32 + 1;
+        let free = below.leading_zeros().min(here);
+        index -= free;
+        if free < here {
+            break;
+        }
+    }
+    start - index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run_starts;
+
+    #[test]
+    fn run_starts_agrees_with_counting() {
+        let words = [0, 1, u64::MAX, 0x8000_0000_0000_0000, 0x00ff_0ff0_1234_5678, 0xdead_beef_cafe_f00d];
+        for free in words {
+            for granules in 1..=32u32 {
+                let runs = run_starts(free, granules);
+                for start in 0..32 {
+                    let expected = (start..start + granules).all(|bit| free >> bit & 1 != 0);
+                    assert_eq!(runs >> start & 1 != 0, expected, "{free:x} {granules} {start}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! One arena at work: its region, its shape and its state, and the only code that touches the region.
+//!
+//! Invariants of a [`View`]:
+//! - **A1** (region) from `origin - shape.tables` to `origin + shape.granules * granule` is one live allocation of which
+//!   this arena alone uses the tables and the free granules; `origin` is aligned to the granule, and has provenance for all of it.
+//! - **A2** (tables) the tables' words are initialised: all of them under `BitmapRuns`; under `Bins` the list
+//!   heads, and the bits of all words that hold a granule below `state.frontier`.
+//! - **A3** (indices) every index that is stored (a list head, a link, the frontier, the quick table) is that of a granule of this
+//!   region, plus one in heads and links, where 0 means none.
+//! - **A4** (bits) under `BitmapRuns` a granule's bit is set iff it is taken. Under `Bins` it is set iff the granule is the
+//!   first or the last of a free block below the frontier. Blocks in quick lists, and the quick table, count as taken.
+//! - **A5** (merged) under `Bins` no two free blocks touch, and none touches the frontier.
+//! - **A6** (links) the first granule of a free block under `Bins` holds its links in the list of its class, and its
+//!   length, which also stands in its last four bytes; see [`Node`].
+
+use core::marker::PhantomData;
+
+use super::shape::Shape;
+use crate::sizing::{Link, Sizing};
+
+/// What an arena remembers outside its region. All zero is an empty arena.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Live objects in the upper half, granules in live objects in the lower.
+    pub(super) tally: u64,
+    /// Classes whose list is not empty, one bit each (`Bins`).
+    pub(super) classes: [u64; 2],
+    /// Granules from here on have never been handed out, or all came back (`Bins`).
+    pub(super) frontier: u32,
+    /// No word of bits before this one has a free granule (`BitmapRuns`).
+    pub(super) hint: u32,
+    /// Objects of up to this many granules go to and come from the quick lists; 0 while those are off.
+    pub(super) quick_max: u32,
+    /// Index of the quick table's first granule, while `quick_max > 0`.
+    pub(super) quick_table: u32,
+    /// Frees still to come before the quick lists may be switched on again.
+    pub(super) quick_pause: u32,
+    /// Frees and resizes that were refused (`CHECKED`).
+    pub(super) misuses: u32,
+    /// Counts changes of the division into blocks, so that a walk can tell whether it still stands on a boundary.
+    pub(super) version: u32,
+}
+
+impl State {
+    pub(super) const EMPTY: State = State {
+        tally: 0,
+        classes: [0; 2],
+        frontier: 0,
+        hint: 0,
+        quick_max: 0,
+        quick_table: 0,
+        quick_pause: 0,
+        misuses: 0,
+        version: 0,
+    };
+
+    /// Granules in live objects.
+    pub(super) const fn used(&self) -> u32 {
+        self.tally as u32
+    }
+
+    /// The first class from `class` on whose list is not empty.
+    #[inline]
+    pub(super) const fn next_class(&self, class: usize) -> Option<usize> {
+        if class >= 128 {
+            return None;
+        }
+        let here = self.classes[class / 64] & (u64::MAX << (class % 64));
+        if here != 0 {
+            return Some((class & !63) + here.trailing_zeros() as usize);
+        }
+        if class < 64 && self.classes[1] != 0 {
+            return Some(64 + self.classes[1].trailing_zeros() as usize);
+        }
+        None
+    }
+
+    /// Enters whether a class's list has blocks.
+    #[inline]
+    pub(super) const fn mark_class(&mut self, class: usize, has_blocks: bool) {
+        let mask = 1 << (class % 64);
+        if has_blocks {
+            self.classes[class / 64] |= mask;
+        } else {
+            self.classes[class / 64] &= !mask;
+        }
+    }
+
+    /// Live objects.
+    pub(super) const fn objects(&self) -> u32 {
+        (self.tally >> 32) as u32
+    }
+}
+
+/// The links of a free block, as indices plus one (A3, A6).
+///
+/// ```text
+/// Link::Bits15, 4 bytes:   next:15 prev:15 .. single:1
+/// Link::Bits31, 8 bytes:   next:31 ..  prev:31 single:1
+/// then, unless `single`:   length in granules, 4 bytes;  ..  the same again in the block's last 4 bytes
+/// ```
+/// `single` says that the block is one granule and that one has room for the links only. It is the top bit of the
+/// block's last four bytes, where a longer block has its length, which never has that bit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) next: u32,
+    pub(super) prev: u32,
+}
+
+const SINGLE: u32 = 1 << 31;
+const LINK15: u32 = (1 << 15) - 1;
+
+/// A bitmap over the granules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bitmap {
+    /// Taken granules or block boundaries (A4).
+    Bits,
+    /// First granules of live objects (`CHECKED`).
+    Starts,
+}
+
+/// An arena at work: what an arena's lock guards, put together for one operation.
+pub struct View<'s, S> {
+    pub(super) origin: *mut u8,
+    /// Bytes from the region's first byte to the origin.
+    pub(super) lead: u32,
+    pub(super) shape: &'s Shape,
+    pub(super) state: &'s mut State,
+    pub(super) sizing: PhantomData<fn() -> S>,
+}
+
+impl<S: Sizing> View<'_, S> {
+    /// The same view for a call that is not inlined: this one's parts then stay in registers.
+    #[inline(always)]
+    pub(super) fn reborrow(&mut self) -> View<'_, S> {
+        View {
+            origin: self.origin,
+            lead: self.lead,
+            shape: self.shape,
+            state: self.state,
+            sizing: PhantomData,
+        }
+    }
+
+    /// log2 of the granule; a constant unless the sizing has two granules.
+    #[inline(always)]
+    pub(super) fn shift(&self) -> u32 {
+        if S::GRANULE == S::GRANULE_SMALL { S::GRANULE.trailing_zeros() } else { u32::from(self.shape.shift) }
+    }
+
+    /// Bytes of one granule.
+    #[inline(always)]
+    pub(super) fn granule(&self) -> usize {
+        1 << self.shift()
+    }
+
+    /// The address of granule `index`, as a pointer with the region's provenance.
+    #[inline(always)]
+    pub(super) fn at(&self, index: u32) -> *mut u8 {
+        self.origin.wrapping_add((index as usize) << self.shift())
+    }
+
+    /// Reads the four bytes at `ptr`, which lie in this arena's tables or free granules.
+    #[inline(always)]
+    fn load(&self, ptr: *mut u8) -> u32 {
+        debug_assert!(self.is_inside(ptr, 4));
+        // SAFETY: by A1 and A3 the bytes are in the region and the arena's own, initialised (A2, A6), and granules and
+        // tables are multiples of four bytes long and aligned.
+        unsafe { ptr.cast::<u32>().read() }
+    }
+
+    /// Writes the four bytes at `ptr`, which lie in this arena's tables or free granules.
+    #[inline(always)]
+    fn store(&mut self, ptr: *mut u8, value: u32) {
+        debug_assert!(self.is_inside(ptr, 4));
+        // SAFETY: by A1 and A3 the bytes are in the region and the arena's own; aligned as in `load`.
+        unsafe { ptr.cast::<u32>().write(value) }
+    }
+
+    /// Whether the bytes lie in the region (for debug builds).
+    fn is_inside(&self, ptr: *mut u8, len: usize) -> bool {
+        let offset = ptr.addr().wrapping_sub(self.origin.addr() - self.shape.tables as usize);
+        let whole = self.shape.tables as usize + ((self.shape.granules as usize) << self.shift());
+        offset <= whole && len <= whole - offset
+    }
+
+    // ---- tables -----------------------------------------------------------------------------------------------
+
+    fn bit_word_ptr(&self, map: Bitmap, word: usize) -> *mut u8 {
+        let base = self.origin.wrapping_sub(self.shape.tables as usize);
+        let first = if map == Bitmap::Bits { 0 } else { Shape::words(self.shape.granules) };
+        base.wrapping_add((first + word) * 4)
+    }
+
+    /// One word of a bitmap; bit `i % 32` of word `i / 32` is granule `i`'s.
+    #[inline]
+    pub(super) fn word(&self, map: Bitmap, word: usize) -> u32 {
+        self.load(self.bit_word_ptr(map, word))
+    }
+
+    #[inline]
+    pub(super) fn set_word(&mut self, map: Bitmap, word: usize, value: u32) {
+        self.store(self.bit_word_ptr(map, word), value);
+    }
+
+    /// The bit of one granule.
+    #[inline]
+    pub(super) fn bit(&self, map: Bitmap, index: u32) -> bool {
+        self.word(map, index as usize / 32) >> (index % 32) & 1 != 0
+    }
+
+    #[inline]
+    pub(super) fn set_bit(&mut self, map: Bitmap, index: u32, on: bool) {
+        let word = self.word(map, index as usize / 32);
+        let mask = 1 << (index % 32);
+        self.set_word(map, index as usize / 32, if on { word | mask } else { word & !mask });
+    }
+
+    /// The first granule from `from` on, and below `end`, whose bit is `on`; `end` if there is none.
+    pub(super) fn find_bit(&self, map: Bitmap, from: u32, end: u32, on: bool) -> u32 {
+        let flip = if on { 0 } else { u32::MAX };
+        let mut index = from;
+        while index < end {
+            let rest = (self.word(map, index as usize / 32) ^ flip) >> (index % 32);
+            if rest != 0 {
+                return end.min(index + rest.trailing_zeros());
+            }
+            index = (index | 31) + 1;
+        }
+        end
+    }
+
+    /// Whether no bit of `from..end` is set.
+    pub(super) fn none_set(&self, map: Bitmap, from: u32, end: u32) -> bool {
+        self.find_bit(map, from, end, true) == end
+    }
+
+    /// Sets or clears the bits of `from..end`.
+    pub(super) fn fill_bits(&mut self, map: Bitmap, from: u32, end: u32, on: bool) {
+        let mut index = from;
+        while index < end {
+            let word = index as usize / 32;
+            let last = end.min((index | 31) + 1);
+            let mask = (u32::MAX >> (32 - (last - index))) << (index % 32);
+            let old = self.word(map, word);
+            self.set_word(map, word, if on { old | mask } else { old & !mask });
+            index = last;
+        }
+    }
+
+    /// Clears words `from..end` of every bitmap there is.
+    pub(super) fn clear_words(&mut self, from: usize, end: usize) {
+        for word in from..end {
+            self.set_word(Bitmap::Bits, word, 0);
+            if S::CHECKED {
+                self.set_word(Bitmap::Starts, word, 0);
+            }
+        }
+    }
+
+    /// Brings the tables into the state of an empty arena (A2). The region may hold anything before.
+    pub(super) fn clear_tables(&mut self) {
+        match S::PLACEMENT {
+            crate::sizing::Placement::BitmapRuns => self.clear_words(0, Shape::words(self.shape.granules)),
+            crate::sizing::Placement::Bins => {
+                let heads = self.shape.heads_bytes::<S>(self.shape.granules);
+                // SAFETY: by A1 and the shape the list heads are the last bytes of the tables.
+                unsafe { self.origin.wrapping_sub(heads).write_bytes(0, heads) }
+            }
+        }
+    }
+
+    // ---- list heads -------------------------------------------------------------------------------------------
+
+    /// Reads the list head at `ptr`: an index plus one, or 0.
+    #[inline(always)]
+    fn head_at(&self, ptr: *mut u8) -> u32 {
+        debug_assert!(self.is_inside(ptr, Shape::head_bytes::<S>()));
+        match S::LINK {
+            // SAFETY: by A1 and A2 an initialised head of two bytes, aligned to two.
+            Link::Bits15 => u32::from(unsafe { ptr.cast::<u16>().read() }),
+            // SAFETY: by A1 and A2 an initialised head of four bytes, aligned to four.
+            Link::Bits31 => unsafe { ptr.cast::<u32>().read() },
+        }
+    }
+
+    #[inline(always)]
+    fn set_head_at(&mut self, ptr: *mut u8, value: u32) {
+        debug_assert!(self.is_inside(ptr, Shape::head_bytes::<S>()));
+        match S::LINK {
+            // SAFETY: by A1 two bytes of the arena's own, aligned to two.
+            Link::Bits15 => unsafe { ptr.cast::<u16>().write(value as u16) },
+            // SAFETY: by A1 four bytes of the arena's own, aligned to four.
+            Link::Bits31 => unsafe { ptr.cast::<u32>().write(value) },
+        }
+    }
+
+    #[inline(always)]
+    fn class_ptr(&self, class: usize) -> *mut u8 {
+        self.origin.wrapping_sub((class + 1) * Shape::head_bytes::<S>())
+    }
+
+    /// The first block of a class's list, plus one.
+    #[inline]
+    pub(super) fn class_head(&self, class: usize) -> u32 {
+        self.head_at(self.class_ptr(class))
+    }
+
+    #[inline]
+    pub(super) fn set_class_head(&mut self, class: usize, value: u32) {
+        self.set_head_at(self.class_ptr(class), value);
+    }
+
+    /// The head of the quick list for `granules`, in the quick table.
+    #[inline(always)]
+    fn quick_ptr(&self, granules: u32) -> *mut u8 {
+        self.at(self.state.quick_table).wrapping_add((granules as usize - 1) * Shape::head_bytes::<S>())
+    }
+
+    #[inline(always)]
+    pub(super) fn quick_head(&self, granules: u32) -> u32 {
+        self.head_at(self.quick_ptr(granules))
+    }
+
+    #[inline(always)]
+    pub(super) fn set_quick_head(&mut self, granules: u32, value: u32) {
+        self.set_head_at(self.quick_ptr(granules), value);
+    }
+
+    /// The link of a block in a quick list.
+    #[inline(always)]
+    pub(super) fn quick_next(&self, index: u32) -> u32 {
+        self.load(self.at(index))
+    }
+
+    #[inline(always)]
+    pub(super) fn set_quick_next(&mut self, index: u32, next: u32) {
+        self.store(self.at(index), next);
+    }
+
+    // ---- free blocks (A6) -------------------------------------------------------------------------------------
+
+    /// The links of the free block at `index`.
+    #[inline]
+    pub(super) fn node(&self, index: u32) -> Node {
+        let ptr = self.at(index);
+        let low = self.load(ptr);
+        match S::LINK {
+            Link::Bits15 => Node { next: low & LINK15, prev: low >> 15 & LINK15 },
+            Link::Bits31 => Node { next: low, prev: self.load(ptr.wrapping_add(4)) & !SINGLE },
+        }
+    }
+
+    /// Writes the links and the length of the free block at `index`.
+    #[inline]
+    pub(super) fn set_node(&mut self, index: u32, node: Node, granules: u32) {
+        let single = granules == 1 && self.granule() == S::LINK.bytes();
+        self.set_links(index, node, if single { SINGLE } else { 0 });
+        if !single {
+            let ptr = self.at(index);
+            self.store(ptr.wrapping_add(S::LINK.bytes()), granules);
+            let end = self.at(index + granules);
+            self.store(end.wrapping_sub(4), granules);
+        }
+    }
+
+    #[inline]
+    fn set_links(&mut self, index: u32, node: Node, single: u32) {
+        let ptr = self.at(index);
+        match S::LINK {
+            Link::Bits15 => self.store(ptr, node.next | node.prev << 15 | single),
+            Link::Bits31 => {
+                self.store(ptr, node.next);
+                self.store(ptr.wrapping_add(4), node.prev | single);
+            }
+        }
+    }
+
+    /// Changes the link to the next block of the free block at `index`.
+    #[inline]
+    pub(super) fn set_next(&mut self, index: u32, next: u32) {
+        let ptr = self.at(index);
+        match S::LINK {
+            Link::Bits15 => {
+                let word = self.load(ptr);
+                self.store(ptr, word & !LINK15 | next);
+            }
+            Link::Bits31 => self.store(ptr, next),
+        }
+    }
+
+    /// Changes the link to the previous block of the free block at `index`.
+    #[inline]
+    pub(super) fn set_prev(&mut self, index: u32, prev: u32) {
+        let ptr = self.at(index);
+        match S::LINK {
+            Link::Bits15 => {
+                let word = self.load(ptr);
+                self.store(ptr, word & !(LINK15 << 15) | prev << 15);
+            }
+            Link::Bits31 => {
+                let single = self.load(ptr.wrapping_add(4)) & SINGLE;
+                self.store(ptr.wrapping_add(4), prev | single);
+            }
+        }
+    }
+
+    /// The length in granules of the free block that starts at `index`.
+    #[inline]
+    pub(super) fn len_from_start(&self, index: u32) -> u32 {
+        let ptr = self.at(index);
+        // The top bit of the links' last word.
+        let tag = self.load(ptr.wrapping_add(S::LINK.bytes() - 4));
+        if tag & SINGLE != 0 { 1 } else { self.load(ptr.wrapping_add(S::LINK.bytes())) }
+    }
+
+    /// The length in granules of the free block that ends before granule `end`.
+    #[inline]
+    pub(super) fn len_from_end(&self, end: u32) -> u32 {
+        let len = self.load(self.at(end).wrapping_sub(4));
+        if len & SINGLE != 0 { 1 } else { len }
+    }
+
+    // ---- alignment --------------------------------------------------------------------------------------------
+
+    /// The first granule from `index` on whose address is a multiple of `align`; past the region's end if there is none.
+    #[inline]
+    pub(super) fn align_index(&self, index: u32, align: usize) -> u32 {
+        if align <= self.granule() {
+            return index;
+        }
+        let address = self.at(index).addr();
+        let pad = address.wrapping_neg() & (align - 1);
+        u32::try_from(pad >> self.shift()).map_or(u32::MAX, |pad| index.saturating_add(pad))
+    }
+}
