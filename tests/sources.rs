@@ -12,8 +12,10 @@ use core::ptr::NonNull;
 use std::alloc::System;
 use std::sync::LazyLock;
 
+use heapwright::arena::{SourceTeaspoon, StaticArena, Teaspoon};
 use heapwright::heap::Locked;
 use heapwright::lock::SpinLock;
+use heapwright::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
 #[cfg(feature = "alloc")]
 use heapwright::source::GlobalHeap;
 #[cfg(feature = "os")]
@@ -360,6 +362,31 @@ fn heap_by_reference() {
         let heap = Locked::<_, SpinLock>::new(SourceHeap::new(Buffer::new(leaked(100_000))));
         &*Box::leak(Box::new(heap))
     });
+}
+
+#[test]
+fn arena_by_reference() {
+    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing4KiB>::from_uninit(leaked(100_000)))));
+    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing16MiB>::from_uninit(leaked(200_000)))));
+    suite(|| &*Box::leak(Box::new(StaticArena::<100_000, Sizing128KiB>::new())));
+}
+
+/// An arena in an arena in an arena, and all of it back in the end.
+#[test]
+fn arenas_in_arenas() {
+    let outer = Teaspoon::<Sizing16MiB>::from_uninit(leaked(100_000));
+    let empty = outer.usage();
+    {
+        let middle = SourceTeaspoon::<_, Sizing16MiB>::with_size(Counted::new(&outer), 50_000).unwrap();
+        assert_eq!(outer.usage().objects, 1);
+        let inner = SourceTeaspoon::<_, Sizing4KiB>::with_size(&middle, 20_000).unwrap();
+        assert_eq!(middle.usage().objects, 1);
+        let mut source = Counted::new(&inner);
+        model(&mut source, &[(0, 0, 700, 3), (1, 0, 900, 4), (4, 1, 300, 0), (3, 0, 9, 0), (2, 0, 4000, 0)]);
+        all_back(&source);
+        assert_eq!(inner.usage().objects, 0);
+    }
+    assert_eq!(outer.usage(), empty);
 }
 
 #[test]

@@ -27,9 +27,9 @@ mod kept;
 /// Choose it under everything that runs on an OS: slabs, arenas, big blocks. It has no state: all values are equal, any of them
 /// may release what another acquired, and it is `Copy`.
 ///
-/// Every block is a system call or two (about 1 to 2 µs for acquire and release together, and 0.1 to 0.5 µs for the first
-/// touch of each page on a desktop machine), so ask for 64 KiB or more at a time. An alignment above the page maps that much more
-/// and unmaps both ends again: nothing of it stays behind.
+/// Acquiring and releasing are one system call each, three for an alignment above the page, and each page costs a fault when it is
+/// first touched: so ask for 64 KiB or more at a time. An alignment above the page maps that much more and unmaps both ends
+/// again; nothing of it stays behind.
 ///
 /// | | Unix | Windows | WebAssembly |
 /// |---|---|---|---|
@@ -149,9 +149,9 @@ impl Pages {
 
     /// Asks the OS to back the whole pages in a range with huge ones where it can, now or in time.
     ///
-    /// Worth its while for ranges that hold a whole, aligned huge page ([`huge_page_size`](BackingSource::huge_page_size));
-    /// filling memory then costs a third, but in stalls of some 0.3 ms for each huge page, and memory is given back less
-    /// finely. The contents stay as they are.
+    /// Worth its while for ranges that hold a whole, aligned huge page ([`huge_page_size`](BackingSource::huge_page_size)): they
+    /// take fewer faults and fewer entries of the translation cache. In return the first touch of each clears all of it at once, and
+    /// a huge page that is in use anywhere takes memory everywhere. The contents stay as they are.
     ///
     /// # Errors
     /// When this OS, or the kernel as it is built, knows no such advice.

@@ -49,10 +49,21 @@ fn map(len: usize) -> Result<NonNull<u8>, AllocError> {
 ///       |     unmapped        |     handed out         |     unmapped         |
 /// ```
 /// The kernel's start is aligned to a page, so `align - page` bytes of slack are enough.
+///
+/// A length in multiples of the alignment is first asked for as it is: kernels put mappings side by side, so behind one such block
+/// the next one falls into place by itself.
 pub(super) fn acquire(len: usize, align: usize) -> Result<NonNull<u8>, AllocError> {
     let page = Pages::page_size();
     if align <= page {
         return map(len);
+    }
+    if len & (align - 1) == 0 {
+        let block = map(len)?;
+        if block.addr().get() & (align - 1) == 0 {
+            return Ok(block);
+        }
+        // SAFETY: the block is fresh, and nobody knows of it.
+        unsafe { release(block, len) };
     }
     let slack = align - page;
     let start = map(len.checked_add(slack).ok_or(AllocError)?)?;
