@@ -1,7 +1,9 @@
 //! The operations of an arena: what `alloc` and `free` do, whatever the placement.
 
 use core::alloc::Layout;
+use core::marker::PhantomData;
 
+use super::shape::Shape;
 use super::view::{Bitmap, State, View};
 use super::{bins, quick, runs};
 use crate::sizing::{Placement, Sizing};
@@ -46,22 +48,16 @@ impl<S: Sizing> View<'_, S> {
                 return Some((head - 1, granules));
             }
         }
-        self.take_block_slow(layout)
+        // The parts go in registers: the fast path never builds a view in memory.
+        match take_slowly::<S>(self.origin, self.shape, self.state, layout.size(), layout.align()) {
+            (_, 0) => None,
+            found => Some(found),
+        }
     }
 
     #[inline(always)]
     fn is_aligned(&self, index: u32, align: usize) -> bool {
         align <= self.granule() || self.at(index).addr() & (align - 1) == 0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_block_slow(&mut self, layout: Layout) -> Option<(u32, u32)> {
-        let granules = self.fitting_granules(layout.size())?;
-        let index = self.take_or_flush(granules, layout.align())?;
-        self.start(index);
-        self.count(granules);
-        Some((index, granules))
     }
 
     /// Granules for `size`, if an object may be that large here.
@@ -119,17 +115,7 @@ impl<S: Sizing> View<'_, S> {
             self.set_quick_head(granules, index + 1);
             return;
         }
-        self.give_block_slow(index, granules as u32);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn give_block_slow(&mut self, index: u32, granules: u32) {
-        self.end(index);
-        self.give(index, granules);
-        if S::QUICK_SIZES > 0 && self.state.quick_max == 0 {
-            quick::switch_on(self);
-        }
+        give_slowly::<S>(self.origin, self.shape, self.state, index, granules as u32);
     }
 
     // ---- marks of live objects (`CHECKED`) --------------------------------------------------------------------
@@ -198,5 +184,40 @@ impl<S: Sizing> View<'_, S> {
         let version = self.state.version.wrapping_add(1);
         *self.state = State { misuses: self.state.misuses, version, ..State::EMPTY };
         self.clear_tables();
+    }
+}
+
+/// The arena whose parts these are, for code that needs no lead.
+fn view_of<'s, S: Sizing>(origin: *mut u8, shape: &'s Shape, state: &'s mut State) -> View<'s, S> {
+    View { origin, lead: 0, shape, state, sizing: PhantomData }
+}
+
+/// A block from the placement; zero granules: there is no room.
+#[cold]
+#[inline(never)]
+fn take_slowly<S: Sizing>(
+    origin: *mut u8,
+    shape: &Shape,
+    state: &mut State,
+    size: usize,
+    align: usize,
+) -> (u32, u32) {
+    let mut view = view_of::<S>(origin, shape, state);
+    let Some(granules) = view.fitting_granules(size) else { return (0, 0) };
+    let Some(index) = view.take_or_flush(granules, align) else { return (0, 0) };
+    view.start(index);
+    view.count(granules);
+    (index, granules)
+}
+
+/// Gives a block, already out of the books, back to the placement.
+#[cold]
+#[inline(never)]
+fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State, index: u32, granules: u32) {
+    let mut view = view_of::<S>(origin, shape, state);
+    view.end(index);
+    view.give(index, granules);
+    if S::QUICK_SIZES > 0 && view.state.quick_max == 0 {
+        quick::switch_on(&mut view);
     }
 }

@@ -114,7 +114,7 @@ impl<'a, S: Sizing> Arena<'a, S> {
         View {
             origin: self.origin.as_ptr(),
             lead: self.lead,
-            shape: self.shape,
+            shape: &self.shape,
             state: &mut self.state,
             sizing: PhantomData,
         }
@@ -226,7 +226,7 @@ impl<S: Sizing> Reset for View<'_, S> {
 /// An arena looked at: what can be told from its fields alone.
 pub(super) struct Peek<'s> {
     origin: usize,
-    shape: Shape,
+    shape: &'s Shape,
     state: &'s State,
 }
 
@@ -269,7 +269,7 @@ impl<S> View<'_, S> {
 
 impl<S> Arena<'_, S> {
     fn peek(&self) -> Peek<'_> {
-        Peek { origin: self.origin.addr().get(), shape: self.shape, state: &self.state }
+        Peek { origin: self.origin.addr().get(), shape: &self.shape, state: &self.state }
     }
 }
 

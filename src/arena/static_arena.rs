@@ -96,7 +96,7 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
             // Tables fit the region, so the origin is inside it.
             origin: region.wrapping_add(Self::SHAPE.tables as usize),
             lead: Self::SHAPE.tables,
-            shape: Self::SHAPE,
+            shape: &Self::SHAPE,
             // SAFETY: the caller has exclusive use of the state.
             state: unsafe { &mut *self.state.get() },
             sizing: PhantomData,

@@ -10,7 +10,7 @@
 //! - **A4** (bits) under `BitmapRuns` a granule's bit is set iff it is taken. Under `Bins` it is set iff the granule is the
 //!   first or the last of a free block below the frontier. Blocks in quick lists, and the quick table, count as taken.
 //! - **A5** (merged) under `Bins` no two free blocks touch, and none touches the frontier.
-//! - **A6** (links) the first granule of a free block under `Bins` holds its links in the circular list of its class, and its
+//! - **A6** (links) the first granule of a free block under `Bins` holds its links in the list of its class, and its
 //!   length, which also stands in its last four bytes; see [`Node`].
 
 use core::marker::PhantomData;
@@ -24,7 +24,7 @@ pub(super) struct State {
     /// Live objects in the upper half, granules in live objects in the lower.
     pub(super) tally: u64,
     /// Classes whose list is not empty, one bit each (`Bins`).
-    pub(super) classes: u128,
+    pub(super) classes: [u64; 2],
     /// Granules from here on have never been handed out, or all came back (`Bins`).
     pub(super) frontier: u32,
     /// No word of bits before this one has a free granule (`BitmapRuns`).
@@ -44,7 +44,7 @@ pub(super) struct State {
 impl State {
     pub(super) const EMPTY: State = State {
         tally: 0,
-        classes: 0,
+        classes: [0; 2],
         frontier: 0,
         hint: 0,
         quick_max: 0,
@@ -57,6 +57,33 @@ impl State {
     /// Granules in live objects.
     pub(super) const fn used(&self) -> u32 {
         self.tally as u32
+    }
+
+    /// The first class from `class` on whose list is not empty.
+    #[inline]
+    pub(super) const fn next_class(&self, class: usize) -> Option<usize> {
+        if class >= 128 {
+            return None;
+        }
+        let here = self.classes[class / 64] & (u64::MAX << (class % 64));
+        if here != 0 {
+            return Some((class & !63) + here.trailing_zeros() as usize);
+        }
+        if class < 64 && self.classes[1] != 0 {
+            return Some(64 + self.classes[1].trailing_zeros() as usize);
+        }
+        None
+    }
+
+    /// Enters whether a class's list has blocks.
+    #[inline]
+    pub(super) const fn mark_class(&mut self, class: usize, has_blocks: bool) {
+        let mask = 1 << (class % 64);
+        if has_blocks {
+            self.classes[class / 64] |= mask;
+        } else {
+            self.classes[class / 64] &= !mask;
+        }
     }
 
     /// Live objects.
@@ -97,7 +124,7 @@ pub struct View<'s, S> {
     pub(super) origin: *mut u8,
     /// Bytes from the region's first byte to the origin.
     pub(super) lead: u32,
-    pub(super) shape: Shape,
+    pub(super) shape: &'s Shape,
     pub(super) state: &'s mut State,
     pub(super) sizing: PhantomData<fn() -> S>,
 }

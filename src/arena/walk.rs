@@ -155,15 +155,15 @@ impl<S: Sizing> View<'_, S> {
         Ok(free)
     }
 
-    /// Every list is circular, of blocks of its class, and together they hold all free blocks.
+    /// Every list is of blocks of its class, linked both ways, and together they hold all free blocks.
     fn verify_lists(&self, blocks: u32) -> Result<(), Corruption> {
         let heads = self.shape.heads_bytes::<S>(self.shape.granules) / Shape::head_bytes::<S>();
         let mut listed = 0;
         for class in 0..heads {
             let head = self.class_head(class);
-            let marked = self.state.classes >> class & 1 != 0;
+            let marked = self.state.next_class(class) == Some(class);
             self.ensure(marked == (head != 0), "the class map tells which lists are empty", 0)?;
-            let mut link = head;
+            let (mut link, mut before) = (head, 0);
             while link != 0 {
                 let index = link - 1;
                 let inside = index < self.state.frontier && self.bit(Bitmap::Bits, index);
@@ -172,10 +172,9 @@ impl<S: Sizing> View<'_, S> {
                 self.ensure(listed <= blocks, "the lists hold no more than the free blocks", index)?;
                 let granules = self.len_from_start(index);
                 self.ensure(self.shape.class(granules) == class, "a block is in its class's list", index)?;
-                let next = self.node(index).next;
-                let known = next != 0 && next <= self.state.frontier && self.bit(Bitmap::Bits, next - 1);
-                self.ensure(known && self.node(next - 1).prev == link, "links agree both ways", index)?;
-                link = if next == head { 0 } else { next };
+                let node = self.node(index);
+                self.ensure(node.prev == before, "links agree both ways", index)?;
+                (link, before) = (node.next, link);
             }
         }
         self.ensure(listed == blocks, "every free block is in a list", 0)
