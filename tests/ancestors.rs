@@ -162,7 +162,8 @@ fn max_alloc<S: Sizing>() {
     assert!(spoon.allocate(layout(S::OBJECT_SIZE_MAX + 1, 1)).is_err());
     let block = take(&spoon, S::OBJECT_SIZE_MAX);
     // SAFETY: the block is live; its layout is the one it was taken with, and the new size is the larger one.
-    let grown = unsafe { spoon.grow(block.cast(), layout(S::OBJECT_SIZE_MAX, 1), layout(S::OBJECT_SIZE_MAX + 1, 1)) };
+    let grown =
+        unsafe { spoon.grow(block.cast(), layout(S::OBJECT_SIZE_MAX, 1), layout(S::OBJECT_SIZE_MAX + 1, 1)) };
     assert!(grown.is_err());
     assert_eq!(spoon.usage().objects, 1);
 }
