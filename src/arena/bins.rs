@@ -14,6 +14,48 @@ use crate::sizing::Sizing;
 /// Blocks of one class that are looked at for the best fit; in bounded time also to find one that fits at all.
 const TRIES_MAX: u32 = 8;
 
+/// The commonest way to take: the first block of the list of exactly this size. `None`: it takes [`take`] to tell.
+#[inline(always)]
+pub(super) fn take_exact<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
+    // Classes of one size are numbered from the first bit of the first word on.
+    let class = granules - 1;
+    if granules > 1 << view.shape.exact || view.state.classes[0] >> class & 1 == 0 {
+        return None;
+    }
+    let block = view.class_head(class as usize) - 1;
+    if !view.is_aligned(block, align) {
+        return None;
+    }
+    view.state.version = view.state.version.wrapping_add(1);
+    let next = view.node(block).next;
+    view.set_class_head(class as usize, next);
+    if next == 0 {
+        view.state.classes[0] &= !(1 << class);
+    } else {
+        view.set_prev(next - 1, 0);
+    }
+    view.set_bit(Bitmap::Bits, block, false);
+    view.set_bit(Bitmap::Bits, block + class, false);
+    Some(block)
+}
+
+/// The commonest way to give: a block of a small size between two taken ones. `false`: it takes [`give`].
+#[inline(always)]
+pub(super) fn give_lone<S: Sizing>(view: &mut View<'_, S>, index: u32, granules: u32) -> bool {
+    let end = index + granules;
+    let merges = (index > 0 && view.bit(Bitmap::Bits, index - 1))
+        || end == view.state.frontier
+        || view.bit(Bitmap::Bits, end);
+    if merges || granules > 1 << view.shape.exact {
+        return false;
+    }
+    view.state.version = view.state.version.wrapping_add(1);
+    insert_in_class(view, index, granules, granules as usize - 1);
+    view.set_bit(Bitmap::Bits, index, true);
+    view.set_bit(Bitmap::Bits, end - 1, true);
+    true
+}
+
 /// Takes `granules` whose first is aligned to `align` bytes.
 pub(super) fn take<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
     let Some((block, len)) = find(view, granules, align) else {
@@ -58,7 +100,7 @@ fn find<S: Sizing>(view: &View<'_, S>, granules: u32, align: usize) -> Option<(u
 }
 
 /// As `find`, when where a block begins decides whether it fits.
-#[cold]
+#[inline(never)]
 fn find_aligned<S: Sizing>(
     view: &View<'_, S>,
     granules: u32,
@@ -91,6 +133,7 @@ fn find_aligned<S: Sizing>(
 
 /// The shortest block that fits among the first of a class. If none of those fits, the first of the others that does, but not
 /// where bounded time is asked for.
+#[inline(never)]
 fn best_in_class<S: Sizing>(
     view: &View<'_, S>,
     class: usize,
@@ -117,6 +160,7 @@ fn best_in_class<S: Sizing>(
 }
 
 /// Takes granules that have never been used.
+#[inline(never)]
 fn take_at_frontier<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
     let frontier = view.state.frontier;
     let start = view.align_index(frontier, align);
@@ -202,6 +246,7 @@ pub(super) fn take_before<S: Sizing>(view: &mut View<'_, S>, start: u32) {
 }
 
 /// Puts a free block that touches no other one into its list, and marks its ends.
+#[inline]
 fn insert_marked<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
     insert(view, block, len);
     view.set_bit(Bitmap::Bits, block, true);
@@ -209,6 +254,7 @@ fn insert_marked<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
 }
 
 /// Takes a free block out of its list and clears its marks.
+#[inline]
 fn remove_marked<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
     remove(view, block, len);
     view.set_bit(Bitmap::Bits, block, false);
@@ -219,8 +265,13 @@ fn remove_marked<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
 ///
 /// The list then tends to have low addresses in front, at no more than the first block's cache line: nearly the
 /// density of a list in address order (Wilson et al. 1995, 3.6).
+#[inline]
 fn insert<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
-    let class = view.shape.class(len);
+    insert_in_class(view, block, len, view.shape.class(len));
+}
+
+#[inline(always)]
+fn insert_in_class<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32, class: usize) {
     let head = view.class_head(class);
     let link = block + 1;
     if head == 0 {
@@ -242,6 +293,7 @@ fn insert<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
 }
 
 /// Takes a block out of its list.
+#[inline]
 fn remove<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
     let Node { next, prev } = view.node(block);
     if next != 0 {

@@ -38,7 +38,7 @@ impl<S: Sizing> View<'_, S> {
     pub(super) fn take_block(&mut self, layout: Layout) -> Option<(u32, u32)> {
         let granules = self.granules_for(layout.size());
         // One comparison for "not zero" and "has a quick list".
-        if granules.wrapping_sub(1) < self.state.quick_max as usize {
+        if S::QUICK_SIZES > 0 && granules.wrapping_sub(1) < self.state.quick_max as usize {
             let granules = granules as u32;
             let head = self.quick_head(granules);
             if head != 0 && self.is_aligned(head - 1, layout.align()) {
@@ -56,7 +56,7 @@ impl<S: Sizing> View<'_, S> {
     }
 
     #[inline(always)]
-    fn is_aligned(&self, index: u32, align: usize) -> bool {
+    pub(super) fn is_aligned(&self, index: u32, align: usize) -> bool {
         align <= self.granule() || self.at(index).addr() & (align - 1) == 0
     }
 
@@ -70,17 +70,18 @@ impl<S: Sizing> View<'_, S> {
     }
 
     /// Takes granules from the placement; when there are none, merges what the quick lists hold and tries again.
-    pub(super) fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
-        self.take(granules, align).or_else(|| {
-            if self.state.quick_max == 0 {
-                return None;
-            }
-            quick::switch_off(self);
-            self.take(granules, align)
-        })
+    #[inline(never)]
+    fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
+        let found = self.take(granules, align);
+        if found.is_some() || self.state.quick_max == 0 {
+            return found;
+        }
+        quick::switch_off(self);
+        self.take(granules, align)
     }
 
     /// Takes granules from the placement.
+    #[inline(never)]
     pub(super) fn take(&mut self, granules: u32, align: usize) -> Option<u32> {
         self.state.version = self.state.version.wrapping_add(1);
         match S::PLACEMENT {
@@ -90,6 +91,7 @@ impl<S: Sizing> View<'_, S> {
     }
 
     /// Gives granules back to the placement.
+    #[inline(never)]
     pub(super) fn give(&mut self, index: u32, granules: u32) {
         self.state.version = self.state.version.wrapping_add(1);
         match S::PLACEMENT {
@@ -108,7 +110,7 @@ impl<S: Sizing> View<'_, S> {
         }
         let index = self.index_of(address);
         self.uncount(granules as u32);
-        if granules <= self.state.quick_max as usize {
+        if S::QUICK_SIZES > 0 && granules <= self.state.quick_max as usize {
             let granules = granules as u32;
             let head = self.quick_head(granules);
             self.set_quick_next(index, head);
@@ -204,7 +206,13 @@ fn take_slowly<S: Sizing>(
 ) -> (u32, u32) {
     let mut view = view_of::<S>(origin, shape, state);
     let Some(granules) = view.fitting_granules(size) else { return (0, 0) };
-    let Some(index) = view.take_or_flush(granules, align) else { return (0, 0) };
+    let index = match S::PLACEMENT {
+        Placement::BitmapRuns => None,
+        Placement::Bins => bins::take_exact(&mut view, granules, align),
+    };
+    let Some(index) = index.or_else(|| view.reborrow().take_or_flush(granules, align)) else {
+        return (0, 0);
+    };
     view.start(index);
     view.count(granules);
     (index, granules)
@@ -216,8 +224,10 @@ fn take_slowly<S: Sizing>(
 fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State, index: u32, granules: u32) {
     let mut view = view_of::<S>(origin, shape, state);
     view.end(index);
-    view.give(index, granules);
+    if S::PLACEMENT == Placement::BitmapRuns || !bins::give_lone(&mut view, index, granules) {
+        view.reborrow().give(index, granules);
+    }
     if S::QUICK_SIZES > 0 && view.state.quick_max == 0 {
-        quick::switch_on(&mut view);
+        quick::switch_on(&mut view.reborrow());
     }
 }

@@ -1,4 +1,4 @@
-//! Changing the size of a block: where it stands, down into the gap before it, or elsewhere.
+//! Changing the size of a block: where it stands, into the gap before it, or elsewhere.
 
 use core::alloc::Layout;
 
@@ -24,7 +24,7 @@ impl<S: Sizing> View<'_, S> {
         let index = self.index_of(address);
         let bytes = old.size().min(new.size());
         // SAFETY: the caller's promise, and both are granules of this block's layouts.
-        if let Some(start) = unsafe { self.slide_down(index, had, want, new.align(), bytes) } {
+        if let Some(start) = unsafe { self.slide(index, had, want, new.align(), bytes) } {
             return Some((start, want));
         }
         if let Some(start) = self.take(want, new.align()) {
@@ -79,33 +79,31 @@ impl<S: Sizing> View<'_, S> {
         Some(granules as u32)
     }
 
-    /// Moves the block down into the free granules right before it, using those after it too if need be.
+    /// Moves the block within its own room and the free granules right before and after it: down as far as there are any
+    /// before it, or up to the alignment.
     ///
     /// All free neighbours are taken before a byte is moved, and what remains is given back after: nothing
     /// that is looked up before the move is used after it.
     ///
     /// # Safety
     /// `had` granules at `index` are live and hold `bytes` bytes, and so do `want`.
-    unsafe fn slide_down(
-        &mut self,
-        index: u32,
-        had: u32,
-        want: u32,
-        align: usize,
-        bytes: usize,
-    ) -> Option<u32> {
-        let before = self.free_before(index);
-        let start = self.align_index(index - before, align);
-        if before == 0 || start >= index {
-            return None;
+    unsafe fn slide(&mut self, index: u32, had: u32, want: u32, align: usize, bytes: usize) -> Option<u32> {
+        let mut before = self.free_before(index);
+        let mut start = self.align_index(index - before, align);
+        if start >= index {
+            // Only the alignment is wrong: up, inside its own room and what follows.
+            before = 0;
+            start = self.align_index(index, align);
         }
-        let end = start + want;
+        let end = start.checked_add(want)?;
         let old_end = index + had;
         let after = end.saturating_sub(old_end);
-        if after > 0 && self.free_after(old_end, after) < after {
+        if before == 0 && start == index || after > 0 && self.free_after(old_end, after) < after {
             return None;
         }
-        self.take_before(index, before);
+        if before > 0 {
+            self.take_before(index, before);
+        }
         if after > 0 {
             self.take_after(old_end, after);
         }

@@ -130,6 +130,18 @@ pub struct View<'s, S> {
 }
 
 impl<S: Sizing> View<'_, S> {
+    /// The same view for a call that is not inlined: this one's parts then stay in registers.
+    #[inline(always)]
+    pub(super) fn reborrow(&mut self) -> View<'_, S> {
+        View {
+            origin: self.origin,
+            lead: self.lead,
+            shape: self.shape,
+            state: self.state,
+            sizing: PhantomData,
+        }
+    }
+
     /// log2 of the granule; a constant unless the sizing has two granules.
     #[inline(always)]
     pub(super) fn shift(&self) -> u32 {

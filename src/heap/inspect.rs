@@ -130,16 +130,16 @@ impl<'a, A> Chunks<'a, A> {
     }
 }
 
-impl<A> Iterator for Chunks<'_, A>
+impl<'a, A> Iterator for Chunks<'a, A>
 where
     A: SharedHeap,
-    for<'c> A::Core<'c>: Inspect,
+    A::Core<'a>: Inspect,
 {
     type Item = Chunk;
 
     fn next(&mut self) -> Option<Chunk> {
-        let cursor = &mut self.cursor;
+        let (heap, cursor) = (self.heap, &mut self.cursor);
         // SAFETY: the closure neither moves the core nor calls anything but the core.
-        unsafe { self.heap.enter(|core| core.next_chunk(cursor)) }.ok()?
+        unsafe { heap.enter(|core| core.next_chunk(cursor)) }.ok()?
     }
 }
