@@ -95,7 +95,7 @@ fn run_first_fit(script: &Script, fault: Seeded) -> Result<(), Fault> {
             object_size_max: region.len(),
             region: Some(start..start + region.len()),
             fixed: true,
-            slides_down: false,
+            slides: false,
             bounded: false,
         },
     };

@@ -51,7 +51,7 @@ impl Sizing for OwnRuns {
 fn facts<S: Sizing>(len: usize, region: Option<Range<usize>>) -> Facts {
     let granule = if len <= S::REGION_SMALL_MAX { S::GRANULE_SMALL } else { S::GRANULE };
     let bounded = S::PLACEMENT == Placement::Bins && S::QUICK_SIZES == 0;
-    Facts { granule, object_size_max: S::OBJECT_SIZE_MAX, region, fixed: true, slides_down: true, bounded }
+    Facts { granule, object_size_max: S::OBJECT_SIZE_MAX, region, fixed: true, slides: true, bounded }
 }
 
 /// Runs a script on an arena in `region`.

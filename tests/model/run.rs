@@ -353,8 +353,7 @@ impl Run<'_> {
         }
         let (Some(block), Some(around)) = (block, around) else { return Ok(()) };
         let own = block.range().start;
-        let lowest = if self.facts.slides_down { around.start } else { own };
-        let start = first(&(lowest..around.end)).filter(|&first| first <= own);
+        let start = if self.facts.slides { first(&around) } else { (own % align == 0).then_some(own) };
         let room = start.is_some_and(|start| start + size <= around.end);
         ensure!(!room, Refusal, "{block:?} is refused {layout:?} in {around:x?}");
         Ok(())

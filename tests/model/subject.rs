@@ -22,8 +22,9 @@ pub(crate) struct Facts {
     pub(crate) region: Option<Range<usize>>,
     /// Whether the region stays the same, so that used and free bytes add up to what they did when new.
     pub(crate) fixed: bool,
-    /// A resize fails only if there is no room at the block's own address, and below it where that is free.
-    pub(crate) slides_down: bool,
+    /// Whether a resize moves a block within its own room and the free memory on both sides of it, so that it fails
+    /// only if there is no room there either. If not, the block's own address counts alone.
+    pub(crate) slides: bool,
     /// A request may fail although a free chunk has room for it, unless the chunk is twice as long as the request
     /// can need: the price of bounded time.
     pub(crate) bounded: bool,
