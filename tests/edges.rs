@@ -1,10 +1,11 @@
 //! The edges of arenas: tiny regions, odd starts, absurd layouts, misuse. Each has a defined result.
+#![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{self, NonNull};
 
-use heapwright::arena::{StaticArena, Teaspoon};
-use heapwright::heap::{ChunkKind, SharedHeap, Usage};
+use heapwright::arena::{Arena, StaticArena, Teaspoon};
+use heapwright::heap::{ChunkKind, Heap, Inspect, SharedHeap, Usage};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Bounded, Checked, Link, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
@@ -158,7 +159,7 @@ fn null_and_empty_regions() {
 /// Every alignment up to 2⁶², at sizes 1 and 24: aligned or refused, and a refusal changes nothing.
 fn every_alignment<S: Sizing>() {
     let mut memory = vec![0u8; 9000];
-    for shift in 0..62 {
+    for shift in 0..usize::BITS - 2 {
         let align = 1usize << shift;
         for size in [1, 24, 5] {
             let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
@@ -186,9 +187,14 @@ fn sizes_near_the_maximum<S: Sizing>() {
     let block = take(&spoon, small, 0x42);
     let before = spoon.usage();
     let max = isize::MAX as usize;
-    let sizes = (0..70).map(|less| max - less).chain((12..63).map(|shift| 1 << shift));
-    for size in sizes {
-        for shift in [0, 3, 4, 12, 20, 31, 61] {
+    // And multiples of 2³² granules, which a 32-bit count of them would take for next to nothing.
+    let wrapping = (1..13u64).filter_map(|times| usize::try_from(times << 34).ok());
+    let near = (0..70).map(|less| max - less);
+    for size in near
+        .chain((12..usize::BITS - 1).map(|shift| 1 << shift))
+        .chain(wrapping.flat_map(|size| [size, size + 1]))
+    {
+        for shift in [0, 3, 4, 12, 20, usize::BITS / 2 - 1, usize::BITS - 3] {
             let Ok(absurd) = Layout::from_size_align(size, 1 << shift) else { continue };
             assert!(spoon.try_alloc(absurd).is_err());
             assert!(spoon.try_alloc_zeroed(absurd).is_err());
@@ -223,21 +229,20 @@ fn sizes_off_their_alignment<S: Sizing>() {
 /// Trap T1: any size from the requested to the returned one frees a block, and all of it.
 fn frees_with_every_size_between<S: Sizing>() {
     let mut memory = vec![0u8; 4096];
-    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+    let mut spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let fresh = spoon.usage();
     for size in 1..=100 {
         let len = take(&spoon, layout(size, 1), 0).len();
-        // SAFETY: nothing is used after the reset.
-        unsafe { spoon.enter(|core| heapwright::heap::Reset::reset(core)) }.expect("not entered");
+        spoon.reset();
         for given_back in size..=len {
             let neighbours = [8, size, 8].map(|size| (take(&spoon, layout(size, 1), size as u8), size));
             // SAFETY: the block is live, and the size lies between the requested and the returned one.
             unsafe { spoon.free(neighbours[1].0.cast(), layout(given_back, 1)) };
-            let gone = take(&spoon, layout(size, 1), 0);
+            let next = take(&spoon, layout(size, 1), 0);
             // SAFETY: as above, as a resize.
-            let grown = unsafe { spoon.try_resize(gone.cast(), layout(given_back, 1), layout(len + 1, 1)) };
+            let grown = unsafe { spoon.try_resize(next.cast(), layout(given_back, 1), layout(len + 1, 1)) };
             let grown = grown.expect("there is room");
-            // SAFETY: the blocks are live.
+            // SAFETY: the block is live and its layout its own.
             unsafe { spoon.free(grown.cast(), layout(len + 1, 1)) };
             for (block, size) in [neighbours[0], neighbours[2]] {
                 assert!(holds(block, size, size as u8));
@@ -272,6 +277,20 @@ fn boxes_smaller_than_a_link<S: Sizing>() {
         in_every_version!((), &spoon);
     }
     assert_eq!((spoon.usage().used, spoon.verify()), (0, Ok(())));
+}
+
+/// A core refuses size zero by itself (H6): the shell never asks it.
+fn cores_refuse_size_zero<S: Sizing>() {
+    let mut memory = vec![0u8; 4096];
+    let mut core = Arena::<S>::from_slice(&mut memory);
+    for round in 0..200 {
+        assert!(core.alloc(layout(0, 1)).is_err() && core.alloc_zeroed(layout(0, 64)).is_err());
+        // Blocks that come and go, so that every list that the arena has is tried.
+        let block = core.alloc(layout(1 + round, 1)).expect("there is room");
+        // SAFETY: the block is live and its layout its own.
+        unsafe { core.dealloc(block.cast(), layout(1 + round, 1)) };
+    }
+    assert_eq!(core.verify(), Ok(()));
 }
 
 // ---- resizes --------------------------------------------------------------------------------------------------
@@ -508,7 +527,8 @@ macro_rules! tests {
             $($sizing: $type, [
                 every_small_region, every_alignment, sizes_near_the_maximum, sizes_off_their_alignment,
                 frees_with_every_size_between, grows_into_the_gap_before, failing_resizes_change_nothing,
-                resizes_change_alignment, null_is_ignored
+                resizes_change_alignment, null_is_ignored,
+                cores_refuse_size_zero
             ];)*
         }
     };

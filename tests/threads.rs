@@ -1,4 +1,5 @@
 //! Several threads on one arena: what each writes to its blocks it finds there, and at the end everything adds up.
+#![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
