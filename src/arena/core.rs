@@ -93,6 +93,13 @@ impl<S: Sizing> View<'_, S> {
     /// all that is kept and tries again.
     #[inline(never)]
     fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
+        if self.state.quick_max == 0 {
+            // Nothing else is kept apart: with the hot block merged, the placement sees all there is.
+            let given = self.cool();
+            if given && S::QUICK_SIZES > 0 {
+                quick::switch_on(self);
+            }
+        }
         if self.state.dry == 0 || granules < self.state.dry {
             let found = self.take(granules, align);
             if found.is_some() {
