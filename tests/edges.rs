@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::any::Any;
 use std::mem::MaybeUninit;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
@@ -506,13 +507,11 @@ fn scoped_bytes_are_zero_afterwards<S: Sizing>() {
 
         memory[1..=len].fill(0xB7);
         let unwound = panic::catch_unwind(AssertUnwindSafe(|| {
-            Teaspoon::<S, NoLock>::scoped(&mut memory[1..=len], |spoon| {
-                panic::resume_unwind(Box::new(leave_holes(spoon)));
-            })
+            let unwind = |spoon: &Teaspoon<'_, S, NoLock>| panic::resume_unwind(Box::new(leave_holes(spoon)));
+            Teaspoon::<S, NoLock>::scoped(&mut memory[1..=len], unwind)
         }));
-        let payload: Result<(), _> = unwound;
-        let left = payload.map_err(|payload| payload.downcast::<usize>().map(|count| *count).ok());
-        assert_eq!(left, Err(Some(count)), "{len}");
+        let payload: Box<dyn Any + Send> = unwound.expect_err("it unwinds");
+        assert_eq!(payload.downcast_ref(), Some(&count), "{len}");
         assert!(memory[1..=len].iter().all(|&byte| byte == 0), "{len}, unwound");
         assert_eq!([memory[0], memory[len + 1]], [0xB7; 2], "{len}");
     }

@@ -23,17 +23,6 @@ use crate::sizing::{Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 ///
 /// `size_of` is 80 bytes and the lock's. The region holds the tables: 3.1 % of 4 KiB, 1.7 % of 128 KiB, 1.6 % of 16 MiB.
 ///
-/// | made by | region |
-/// |---|---|
-/// | `from_slice`, `from` | `&mut [MaybeUninit<u8>]`, or an array of them |
-/// | `from_static`, `from` | `&'static mut [u8]`, or an array |
-/// | `scoped` | `&mut [u8]` for the time of a call, zero afterwards |
-/// | `from_bytes`, unsafe | `&mut [u8]` that nobody reads afterwards |
-/// | `from_raw_parts`, `from_ptr`, `from_ptr_size`, `from_addr_size`, all unsafe | raw memory |
-///
-/// There is no safe way from any `&mut [u8]`: objects with padding, or without a value yet, leave bytes uninitialised, and
-/// safe code could read those when the borrow ends.
-///
 /// ```
 /// use core::mem::MaybeUninit;
 /// use heapwright::arena::Teaspoon;
@@ -47,6 +36,22 @@ use crate::sizing::{Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 /// assert_eq!(block.len(), 16);
 /// assert_eq!((spoon.usage().used, spoon.usage().objects), (16, 1));
 /// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
+/// | made by | region |
+/// |---|---|
+/// | `from_slice`, `from` | `&mut [MaybeUninit<u8>]`, or an array of them |
+/// | `from_static`, `from` | `&'static mut [u8]`, or an array |
+/// | `scoped` | `&mut [u8]` for the time of a call, zero afterwards |
+/// | `from_bytes`, unsafe | `&mut [u8]` that nobody reads afterwards |
+/// | `from_raw_parts`, `from_ptr`, `from_ptr_size`, `from_addr_size`, all unsafe | raw memory |
+///
+/// A `&mut [u8]` is not taken just like that: objects with padding, or without a value yet, leave bytes uninitialised, and
+/// safe code could read those when the borrow ends.
+/// ```compile_fail,E0597
+/// # use heapwright::arena::Teaspoon4KiB;
+/// let mut memory = [0u8; 1024];
+/// let spoon = <Teaspoon4KiB<'_>>::from(&mut memory); // error: `memory` is not borrowed for ever
 /// ```
 pub type Teaspoon<'a, S, L = SpinLock> = Locked<Arena<'a, S>, L>;
 

@@ -90,9 +90,9 @@ impl<'a> Buffer<'a> {
     /// ```
     ///
     /// # Safety
-    /// When the borrow ends, nobody reads a byte of `memory` before writing it: objects with padding, or with no value yet, leave bytes that are
-    /// not initialised. (A slice of `MaybeUninit<u8>` needs no such promise: [`from_slice`](Buffer::from_slice); nor one that is borrowed for
-    /// ever: [`from_static`](Buffer::from_static).)
+    /// When the borrow ends, nobody reads a byte of `memory` before writing it: objects with padding, or without a value yet, leave
+    /// bytes that are not initialised. (No such promise is needed by [`from_slice`](Buffer::from_slice) and
+    /// [`from_static`](Buffer::from_static).)
     #[must_use]
     pub const unsafe fn from_bytes(memory: &'a mut [u8]) -> Self {
         let (base, len) = (memory.as_mut_ptr(), memory.len());
