@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::Layout;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::{Barrier, mpsc};
 use std::thread;
@@ -124,7 +125,7 @@ fn run(heap: &(impl SharedHeap + Sync), count: usize) {
 
 fn shared_by_threads<S: Sizing, L: Lock + Sync + Send>() {
     for (count, len) in [(2, 2048), (3, 12 << 10), (4, 60_000)] {
-        let mut memory = vec![0u8; len];
+        let mut memory = vec![MaybeUninit::uninit(); len];
         let spoon = Teaspoon::<S, L>::from_slice(&mut memory);
         let fresh = spoon.usage();
         run(&spoon, count);
@@ -137,7 +138,7 @@ fn shared_by_threads<S: Sizing, L: Lock + Sync + Send>() {
 
 /// Usage and walks from one thread while others work: never more than there is, and every chunk inside the region.
 fn looked_into_by_threads<S: Sizing, L: Lock + Sync + Send>() {
-    let mut memory = vec![0u8; 8192];
+    let mut memory = vec![MaybeUninit::uninit(); 8192];
     let spoon = Teaspoon::<S, L>::from_slice(&mut memory);
     let fresh = spoon.usage();
     thread::scope(|scope| {

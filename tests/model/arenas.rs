@@ -70,13 +70,15 @@ pub(crate) trait Place: 'static {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L>;
 }
 
-/// In an initialised slice.
+/// In bytes.
 pub(crate) struct InSlice;
 
 impl Place for InSlice {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L> {
         // SAFETY: the borrow lasts as long as the region's, and each case makes one arena of a region.
-        Teaspoon::<S, L>::from_slice(unsafe { region.filled(0xC3) })
+        let bytes = unsafe { region.filled(0xC3) };
+        // SAFETY: nobody reads what lies between the sentinels afterwards.
+        unsafe { Teaspoon::<S, L>::from_bytes(bytes) }
     }
 }
 
@@ -87,7 +89,7 @@ impl Place for InUninit {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L> {
         let start = region.start().as_ptr().cast::<MaybeUninit<u8>>();
         // SAFETY: the region is that long and lasts for `'a`; each case makes one arena of a region.
-        Teaspoon::<S, L>::from_uninit(unsafe { std::slice::from_raw_parts_mut(start, region.len()) })
+        Teaspoon::<S, L>::from_slice(unsafe { std::slice::from_raw_parts_mut(start, region.len()) })
     }
 }
 
