@@ -92,6 +92,7 @@ fn draw_size(g: &mut Gen, mood: &Mood) -> Size {
         7 => Size::OfOld((1 + below(g, 20)) as u8, nudge(g)),
         8 => Size::Bytes(below(g, 513) as usize),
         9..13 => Size::OfFree((1 + below(g, 5)) as u8, nudge(g)),
+        13 if bool::arbitrary(g) => Size::OfFree(16, nudge(g)),
         13 => Size::OfFree((1 + below(g, 17)) as u8, nudge(g)),
         14 => Size::Largest(nudge(g)),
         _ => Size::Huge(below(g, 40) as u8),
