@@ -9,7 +9,7 @@ use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Bounded, Checked, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
 use self::model::arenas::{
-    In, InAddr, InPtr, InRawParts, InSlice, InSource, InUninit, Inline, Own16, OwnRuns,
+    In, InAddr, InPtr, InRawParts, InSlice, InSource, InUninit, Inline, Own16, OwnRuns, OwnSmall,
 };
 use self::model::drive::{self, Case};
 use self::model::first_fit::{self, FirstFit, Seeded};
@@ -32,6 +32,7 @@ macro_rules! models {
                 sixteen_mib: Sizing16MiB, 300_000;
                 own: Own16, 40_000;
                 own_runs: OwnRuns, 20_000;
+                own_small: OwnSmall, 9000;
             );
         })*
     };

@@ -349,6 +349,30 @@ fn grows_into_the_gap_before<S: Sizing>() {
     }
 }
 
+/// Small blocks that were freed, and are kept apart for speed, are merged when a resize needs their room.
+fn resizes_merge_what_was_freed<S: Sizing>() {
+    let mut memory = vec![0u8; 4096];
+    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+    let granule = granule::<S>(4096);
+    let small = layout(granule, 1);
+    // Frees early on, while most is free: that is when an arena takes to keeping blocks.
+    let first = [0; 8].map(|_| take(&spoon, small, 0));
+    // SAFETY: the blocks are live and not used again.
+    first.map(|block| unsafe { spoon.free(block.cast(), small) });
+    let kept = take(&spoon, layout(100, 1), 0x3C);
+    let blocks: Vec<_> = std::iter::from_fn(|| spoon.try_alloc(small).ok()).collect();
+    for block in blocks {
+        // SAFETY: the block is live and not used again.
+        unsafe { spoon.free(block.cast(), small) };
+    }
+    let whole = spoon.usage().free;
+    // SAFETY: the block is live and its layout its own.
+    let grown = unsafe { spoon.try_resize(kept.cast(), layout(100, 1), layout(whole, 1)) };
+    let grown = grown.expect("all the free memory is in one piece, or can be");
+    assert!(holds(grown, 100, 0x3C));
+    assert_eq!((spoon.usage().objects, spoon.verify()), (1, Ok(())));
+}
+
 /// A resize that fails leaves the block, its bytes and all numbers as they were.
 fn failing_resizes_change_nothing<S: Sizing>() {
     let mut memory = vec![0u8; 4096];
@@ -528,7 +552,7 @@ macro_rules! tests {
                 every_small_region, every_alignment, sizes_near_the_maximum, sizes_off_their_alignment,
                 frees_with_every_size_between, grows_into_the_gap_before, failing_resizes_change_nothing,
                 resizes_change_alignment, null_is_ignored,
-                cores_refuse_size_zero
+                cores_refuse_size_zero, resizes_merge_what_was_freed
             ];)*
         }
     };

@@ -47,6 +47,18 @@ impl Sizing for OwnRuns {
     const QUICK_SIZES: usize = 3;
 }
 
+/// A user's own sizing: objects so small that all of them may have a quick list, and of no whole number of granules.
+#[derive(Debug)]
+pub(crate) struct OwnSmall;
+
+impl Sizing for OwnSmall {
+    const GRANULE: usize = 8;
+    const LINK: Link = Link::Bits31;
+    const OBJECT_SIZE_MAX: usize = 101;
+    const REGION_SIZE_MAX: usize = 8192;
+    const QUICK_SIZES: usize = 256;
+}
+
 /// What sizing `S` promises of an arena in a region of `len` bytes.
 fn facts<S: Sizing>(len: usize, region: Option<Range<usize>>) -> Facts {
     let granule = if len <= S::REGION_SMALL_MAX { S::GRANULE_SMALL } else { S::GRANULE };

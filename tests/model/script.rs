@@ -84,7 +84,8 @@ fn nudge(g: &mut Gen) -> i8 {
 }
 
 fn draw_size(g: &mut Gen, mood: &Mood) -> Size {
-    let kind = below(g, if mood.small { 9 } else { 16 });
+    // Even among small objects a large one at times, so that what those leave behind must be merged.
+    let kind = below(g, if mood.small && below(g, 12) > 0 { 9 } else { 16 });
     match kind {
         0..3 => Size::Bytes(below(g, 65) as usize),
         3..6 => Size::Granules((below(g, 12)) as u8, nudge(g)),
