@@ -37,6 +37,14 @@ impl<S: Sizing> View<'_, S> {
     #[inline]
     pub(super) fn take_block(&mut self, layout: Layout) -> Option<(u32, u32)> {
         let granules = self.granules_for(layout.size());
+        let hot = self.state.hot;
+        if granules as u64 == hot & u64::from(u32::MAX) && granules != 0 {
+            let index = (hot >> 32) as u32;
+            if self.is_aligned(index, layout.align()) {
+                self.state.hot = 0;
+                return Some((index, granules as u32));
+            }
+        }
         // One comparison for "not zero" and "has a quick list".
         if S::QUICK_SIZES > 0 && granules.wrapping_sub(1) < self.state.quick_max as usize {
             let granules = granules as u32;
@@ -69,15 +77,33 @@ impl<S: Sizing> View<'_, S> {
         (granules <= self.shape.granules).then_some(granules)
     }
 
-    /// Takes granules from the placement; when there are none, merges what the quick lists hold and tries again.
+    /// Gives the hot block back to the placement, if there is one; says whether.
+    pub(super) fn cool(&mut self) -> bool {
+        let hot = self.state.hot;
+        if hot == 0 {
+            return false;
+        }
+        self.state.hot = 0;
+        self.uncount(hot as u32);
+        self.give((hot >> 32) as u32, hot as u32);
+        true
+    }
+
+    /// Takes granules from the placement; when there are none, from a kept block; when there is none that is long enough,
+    /// merges what the quick lists hold and tries again.
     #[inline(never)]
     fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
-        let found = self.take(granules, align);
+        let mut found = self.take(granules, align);
+        if found.is_none() && self.cool() {
+            found = self.take(granules, align);
+        }
         if found.is_some() || self.state.quick_max == 0 {
             return found;
         }
-        quick::switch_off(self);
-        self.take(granules, align)
+        quick::take_from_longer(self, granules, align).or_else(|| {
+            quick::switch_off(self);
+            self.take(granules, align)
+        })
     }
 
     /// Takes granules from the placement.
@@ -109,6 +135,11 @@ impl<S: Sizing> View<'_, S> {
             return;
         }
         let index = self.index_of(address);
+        // Without the mark of its start, a checked neighbour could not tell that its own room ends there.
+        if !S::CHECKED && self.state.hot == 0 {
+            self.state.hot = u64::from(index) << 32 | granules as u64;
+            return;
+        }
         self.uncount(granules as u32);
         if S::QUICK_SIZES > 0 && granules <= self.state.quick_max as usize {
             let granules = granules as u32;
@@ -204,15 +235,30 @@ fn take_slowly<S: Sizing>(
     size: usize,
     align: usize,
 ) -> (u32, u32) {
+    if S::PLACEMENT == Placement::Bins && size.wrapping_sub(1) < S::OBJECT_SIZE_MAX {
+        let mut view = view_of::<S>(origin, shape, state);
+        let granules = view.granules_for(size) as u32;
+        if let Some(index) = bins::take_exact(&mut view, granules, align) {
+            view.start(index);
+            view.count(granules);
+            return (index, granules);
+        }
+    }
+    search::<S>(origin, shape, state, size, align)
+}
+
+/// As `take_slowly`, when the placement has to look for it.
+#[inline(never)]
+fn search<S: Sizing>(
+    origin: *mut u8,
+    shape: &Shape,
+    state: &mut State,
+    size: usize,
+    align: usize,
+) -> (u32, u32) {
     let mut view = view_of::<S>(origin, shape, state);
     let Some(granules) = view.fitting_granules(size) else { return (0, 0) };
-    let index = match S::PLACEMENT {
-        Placement::BitmapRuns => None,
-        Placement::Bins => bins::take_exact(&mut view, granules, align),
-    };
-    let Some(index) = index.or_else(|| view.reborrow().take_or_flush(granules, align)) else {
-        return (0, 0);
-    };
+    let Some(index) = view.take_or_flush(granules, align) else { return (0, 0) };
     view.start(index);
     view.count(granules);
     (index, granules)
@@ -224,10 +270,27 @@ fn take_slowly<S: Sizing>(
 fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State, index: u32, granules: u32) {
     let mut view = view_of::<S>(origin, shape, state);
     view.end(index);
-    if S::PLACEMENT == Placement::BitmapRuns || !bins::give_lone(&mut view, index, granules) {
-        view.reborrow().give(index, granules);
+    let done = S::PLACEMENT == Placement::Bins && bins::give_lone(&mut view, index, granules);
+    if !done || (S::QUICK_SIZES > 0 && view.state.quick_max == 0) {
+        merge::<S>(origin, shape, state, index, granules, done);
+    }
+}
+
+/// As `give_slowly`, when there is more to do.
+#[inline(never)]
+fn merge<S: Sizing>(
+    origin: *mut u8,
+    shape: &Shape,
+    state: &mut State,
+    index: u32,
+    granules: u32,
+    given: bool,
+) {
+    let mut view = view_of::<S>(origin, shape, state);
+    if !given {
+        view.give(index, granules);
     }
     if S::QUICK_SIZES > 0 && view.state.quick_max == 0 {
-        quick::switch_on(&mut view.reborrow());
+        quick::switch_on(&mut view);
     }
 }

@@ -13,8 +13,9 @@ use crate::sizing::Sizing;
 const FREE_PART_SHIFT: u32 = 2;
 /// The table of heads takes at most this part of the region, as a shift: 1/16.
 const TABLE_PART_SHIFT: u32 = 4;
-/// After memory ran short: so many frees before the lists may come back.
-const PAUSE_FREES: u32 = 64;
+/// After memory ran short the lists come back after so many frees: as a part of the live objects, as a shift, and at most.
+const PAUSE_PART_SHIFT: u32 = 2;
+const PAUSE_FREES_MAX: u32 = 64;
 
 /// How many sizes have a list in a region of this shape.
 fn sizes<S: Sizing>(view: &View<'_, S>) -> usize {
@@ -48,6 +49,25 @@ pub(super) fn switch_on<S: Sizing>(view: &mut View<'_, S>) {
     }
 }
 
+/// Takes `granules` off the front of a longer kept block; the rest goes to the list of its size.
+pub(super) fn take_from_longer<S: Sizing>(
+    view: &mut View<'_, S>,
+    granules: u32,
+    align: usize,
+) -> Option<u32> {
+    let longer = (granules + 1..=view.state.quick_max).find(|&longer| {
+        let head = view.quick_head(longer);
+        head != 0 && view.is_aligned(head - 1, align)
+    })?;
+    let index = view.quick_head(longer) - 1;
+    view.set_quick_head(longer, view.quick_next(index));
+    let (rest, rest_granules) = (index + granules, longer - granules);
+    let head = view.quick_head(rest_granules);
+    view.set_quick_next(rest, head);
+    view.set_quick_head(rest_granules, rest + 1);
+    Some(index)
+}
+
 /// Empties the lists into the placement and gives their table back. O(blocks in the lists), which earlier frees saved.
 #[cold]
 #[inline(never)]
@@ -65,7 +85,7 @@ pub(super) fn switch_off<S: Sizing>(view: &mut View<'_, S>) {
         }
     }
     view.state.quick_max = 0;
-    view.state.quick_pause = PAUSE_FREES;
+    view.state.quick_pause = (view.state.objects() >> PAUSE_PART_SHIFT).min(PAUSE_FREES_MAX);
     let granules = table_granules(view, sizes as usize);
     view.give(view.state.quick_table, granules);
 }

@@ -20,6 +20,12 @@ impl<S: Sizing> View<'_, S> {
         if let Some(done) = self.resize_where_it_stands(address, old, new) {
             return Some(done);
         }
+        // The hot block may be the neighbour that is in the way.
+        if self.cool() {
+            if let Some(done) = self.resize_where_it_stands(address, old, new) {
+                return Some(done);
+            }
+        }
         let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
         let index = self.index_of(address);
         let bytes = old.size().min(new.size());

@@ -1,16 +1,16 @@
 //! The arena that is a `static`.
 
-use core::alloc::{GlobalAlloc, Layout};
+use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::shape::Shape;
 use super::view::{State, View};
 use crate::AllocError;
-use crate::alloc::impl_allocators;
-use crate::heap::{Chunks, Corruption, Inspect, Owns, Reset, SharedHeap, Usage, impl_global_alloc};
+use crate::alloc::{impl_allocators, impl_global_alloc};
+use crate::heap::{Chunks, Corruption, Inspect, Owns, Reset, SharedHeap, Usage};
 use crate::lock::{Lock, SpinLock};
 use crate::sizing::Sizing;
 

@@ -8,7 +8,7 @@
 //! - **A3** (indices) every index that is stored (a list head, a link, the frontier, the quick table) is that of a granule of this
 //!   region, plus one in heads and links, where 0 means none.
 //! - **A4** (bits) under `BitmapRuns` a granule's bit is set iff it is taken. Under `Bins` it is set iff the granule is the
-//!   first or the last of a free block below the frontier. Blocks in quick lists, and the quick table, count as taken.
+//!   first or the last of a free block below the frontier. The hot block, blocks in quick lists, and the quick table count as taken.
 //! - **A5** (merged) under `Bins` no two free blocks touch, and none touches the frontier.
 //! - **A6** (links) the first granule of a free block under `Bins` holds its links in the list of its class, and its
 //!   length, which also stands in its last four bytes; see [`Node`].
@@ -21,8 +21,11 @@ use crate::sizing::{Link, Sizing};
 /// What an arena remembers outside its region. All zero is an empty arena.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Live objects in the upper half, granules in live objects in the lower.
+    /// Blocks that are out in the upper half, granules of them in the lower. Out are live objects and the hot block.
     pub(super) tally: u64,
+    /// The hot block: the last one freed, still unmerged and still in the tally. First granule in the upper half, granules in the
+    /// lower; 0: none. A free and the next request of that size touch this word and nothing else.
+    pub(super) hot: u64,
     /// Classes whose list is not empty, one bit each (`Bins`).
     pub(super) classes: [u64; 2],
     /// Granules from here on have never been handed out, or all came back (`Bins`).
@@ -44,6 +47,7 @@ pub(super) struct State {
 impl State {
     pub(super) const EMPTY: State = State {
         tally: 0,
+        hot: 0,
         classes: [0; 2],
         frontier: 0,
         hint: 0,
@@ -56,7 +60,7 @@ impl State {
 
     /// Granules in live objects.
     pub(super) const fn used(&self) -> u32 {
-        self.tally as u32
+        self.tally as u32 - self.hot as u32
     }
 
     /// The first class from `class` on whose list is not empty.
@@ -80,15 +84,15 @@ impl State {
     pub(super) const fn mark_class(&mut self, class: usize, has_blocks: bool) {
         let mask = 1 << (class % 64);
         if has_blocks {
-            self.classes[class / 64] |= mask;
+            self.classes[(class / 64) & 1] |= mask;
         } else {
-            self.classes[class / 64] &= !mask;
+            self.classes[(class / 64) & 1] &= !mask;
         }
     }
 
     /// Live objects.
     pub(super) const fn objects(&self) -> u32 {
-        (self.tally >> 32) as u32
+        (self.tally >> 32) as u32 - (self.hot != 0) as u32
     }
 }
 
@@ -130,18 +134,6 @@ pub struct View<'s, S> {
 }
 
 impl<S: Sizing> View<'_, S> {
-    /// The same view for a call that is not inlined: this one's parts then stay in registers.
-    #[inline(always)]
-    pub(super) fn reborrow(&mut self) -> View<'_, S> {
-        View {
-            origin: self.origin,
-            lead: self.lead,
-            shape: self.shape,
-            state: self.state,
-            sizing: PhantomData,
-        }
-    }
-
     /// log2 of the granule; a constant unless the sizing has two granules.
     #[inline(always)]
     pub(super) fn shift(&self) -> u32 {

@@ -30,6 +30,7 @@ impl<S: Sizing> View<'_, S> {
     /// The next chunk of a walk. Merges the quick lists first.
     pub(super) fn walk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
         let lead = self.lead as usize;
+        self.cool();
         quick::switch_off(self);
         if self.shape.granules == 0 {
             return None;
@@ -71,7 +72,10 @@ impl<S: Sizing> View<'_, S> {
             Placement::BitmapRuns => self.verify_runs()?,
             Placement::Bins => self.verify_bins()?,
         };
-        let all = u64::from(self.state.used()) + u64::from(free) + u64::from(quick::held(self));
+        let hot = self.state.hot;
+        let hot_end = (hot >> 32) + (hot & u64::from(u32::MAX));
+        self.ensure(hot_end <= u64::from(self.taken_limit()), "the hot block is inside the used part", 0)?;
+        let all = (self.state.tally & u64::from(u32::MAX)) + u64::from(free) + u64::from(quick::held(self));
         self.ensure(all == u64::from(self.taken_limit()), "live, free and kept granules add up", 0)?;
         let (used, objects) = (self.state.used(), self.state.objects());
         self.ensure(objects <= used && (objects == 0) == (used == 0), "every object takes granules", 0)?;

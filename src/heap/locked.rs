@@ -1,13 +1,13 @@
 //! The shell: a core, a lock, and the allocator traits.
 
-use core::alloc::{GlobalAlloc, Layout};
+use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
 use crate::AllocError;
-use crate::alloc::impl_allocators;
+use crate::alloc::{impl_allocators, impl_global_alloc};
 use crate::lock::Lock;
 
 /// A heap core behind a lock: the shell that users hold.
@@ -30,6 +30,28 @@ use crate::lock::Lock;
 /// assert_eq!(heap.usage().objects, 1);
 /// # }
 /// ```
+///
+/// What a lock does not allow, the compiler refuses. Without one the heap can't be a `static`:
+/// ```compile_fail,E0277
+/// # use heapwright::{AllocError, heap::{Heap, Locked}, lock::NoLock};
+/// # pub struct Nodes;
+/// # unsafe impl Heap for Nodes {
+/// #     fn alloc(&mut self, _: std::alloc::Layout) -> Result<std::ptr::NonNull<[u8]>, AllocError> { Err(AllocError) }
+/// #     unsafe fn dealloc(&mut self, _: std::ptr::NonNull<u8>, _: std::alloc::Layout) {}
+/// # }
+/// static HEAP: Locked<Nodes, NoLock> = Locked::new(Nodes); // error: `NoLock` is not `Sync`
+/// ```
+/// nor can a box that borrows it go to another thread:
+/// ```compile_fail,E0277
+/// # use heapwright::{arena::Teaspoon, lock::NoLock, sizing::Sizing4KiB};
+/// # let mut memory = [0u8; 256];
+/// let spoon = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
+/// let boxed = allocator_api2_04::boxed::Box::new_in(1, &spoon);
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(boxed)); // error: `NoLock` can't be shared between threads
+/// });
+/// ```
+/// Both compile with `SpinLock`.
 pub struct Locked<H, L> {
     lock: L,
     /// Touched only while a guard of `lock` lives, or through `&mut self`.
@@ -112,7 +134,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
 
     /// Forgets all blocks at once. The `&mut` proves that no handle borrows the heap.
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0502
     /// # use heapwright::{arena::Teaspoon, lock::NoLock, sizing::Sizing4KiB};
     /// # let mut memory = [0u8; 256];
     /// let mut spoon = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
@@ -161,43 +183,4 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
 }
 
 impl_allocators!([H: Heap, L: Lock] Locked<H, L>);
-
-/// Writes `GlobalAlloc` for a type whose `SharedHeap` impl does the work.
-macro_rules! impl_global_alloc {
-    ([$($generics:tt)*] $type:ty) => {
-        // SAFETY: `SharedHeap` keeps what `GlobalAlloc` asks: blocks that fit, no unwinding (S3), null on failure.
-        unsafe impl<$($generics)*> GlobalAlloc for $type {
-            #[inline]
-            unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-                self.try_alloc(layout).map_or(ptr::null_mut(), |block| block.as_ptr().cast())
-            }
-
-            #[inline]
-            unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-                self.try_alloc_zeroed(layout).map_or(ptr::null_mut(), |block| block.as_ptr().cast())
-            }
-
-            #[inline]
-            unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-                // Null is never a block: freeing it does nothing, as in C.
-                let Some(ptr) = NonNull::new(ptr) else { return };
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.free(ptr, layout) }
-            }
-
-            #[inline]
-            unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-                let (Some(ptr), Ok(new)) = (NonNull::new(ptr), Layout::from_size_align(new_size, layout.align()))
-                else {
-                    return ptr::null_mut();
-                };
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.try_resize(ptr, layout, new) }.map_or(ptr::null_mut(), |block| block.as_ptr().cast())
-            }
-        }
-    };
-}
-
 impl_global_alloc!([H: Heap, L: Lock] Locked<H, L>);
-
-pub(crate) use impl_global_alloc;

@@ -4,6 +4,19 @@
 //! out. The shell [`Locked`] adds the lock, zero-size requests, and every allocator trait. So a core is written once,
 //! and towers of cores pay for one lock.
 //!
+//! # Handles
+//! What a collection holds is a handle. Every kind frees what an equivalent one allocated.
+//!
+//! | handle | `Box<T, handle>` | choose it for |
+//! |---|---|---|
+//! | `&Locked<..>`, `&StaticArena<..>` | two words | heaps with a scope: the borrow keeps the heap alive and in place |
+//! | `Locked<..>` by value | one word and the shell | a heap for one collection, which takes it along. No `Clone`: there is one heap |
+//! | [`Of<I>`](Of), from [`instance!`](crate::instance) | one word | heaps in a `static`: pinned, leaked, copied to any thread |
+//! | `&dyn Allocator` | three words | a heap chosen at run time |
+//!
+//! Two references are equivalent if they refer to one heap, two `Of<I>` always. `StaticArena` contains its blocks and is
+//! no allocator by value: moving it would move them.
+//!
 //! # Write your own in three steps
 //! 1. A type that reaches its memory through a pointer.
 //! 2. `unsafe impl Heap`: `alloc` and `dealloc`; the rest has defaults.
@@ -49,7 +62,9 @@
 //! ```
 
 mod inspect;
+mod instance;
 mod locked;
+mod picture;
 mod shared;
 
 use core::alloc::Layout;
@@ -58,8 +73,9 @@ use core::ptr::NonNull;
 use crate::AllocError;
 
 pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, Usage};
+pub use self::instance::{Instance, Of};
 pub use self::locked::Locked;
-pub(crate) use self::locked::impl_global_alloc;
+pub use self::picture::{HeapMap, MapCell, Svg};
 pub use self::shared::SharedHeap;
 
 /// A heap core: memory of any layout, behind `&mut self`.

@@ -18,6 +18,8 @@ use crate::mem;
 /// - **S2** (place) blocks stay valid for as long as the heap is borrowed. If the type is an `Allocator` by value, they also
 ///   survive moves of the value.
 /// - **S3** (no unwinding) `enter` does not unwind by itself.
+/// - **S4** (the same blocks) a method that is written anew does what its default does, with blocks that keep H1, and after
+///   an error nothing has changed (H4); it does not unwind.
 pub unsafe trait SharedHeap {
     /// The core that does the work.
     type Core<'a>: Heap
@@ -131,6 +133,74 @@ pub unsafe trait SharedHeap {
     }
 }
 
+/// Writes all methods of [`SharedHeap`] for a handle: every one goes to the same method of the heap behind it.
+///
+/// All of them, because a heap may do better than the default in any one.
+macro_rules! forward_shared_heap {
+    ($heap:ty, |$this:ident| $target:expr) => {
+        #[inline]
+        unsafe fn enter<'s, R>(
+            &'s self,
+            work: impl FnOnce(&mut Self::Core<'s>) -> R,
+        ) -> Result<R, crate::AllocError> {
+            let $this = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { <$heap as SharedHeap>::enter($target, work) }
+        }
+
+        #[inline]
+        fn try_alloc(
+            &self,
+            layout: core::alloc::Layout,
+        ) -> Result<core::ptr::NonNull<[u8]>, crate::AllocError> {
+            let $this = self;
+            <$heap as SharedHeap>::try_alloc($target, layout)
+        }
+
+        #[inline]
+        fn try_alloc_zeroed(
+            &self,
+            layout: core::alloc::Layout,
+        ) -> Result<core::ptr::NonNull<[u8]>, crate::AllocError> {
+            let $this = self;
+            <$heap as SharedHeap>::try_alloc_zeroed($target, layout)
+        }
+
+        #[inline]
+        unsafe fn free(&self, ptr: core::ptr::NonNull<u8>, layout: core::alloc::Layout) {
+            let $this = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { <$heap as SharedHeap>::free($target, ptr, layout) }
+        }
+
+        #[inline]
+        unsafe fn try_resize(
+            &self,
+            ptr: core::ptr::NonNull<u8>,
+            old: core::alloc::Layout,
+            new: core::alloc::Layout,
+        ) -> Result<core::ptr::NonNull<[u8]>, crate::AllocError> {
+            let $this = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { <$heap as SharedHeap>::try_resize($target, ptr, old, new) }
+        }
+
+        #[inline]
+        unsafe fn try_resize_zeroed(
+            &self,
+            ptr: core::ptr::NonNull<u8>,
+            old: core::alloc::Layout,
+            new: core::alloc::Layout,
+        ) -> Result<core::ptr::NonNull<[u8]>, crate::AllocError> {
+            let $this = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { <$heap as SharedHeap>::try_resize_zeroed($target, ptr, old, new) }
+        }
+    };
+}
+
+pub(super) use forward_shared_heap;
+
 // SAFETY: S1 to S3 hold for the heap behind the reference, and a reference may move freely.
 unsafe impl<A: SharedHeap> SharedHeap for &A {
     type Core<'a>
@@ -138,9 +208,5 @@ unsafe impl<A: SharedHeap> SharedHeap for &A {
     where
         Self: 'a;
 
-    #[inline]
-    unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { A::enter(self, work) }
-    }
+    forward_shared_heap!(A, |this| *this);
 }

@@ -1,5 +1,29 @@
 //! Locks: the exclusion around a heap, as a type parameter.
 //!
+//! | lock | who may share the heap | waits by | bytes | re-entry by its holder | feature |
+//! |---|---|---|---|---|---|
+//! | [`NoLock`] | one thread (checked by the compiler) | never waits | 1 | `None` | |
+//! | [`SpinLock`] | threads, cores | spinning, no order | 1 | hangs | |
+//! | [`TicketLock`] | threads, cores | spinning, in order of arrival | 2 words | hangs | |
+//! | `StdLock` | threads | sleeping in the OS | 8 on Linux | hangs | `std` |
+//! | `CriticalSectionLock` | cores and interrupt handlers | masking interrupts | 1 | `None` | `critical-section` |
+//! | `LockApi<R>` | whoever may share `R` | as `R` does | those of `R` | as `R` does | `lock_api` |
+//! | `OwnerChecked<L>` | whoever may share `L` | as `L` does | those of `L`, and a word | `None` | `std` |
+//!
+//! # Which one
+//! - **One thread**: [`NoLock`].
+//! - **Firmware whose interrupt handlers allocate**: `CriticalSectionLock`, and no other. A handler that spins for a lock which
+//!   the code that it interrupted holds waits for ever.
+//! - **Threads, no OS**: [`SpinLock`]; [`TicketLock`] where many cores compete for one heap and none may starve.
+//! - **Threads of an OS**: [`SpinLock`] while there are no more busy threads than cores. `StdLock` otherwise, and wherever threads
+//!   have different priorities: a high one that spins for a lock whose holder, a low one, gets no time waits long, on one core
+//!   for ever (*priority inversion*). No lock here hands its waiter's priority to the holder; with real-time scheduling
+//!   wrap such a mutex of your OS in `LockApi`, or give each priority a heap of its own.
+//! - **Chips without compare-and-swap** (Cortex-M0, some RISC-V): `CriticalSectionLock` or [`NoLock`]. The spinning ones compile there,
+//!   their atomics made of critical sections, but on a single core nobody is there to spin for.
+//! - **User code runs under the lock** (a source or a core of your own that might use its own heap): `OwnerChecked<L>` turns
+//!   the dead-lock into an error.
+//!
 //! # Write your own in three steps
 //! 1. A type with whatever state it needs, and that state's free value as a constant.
 //! 2. A guard whose `Drop` releases.
@@ -47,11 +71,31 @@
 //! assert!(lock.try_lock().is_some());
 //! ```
 
+#[cfg(feature = "std")]
+mod blocking;
+#[cfg(feature = "critical-section")]
+mod masking;
 mod none;
+#[cfg(feature = "std")]
+mod owner;
+#[cfg(feature = "lock_api")]
+mod raw_mutex;
 mod spinning;
+#[cfg(test)]
+mod tests;
+mod ticket;
 
-pub use self::none::NoLock;
-pub use self::spinning::SpinLock;
+#[cfg(feature = "std")]
+pub use self::blocking::{StdLock, StdLockGuard};
+#[cfg(feature = "critical-section")]
+pub use self::masking::{CriticalSectionGuard, CriticalSectionLock};
+pub use self::none::{NoLock, NoLockGuard};
+#[cfg(feature = "std")]
+pub use self::owner::{OwnerChecked, OwnerCheckedGuard};
+#[cfg(feature = "lock_api")]
+pub use self::raw_mutex::{LockApi, LockApiGuard};
+pub use self::spinning::{SpinLock, SpinLockGuard};
+pub use self::ticket::{TicketLock, TicketLockGuard};
 
 /// Mutual exclusion around a heap.
 ///
@@ -68,7 +112,7 @@ pub use self::spinning::SpinLock;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright lock",
     label = "this type parameter takes a lock",
-    note = "use `NoLock` (one thread), `SpinLock`, `TicketLock`, `StdLock` (feature `std`), `CriticalSectionLock` (feature `critical-section`) or `LockApi<R>` (feature `lock_api`)",
+    note = "use `NoLock` (one thread), `SpinLock`, `TicketLock`, `StdLock` (feature `std`), `CriticalSectionLock` (feature `critical-section`), `LockApi<R>` (feature `lock_api`) or `OwnerChecked<L>` (feature `std`)",
     note = "or implement `heapwright::lock::Lock` in three steps: see the docs of `heapwright::lock`"
 )]
 pub unsafe trait Lock {

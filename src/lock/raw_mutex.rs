@@ -1,0 +1,151 @@
+//! The lock that is somebody else's.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use lock_api::RawMutex;
+
+use super::Lock;
+
+/// Any raw mutex of the crate `lock_api` (version 0.4) as a lock. Feature `lock_api`.
+///
+/// Choose it for the mutexes of an RTOS or a kernel, for those with priority inheritance, or for `parking_lot`'s. It costs what `R`
+/// costs and has its size; cost, fairness, interrupts and re-entry are as `R` has them. Many an `R` hangs when its
+/// holder locks it again: `OwnerChecked<LockApi<R>>` makes that an error.
+///
+/// Should a method of `R` panic, the process is aborted, since nothing may unwind out of an allocator. In a `#[global_allocator]`
+/// take only such an `R` as never allocates. `parking_lot`'s does, when it has to wait.
+///
+/// ```
+/// use heapwright::lock::{Lock, LockApi};
+/// static LOCK: LockApi<parking_lot::RawMutex> = LockApi::INIT;
+/// let held = LOCK.lock();
+/// assert!(LOCK.try_lock().is_none());
+/// drop(held);
+/// assert!(LOCK.try_lock().is_some());
+/// ```
+pub struct LockApi<R>(R);
+
+/// Proof that a [`LockApi`] is held.
+pub struct LockApiGuard<'a, R: RawMutex> {
+    /// Locked by whoever made the guard.
+    raw: &'a R,
+    /// Whether the guard may be sent is for `R` to say.
+    marker: PhantomData<R::GuardMarker>,
+}
+
+// An `extern "C"` function aborts the process where another would unwind (since Rust 1.81).
+
+extern "C" fn lock_or_abort<R: RawMutex>(raw: &R) {
+    raw.lock();
+}
+
+extern "C" fn try_lock_or_abort<R: RawMutex>(raw: &R) -> bool {
+    raw.try_lock()
+}
+
+/// # Safety
+/// The caller holds the mutex, and from now on no longer does.
+unsafe extern "C" fn unlock_or_abort<R: RawMutex>(raw: &R) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { raw.unlock() };
+}
+
+impl<R: RawMutex> Drop for LockApiGuard<'_, R> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the mutex has been locked for this guard, which can be sent only if the mutex may be unlocked from elsewhere.
+        unsafe { unlock_or_abort(self.raw) };
+    }
+}
+
+// SAFETY: L1, L2: `RawMutex` promises exclusion, which without order between holders would be none. L3: what would unwind
+// aborts. L4: `RawMutex::INIT` is an unlocked mutex.
+unsafe impl<R: RawMutex> Lock for LockApi<R> {
+    const INIT: Self = LockApi(R::INIT);
+
+    type Guard<'a>
+        = LockApiGuard<'a, R>
+    where
+        R: 'a;
+
+    #[inline]
+    fn lock(&self) -> Option<LockApiGuard<'_, R>> {
+        lock_or_abort(&self.0);
+        Some(LockApiGuard { raw: &self.0, marker: PhantomData })
+    }
+
+    #[inline]
+    fn try_lock(&self) -> Option<LockApiGuard<'_, R>> {
+        try_lock_or_abort(&self.0).then(|| LockApiGuard { raw: &self.0, marker: PhantomData })
+    }
+}
+
+impl<R: RawMutex> Default for LockApi<R> {
+    fn default() -> Self {
+        Self::INIT
+    }
+}
+
+impl<R> fmt::Debug for LockApi<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LockApi").field(&format_args!("{}", core::any::type_name::<R>())).finish()
+    }
+}
+
+impl<R: RawMutex> fmt::Debug for LockApiGuard<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockApiGuard")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+    use std::process::Command;
+
+    use super::*;
+
+    assert_impl_all!(LockApiGuard<'_, SendableMutex>: Send);
+    assert_not_impl_any!(LockApiGuard<'_, parking_lot::RawMutex>: Send);
+
+    /// A mutex for whose guards it doesn't matter who drops them.
+    struct SendableMutex;
+
+    // SAFETY: never locked, so never by two.
+    unsafe impl RawMutex for SendableMutex {
+        const INIT: Self = SendableMutex;
+        type GuardMarker = lock_api::GuardSend;
+        fn lock(&self) {
+            panic!("this mutex can't be locked");
+        }
+        fn try_lock(&self) -> bool {
+            false
+        }
+        unsafe fn unlock(&self) {}
+    }
+
+    #[test]
+    fn a_failed_try_gives_no_guard() {
+        assert!(LockApi::<SendableMutex>::INIT.try_lock().is_none());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "starts a process")]
+    fn a_panic_in_the_mutex_aborts() {
+        const CHILD: &str = "HEAPWRIGHT_TEST_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            let _ = LockApi::<SendableMutex>::INIT.lock();
+            return;
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "lock::raw_mutex::tests::a_panic_in_the_mutex_aborts"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "the child went on: {output:?}");
+        assert_ne!(output.status.code(), Some(101), "the child unwound instead of aborting: {output:?}");
+    }
+}
