@@ -49,6 +49,7 @@ pub(super) fn give_lone<S: Sizing>(view: &mut View<'_, S>, index: u32, granules:
     if merges || granules > 1 << view.shape.exact {
         return false;
     }
+    view.state.dry = 0;
     view.state.version = view.state.version.wrapping_add(1);
     insert_in_class(view, index, granules, granules as usize - 1);
     view.set_bit(Bitmap::Bits, index, true);

@@ -89,21 +89,35 @@ impl<S: Sizing> View<'_, S> {
         true
     }
 
-    /// Takes granules from the placement; when there are none, from a kept block; when there is none that is long enough,
-    /// merges what the quick lists hold and tries again.
+    /// Takes granules from the placement; when there are none, from a kept block that is longer; when there is none, merges
+    /// all that is kept and tries again.
     #[inline(never)]
     fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
-        let mut found = self.take(granules, align);
-        if found.is_none() && self.cool() {
-            found = self.take(granules, align);
+        if self.state.quick_max == 0 {
+            // Nothing else is kept apart: with the hot block merged, the placement sees all there is.
+            let given = self.cool();
+            if given && S::QUICK_SIZES > 0 {
+                quick::switch_on(self);
+            }
         }
-        if found.is_some() || self.state.quick_max == 0 {
-            return found;
+        if self.state.dry == 0 || granules < self.state.dry {
+            let found = self.take(granules, align);
+            if found.is_some() {
+                return found;
+            }
+            if align <= self.granule() {
+                self.state.dry = granules;
+            }
         }
-        quick::take_from_longer(self, granules, align).or_else(|| {
-            quick::switch_off(self);
-            self.take(granules, align)
-        })
+        if self.state.quick_max > 0 {
+            let found = quick::take_from_longer(self, granules, align);
+            if found.is_some() {
+                return found;
+            }
+        }
+        // Not `||`: both are to be merged.
+        let merged = self.cool() | quick::switch_off(self);
+        if merged { self.take(granules, align) } else { None }
     }
 
     /// Takes granules from the placement.
@@ -119,6 +133,7 @@ impl<S: Sizing> View<'_, S> {
     /// Gives granules back to the placement.
     #[inline(never)]
     pub(super) fn give(&mut self, index: u32, granules: u32) {
+        self.state.dry = 0;
         self.state.version = self.state.version.wrapping_add(1);
         match S::PLACEMENT {
             Placement::BitmapRuns => runs::give(self, index, granules),
@@ -143,9 +158,7 @@ impl<S: Sizing> View<'_, S> {
         self.uncount(granules as u32);
         if S::QUICK_SIZES > 0 && granules <= self.state.quick_max as usize {
             let granules = granules as u32;
-            let head = self.quick_head(granules);
-            self.set_quick_next(index, head);
-            self.set_quick_head(granules, index + 1);
+            self.push_quick(address, index, granules);
             return;
         }
         give_slowly::<S>(self.origin, self.shape, self.state, index, granules as u32);

@@ -11,8 +11,10 @@ use crate::sizing::Sizing;
 
 /// The lists are used while at least this part of the region is free, as a shift: 1/4.
 const FREE_PART_SHIFT: u32 = 2;
-/// The table of heads takes at most this part of the region, as a shift: 1/16.
-const TABLE_PART_SHIFT: u32 = 4;
+/// The table of heads takes at most this part of the region, as a shift: 1/64.
+const TABLE_PART_SHIFT: u32 = 6;
+/// With fewer live objects than this the lists would be emptied more often than used.
+const OBJECTS_MIN: u32 = 32;
 /// After memory ran short the lists come back after so many frees: as a part of the live objects, as a shift, and at most.
 const PAUSE_PART_SHIFT: u32 = 2;
 const PAUSE_FREES_MAX: u32 = 64;
@@ -37,16 +39,14 @@ pub(super) fn switch_on<S: Sizing>(view: &mut View<'_, S>) {
     }
     let free = view.shape.granules - view.state.used();
     let sizes = sizes(view);
-    if free < view.shape.granules >> FREE_PART_SHIFT || sizes == 0 || view.state.objects() == 0 {
+    if free < view.shape.granules >> FREE_PART_SHIFT || sizes == 0 || view.state.objects() < OBJECTS_MIN {
         return;
     }
     let granules = table_granules(view, sizes);
     let Some(table) = view.take(granules, view.granule()) else { return };
-    view.state.quick_table = table;
+    view.state.quick_table = (table as usize) << view.shift();
     view.state.quick_max = sizes as u32;
-    for granules in 1..=sizes as u32 {
-        view.set_quick_head(granules, 0);
-    }
+    view.clear_quick_heads(sizes as u32);
 }
 
 /// Takes `granules` off the front of a longer kept block; the rest goes to the list of its size.
@@ -62,19 +62,18 @@ pub(super) fn take_from_longer<S: Sizing>(
     let index = view.quick_head(longer) - 1;
     view.set_quick_head(longer, view.quick_next(index));
     let (rest, rest_granules) = (index + granules, longer - granules);
-    let head = view.quick_head(rest_granules);
-    view.set_quick_next(rest, head);
-    view.set_quick_head(rest_granules, rest + 1);
+    view.push_quick(view.at(rest).addr(), rest, rest_granules);
     Some(index)
 }
 
-/// Empties the lists into the placement and gives their table back. O(blocks in the lists), which earlier frees saved.
+/// Empties the lists into the placement and gives their table back; `false` if they are off. O(blocks in the lists), which
+/// earlier frees saved.
 #[cold]
 #[inline(never)]
-pub(super) fn switch_off<S: Sizing>(view: &mut View<'_, S>) {
+pub(super) fn switch_off<S: Sizing>(view: &mut View<'_, S>) -> bool {
     let sizes = view.state.quick_max;
     if sizes == 0 {
-        return;
+        return false;
     }
     for granules in 1..=sizes {
         let mut link = view.quick_head(granules);
@@ -87,7 +86,9 @@ pub(super) fn switch_off<S: Sizing>(view: &mut View<'_, S>) {
     view.state.quick_max = 0;
     view.state.quick_pause = (view.state.objects() >> PAUSE_PART_SHIFT).min(PAUSE_FREES_MAX);
     let granules = table_granules(view, sizes as usize);
-    view.give(view.state.quick_table, granules);
+    let table = (view.state.quick_table >> view.shift()) as u32;
+    view.give(table, granules);
+    true
 }
 
 /// Granules in the lists and in their table.

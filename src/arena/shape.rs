@@ -89,7 +89,7 @@ impl Shape {
             }
             shape.granules = fit;
         }
-        while shape.granules > 0 {
+        loop {
             let more = shape.granules + 1;
             if shape.tables_for::<S>(more) + more as usize * granule > len {
                 break;

@@ -51,7 +51,7 @@ use crate::sizing::Sizing;
 pub struct StaticArena<const N: usize, S, L = SpinLock> {
     /// Reached by raw pointer only: a `&mut` to it would take the blocks from their owners.
     region: UnsafeCell<[u8; N]>,
-    /// Touched only while a guard of `lock` lives, or through `&mut self`.
+    /// Touched only under `lock`, or through `&mut self`.
     state: UnsafeCell<State>,
     lock: L,
     sizing: PhantomData<fn() -> S>,
@@ -105,9 +105,10 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
 
     /// Runs `work` on the arena under the lock; `None` on re-entry.
     fn under_lock<R>(&self, work: impl FnOnce(View<'_, S>) -> R) -> Option<R> {
-        let _guard = self.lock.lock()?;
-        // SAFETY: the guard lives longer than the view.
-        Some(work(unsafe { self.view() }))
+        self.lock.with(|| {
+            // SAFETY: the lock is held for longer than the view lives.
+            work(unsafe { self.view() })
+        })
     }
 
     /// How full the arena is. O(1), under the lock. All zero on re-entry.
@@ -162,7 +163,7 @@ impl<const N: usize, S, L: fmt::Debug> fmt::Debug for StaticArena<N, S, L> {
     }
 }
 
-// SAFETY: S1: `enter` holds the guard while the closure runs. S2: borrowed it cannot move, and it is an `Allocator` by
+// SAFETY: S1: `enter` runs the closure under the lock (L1). S2: borrowed it cannot move, and it is an `Allocator` by
 // reference only. S3: locks do not unwind (L3).
 unsafe impl<const N: usize, S: Sizing, L: Lock> SharedHeap for StaticArena<N, S, L> {
     type Core<'a>
@@ -172,10 +173,12 @@ unsafe impl<const N: usize, S: Sizing, L: Lock> SharedHeap for StaticArena<N, S,
 
     #[inline]
     unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
-        let _guard = self.lock.lock().ok_or(AllocError)?;
-        // SAFETY: the guard lives longer than the view.
-        let mut view = unsafe { self.view() };
-        Ok(work(&mut view))
+        let locked = self.lock.with(|| {
+            // SAFETY: the lock is held for longer than the view lives.
+            let mut view = unsafe { self.view() };
+            work(&mut view)
+        });
+        locked.ok_or(AllocError)
     }
 }
 

@@ -30,12 +30,14 @@ pub(super) struct State {
     pub(super) classes: [u64; 2],
     /// Granules from here on have never been handed out, or all came back (`Bins`).
     pub(super) frontier: u32,
+    /// Runs of this many granules were not to be had, whatever their alignment, and nothing has come back since; 0: not known.
+    pub(super) dry: u32,
     /// No word of bits before this one has a free granule (`BitmapRuns`).
     pub(super) hint: u32,
     /// Objects of up to this many granules go to and come from the quick lists; 0 while those are off.
     pub(super) quick_max: u32,
-    /// Index of the quick table's first granule, while `quick_max > 0`.
-    pub(super) quick_table: u32,
+    /// Where the quick table begins, in bytes from the origin, while `quick_max > 0`.
+    pub(super) quick_table: usize,
     /// Frees still to come before the quick lists may be switched on again.
     pub(super) quick_pause: u32,
     /// Frees and resizes that were refused (`CHECKED`).
@@ -50,6 +52,7 @@ impl State {
         hot: 0,
         classes: [0; 2],
         frontier: 0,
+        dry: 0,
         hint: 0,
         quick_max: 0,
         quick_table: 0,
@@ -306,7 +309,8 @@ impl<S: Sizing> View<'_, S> {
     /// The head of the quick list for `granules`, in the quick table.
     #[inline(always)]
     fn quick_ptr(&self, granules: u32) -> *mut u8 {
-        self.at(self.state.quick_table).wrapping_add((granules as usize - 1) * Shape::head_bytes::<S>())
+        let offset = self.state.quick_table + (granules as usize - 1) * Shape::head_bytes::<S>();
+        self.origin.wrapping_add(offset)
     }
 
     #[inline(always)]
@@ -319,15 +323,26 @@ impl<S: Sizing> View<'_, S> {
         self.set_head_at(self.quick_ptr(granules), value);
     }
 
+    /// Makes the first `sizes` quick lists empty.
+    pub(super) fn clear_quick_heads(&mut self, sizes: u32) {
+        let table = self.origin.wrapping_add(self.state.quick_table);
+        // SAFETY: the table is a taken block of the arena's own, of one head per size.
+        unsafe { table.write_bytes(0, sizes as usize * Shape::head_bytes::<S>()) }
+    }
+
     /// The link of a block in a quick list.
     #[inline(always)]
     pub(super) fn quick_next(&self, index: u32) -> u32 {
         self.load(self.at(index))
     }
 
+    /// Puts the block at `address`, whose index is `index`, into the quick list of its size.
     #[inline(always)]
-    pub(super) fn set_quick_next(&mut self, index: u32, next: u32) {
-        self.store(self.at(index), next);
+    pub(super) fn push_quick(&mut self, address: usize, index: u32, granules: u32) {
+        let head = self.quick_head(granules);
+        // The pointer from the origin, not the caller's: that one may be good for fewer bytes than a link.
+        self.store(self.origin.wrapping_add(address.wrapping_sub(self.origin.addr())), head);
+        self.set_quick_head(granules, index + 1);
     }
 
     // ---- free blocks (A6) -------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ use crate::lock::Lock;
 /// Both compile with `SpinLock`.
 pub struct Locked<H, L> {
     lock: L,
-    /// Touched only while a guard of `lock` lives, or through `&mut self`.
+    /// Touched only under `lock`, or through `&mut self`.
     core: UnsafeCell<H>,
 }
 
@@ -81,9 +81,10 @@ impl<H: Heap, L: Lock> Locked<H, L> {
 
     /// Runs `read` on the core under the lock; `None` on re-entry.
     fn read<R>(&self, read: impl FnOnce(&mut H) -> R) -> Option<R> {
-        let _guard = self.lock.lock()?;
-        // SAFETY: the guard gives exclusion (L1), and the callers in this file pass closures that only read the core.
-        Some(read(unsafe { &mut *self.core.get() }))
+        self.lock.with(|| {
+            // SAFETY: the lock gives exclusion (L1), and the callers in this file pass closures that only read the core.
+            read(unsafe { &mut *self.core.get() })
+        })
     }
 
     /// Whether the block is one of this heap's. `false` on re-entry.
@@ -166,7 +167,7 @@ impl<H, L: fmt::Debug> fmt::Debug for Locked<H, L> {
     }
 }
 
-// SAFETY: S1: `enter` holds the guard for as long as the closure runs, and gives an error if there is none. S2: the
+// SAFETY: S1: `enter` runs the closure under the lock (L1), and gives an error if it doesn't run. S2: the
 // core is moved with the shell and its blocks lie elsewhere (H2). S3: locks do not unwind (L3).
 unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
     type Core<'a>
@@ -176,9 +177,11 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
 
     #[inline]
     unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
-        let _guard = self.lock.lock().ok_or(AllocError)?;
-        // SAFETY: the guard gives exclusion (L1).
-        Ok(work(unsafe { &mut *self.core.get() }))
+        let locked = self.lock.with(|| {
+            // SAFETY: the lock gives exclusion (L1).
+            work(unsafe { &mut *self.core.get() })
+        });
+        locked.ok_or(AllocError)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The lock that waits asleep.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::Lock;
 
@@ -21,48 +21,38 @@ use super::Lock;
 /// ```
 /// use heapwright::lock::{Lock, StdLock};
 /// static LOCK: StdLock = StdLock::INIT;
-/// let held = LOCK.lock();
-/// std::thread::scope(|scope| {
-///     scope.spawn(|| assert!(LOCK.try_lock().is_none()));
-/// });
-/// drop(held);
-/// assert!(LOCK.try_lock().is_some());
+/// let from_another_thread = || std::thread::spawn(|| LOCK.try_with(|| "inside")).join();
+/// assert_eq!(LOCK.with(from_another_thread).unwrap().unwrap(), None);
+/// assert_eq!(from_another_thread().unwrap(), Some("inside"));
 /// ```
 #[derive(Debug, Default)]
 pub struct StdLock(Mutex<()>);
 
-/// Proof that a [`StdLock`] is held.
-#[derive(Debug)]
-pub struct StdLockGuard<'a> {
-    _held: MutexGuard<'a, ()>,
-}
-
 /// Without threads the standard mutex panics when its holder locks it again, and a failed try can mean nothing else.
 const SINGLE_THREADED: bool = cfg!(all(target_family = "wasm", not(target_feature = "atomics")));
 
-// SAFETY: L1, L2: the standard mutex; poison says nothing about exclusion, and the guard comes with it. L3: a lock by its holder
-// hangs where there are threads; where there are none it would panic, and `lock` tries instead. L4: a new mutex.
+// SAFETY: L1, L2: the standard mutex; poison says nothing about exclusion, and the guard comes with it to the work's end. L3: a lock by its holder
+// hangs where there are threads; where there are none it would panic, and `with` tries instead. L4: a new mutex.
 unsafe impl Lock for StdLock {
     const INIT: Self = StdLock(Mutex::new(()));
 
-    type Guard<'a> = StdLockGuard<'a>;
-
     #[inline]
-    fn lock(&self) -> Option<StdLockGuard<'_>> {
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         if SINGLE_THREADED {
-            return self.try_lock();
+            return self.try_with(work);
         }
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(StdLockGuard { _held: held })
+        let _held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(work())
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<StdLockGuard<'_>> {
-        match self.0.try_lock() {
-            Ok(held) => Some(StdLockGuard { _held: held }),
-            Err(TryLockError::Poisoned(poison)) => Some(StdLockGuard { _held: poison.into_inner() }),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        let _held = match self.0.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(work())
     }
 }
 
@@ -73,17 +63,11 @@ mod tests {
     #[test]
     fn a_panic_under_the_lock_leaves_it_usable() {
         let lock = StdLock::INIT;
-        let panicked = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let _held = lock.lock();
-                    std::panic::resume_unwind(std::boxed::Box::new("under the lock"));
-                })
-                .join()
-        });
+        let panicking = || lock.with(|| std::panic::resume_unwind(std::boxed::Box::new("under the lock")));
+        let panicked = std::thread::scope(|scope| scope.spawn(panicking).join());
         assert!(panicked.is_err());
         assert!(lock.0.is_poisoned(), "otherwise this test tests nothing");
-        assert!(lock.try_lock().is_some());
-        assert!(lock.lock().is_some());
+        assert_eq!(lock.try_with(|| 1), Some(1));
+        assert_eq!(lock.with(|| 2), Some(2));
     }
 }

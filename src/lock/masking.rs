@@ -1,9 +1,6 @@
 //! The lock that keeps interrupts out.
 
-use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering};
-
-use critical_section::RestoreState;
 
 use super::Lock;
 
@@ -17,80 +14,56 @@ use super::Lock;
 /// It costs one byte, and interrupt latency: an interrupt waits for as long as the longest operation of the heap takes (arenas of a
 /// `Bounded` sizing keep it short). To enter and leave takes a few instructions on a single core (read the mask, mask, restore);
 /// with more cores the implementation adds a spin lock of its own, which all critical sections of the program share. Neither
-/// fair nor unfair: on one core nobody waits. [`try_lock`](Lock::try_lock) may wait for another core's critical section.
+/// fair nor unfair: on one core nobody waits. [`try_with`](Lock::try_with) may wait for another core's critical section.
 ///
 /// The program must link an implementation of critical sections: those of the HAL or `cortex-m` crates, or that of
 /// `critical-section` itself for hosted tests (its feature `std`). Critical sections may be nested, so exclusion alone would let the
 /// holder in again; a flag tells it, and a re-entry gives `None`.
 ///
-/// Guards belong to the thread that made them. Drop them in the reverse order of their making (scopes do so by themselves), and forget
-/// none: otherwise interrupts come back early or never. The exclusion of this lock itself does not depend on it.
-///
 /// ```
 /// use heapwright::lock::{CriticalSectionLock, Lock};
 /// static LOCK: CriticalSectionLock = CriticalSectionLock::INIT;
-/// let held = LOCK.lock();
-/// assert!(held.is_some());
-/// assert!(LOCK.lock().is_none(), "a re-entry is told, though critical sections nest");
-/// ```
-///
-/// ```compile_fail,E0277
-/// use heapwright::lock::{CriticalSectionGuard, CriticalSectionLock, Lock};
-/// fn sent<T: Send>() {}
-/// sent::<CriticalSectionLock>();
-/// sent::<CriticalSectionGuard<'_>>(); // error: the guard stays on its thread
+/// let seen = LOCK.with(|| LOCK.with(|| "a second entry"));
+/// assert_eq!(seen, Some(None), "is told, though critical sections nest");
 /// ```
 #[derive(Debug, Default)]
 pub struct CriticalSectionLock {
-    /// True while a guard lives. Set in a critical section only. Atomic, so that even guards dropped in the wrong order, and
-    /// so outside of any critical section, race with nobody; loads and stores alone, which every target has.
+    /// True while work runs. Touched in a critical section only; atomic for `Sync`, by loads and stores alone, which
+    /// every target has.
     held: AtomicBool,
 }
 
-/// Proof that a [`CriticalSectionLock`] is held and interrupts are masked.
-#[derive(Debug)]
-pub struct CriticalSectionGuard<'a> {
-    held: &'a AtomicBool,
-    /// What the guard's own critical section came with; used once, by the drop.
-    before: RestoreState,
-    /// A critical section ends on the thread that began it: the guard is `!Send`.
-    thread: PhantomData<*const ()>,
-}
+/// Clears the flag when the work ends, however it does.
+struct Leave<'a>(&'a AtomicBool);
 
-impl Drop for CriticalSectionGuard<'_> {
+impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.held.store(false, Ordering::Release);
-        // SAFETY: `before` came from the acquire of this very guard, whose one release this is, on the same thread (the guard is
-        // `!Send`). Pairs nest: the heaps hold their guards in nested scopes, and users of the lock itself are told to.
-        unsafe { critical_section::release(self.before) };
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
-// SAFETY: L1: a guard is made only when `held` is false, and the test and the setting are in one critical section, in which nobody
-// else makes a guard; only the guard's drop clears it. L2: `held` is stored with release and loaded with acquire. L3: the
-// implementations mask interrupts or spin, nothing unwinds. L4: `INIT` is a new flag.
+// SAFETY: L1: a critical section keeps everybody else out; the flag keeps out work that this work itself would start. L2: the crate's
+// contract: acquire on entry, release on exit, in every way out. L3: the implementations mask interrupts or spin, nothing
+// unwinds. L4: `INIT` is a new flag.
 unsafe impl Lock for CriticalSectionLock {
     const INIT: Self = CriticalSectionLock { held: AtomicBool::new(false) };
 
-    type Guard<'a> = CriticalSectionGuard<'a>;
-
     #[inline]
-    fn lock(&self) -> Option<CriticalSectionGuard<'_>> {
-        // SAFETY: released once on each way: below, or by the drop of the guard (see there).
-        let before = unsafe { critical_section::acquire() };
-        if self.held.load(Ordering::Acquire) {
-            // SAFETY: `before` is from the acquire above, and none lies between.
-            unsafe { critical_section::release(before) };
-            return None;
-        }
-        self.held.store(true, Ordering::Relaxed);
-        Some(CriticalSectionGuard { held: &self.held, before, thread: PhantomData })
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        critical_section::with(|_| {
+            if self.held.load(Ordering::Relaxed) {
+                return None;
+            }
+            self.held.store(true, Ordering::Relaxed);
+            let _leave = Leave(&self.held);
+            Some(work())
+        })
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<CriticalSectionGuard<'_>> {
-        self.lock()
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.with(work)
     }
 }
 
@@ -99,27 +72,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guard_is_a_critical_section() {
+    fn work_runs_in_a_critical_section() {
         extern crate std;
         use std::sync::atomic::AtomicUsize;
 
-        // An implementation for hosts has one mutex for all critical sections: another thread's can't run while we hold ours.
+        // An implementation for hosts has one mutex for all critical sections: another thread's can't run while we are in ours.
         let lock = CriticalSectionLock::INIT;
         let step = AtomicUsize::new(0);
+        let other = || {
+            step.store(1, Ordering::SeqCst);
+            critical_section::with(|_| step.store(2, Ordering::SeqCst));
+        };
         std::thread::scope(|scope| {
-            let held = lock.lock();
-            scope.spawn(|| {
-                step.store(1, Ordering::SeqCst);
-                critical_section::with(|_| step.store(2, Ordering::SeqCst));
-            });
-            while step.load(Ordering::SeqCst) == 0 {
-                std::thread::yield_now();
-            }
-            for _ in 0..100 {
-                std::thread::yield_now();
-                assert_eq!(step.load(Ordering::SeqCst), 1, "the lock is held, yet a critical section ran");
-            }
-            drop(held);
+            let work = || {
+                scope.spawn(other);
+                while step.load(Ordering::SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+                for _ in 0..100 {
+                    std::thread::yield_now();
+                    assert_eq!(
+                        step.load(Ordering::SeqCst),
+                        1,
+                        "the lock is held, yet a critical section ran"
+                    );
+                }
+            };
+            lock.with(work).unwrap();
         });
         assert_eq!(step.load(Ordering::SeqCst), 2);
     }
@@ -127,17 +106,16 @@ mod tests {
     #[test]
     fn two_locks_nest() {
         let (outer, inner) = (CriticalSectionLock::INIT, CriticalSectionLock::INIT);
-        let outer_held = outer.lock();
-        assert!(outer_held.is_some());
-        {
-            let inner_held = inner.lock();
-            assert!(inner_held.is_some());
-            assert!(inner.try_lock().is_none());
-            assert!(outer.try_lock().is_none());
-        }
-        assert!(inner.try_lock().is_some());
-        assert!(outer.try_lock().is_none());
-        drop(outer_held);
-        assert!(outer.try_lock().is_some());
+        let both = || {
+            assert!(inner.try_with(|| ()).is_none());
+            assert!(outer.try_with(|| ()).is_none());
+        };
+        let work = || {
+            assert!(inner.with(both).is_some());
+            assert!(inner.try_with(|| ()).is_some());
+            assert!(outer.try_with(|| ()).is_none());
+        };
+        assert!(outer.with(work).is_some());
+        assert!(outer.try_with(|| ()).is_some());
     }
 }

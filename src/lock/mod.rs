@@ -26,7 +26,7 @@
 //!
 //! # Write your own in three steps
 //! 1. A type with whatever state it needs, and that state's free value as a constant.
-//! 2. A guard whose `Drop` releases.
+//! 2. What releases it, however the work under it ends: a value whose `Drop` does.
 //! 3. `unsafe impl Lock`, keeping obligations L1 to L4 of [`Lock`].
 //!
 //! ```
@@ -37,38 +37,39 @@
 //! #[derive(Debug)]
 //! pub struct Yielding(AtomicBool);
 //!
-//! // 2. the guard
-//! pub struct Guard<'a>(&'a AtomicBool);
-//! impl Drop for Guard<'_> {
+//! // 2. the release
+//! struct Release<'a>(&'a AtomicBool);
+//! impl Drop for Release<'_> {
 //!     fn drop(&mut self) {
 //!         self.0.store(false, Ordering::Release);
 //!     }
 //! }
 //!
 //! // 3. the contract
-//! // SAFETY: L1: only the caller whose swap saw `false` gets a guard, and only its drop resets it.
+//! // SAFETY: L1: work runs only for the caller whose swap saw `false`, and `Release` resets it when the work is done.
 //! // L2: acquire on entry, release on exit. L3: nothing here unwinds. L4: nothing is shared by `INIT`.
 //! unsafe impl Lock for Yielding {
 //!     const INIT: Self = Yielding(AtomicBool::new(false));
-//!     type Guard<'a> = Guard<'a>;
-//!     fn lock(&self) -> Option<Guard<'_>> {
-//!         loop {
-//!             if let Some(guard) = self.try_lock() {
-//!                 return Some(guard);
-//!             }
+//!     fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+//!         while self.0.swap(true, Ordering::Acquire) {
 //!             std::thread::yield_now();
 //!         }
+//!         let _release = Release(&self.0);
+//!         Some(work())
 //!     }
-//!     fn try_lock(&self) -> Option<Guard<'_>> {
-//!         (!self.0.swap(true, Ordering::Acquire)).then(|| Guard(&self.0))
+//!     fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+//!         if self.0.swap(true, Ordering::Acquire) {
+//!             return None;
+//!         }
+//!         let _release = Release(&self.0);
+//!         Some(work())
 //!     }
 //! }
 //!
 //! let lock = Yielding::INIT;
-//! let held = lock.lock();
-//! assert!(lock.try_lock().is_none());
-//! drop(held);
-//! assert!(lock.try_lock().is_some());
+//! let seen = lock.with(|| lock.try_with(|| "inside"));
+//! assert_eq!(seen, Some(None));
+//! assert_eq!(lock.try_with(|| "inside"), Some("inside"));
 //! ```
 
 #[cfg(feature = "std")]
@@ -86,29 +87,29 @@ mod tests;
 mod ticket;
 
 #[cfg(feature = "std")]
-pub use self::blocking::{StdLock, StdLockGuard};
+pub use self::blocking::StdLock;
 #[cfg(feature = "critical-section")]
-pub use self::masking::{CriticalSectionGuard, CriticalSectionLock};
-pub use self::none::{NoLock, NoLockGuard};
+pub use self::masking::CriticalSectionLock;
+pub use self::none::NoLock;
 #[cfg(feature = "std")]
-pub use self::owner::{OwnerChecked, OwnerCheckedGuard};
+pub use self::owner::OwnerChecked;
 #[cfg(feature = "lock_api")]
-pub use self::raw_mutex::{LockApi, LockApiGuard};
-pub use self::spinning::{SpinLock, SpinLockGuard};
-pub use self::ticket::{TicketLock, TicketLockGuard};
+pub use self::raw_mutex::LockApi;
+pub use self::spinning::SpinLock;
+pub use self::ticket::TicketLock;
 
 /// Mutual exclusion around a heap.
 ///
-/// `lock` answers `None` when the lock can tell that this very thread already holds it (a re-entry);
-/// the heap then gives [`AllocError`](crate::AllocError) instead of waiting for ever.
+/// Work is passed in and no guard comes out: so entries and exits nest whatever safe code does, which critical sections require, and
+/// none is forgotten.
 ///
 /// # Safety
 /// An implementation keeps these:
-/// - **L1** (exclusion) while a guard of a lock is alive no other guard of it is made.
-/// - **L2** (order) what happened before a guard was dropped is visible to the one who gets the next.
+/// - **L1** (exclusion) while work runs under a lock, no other work runs under it.
+/// - **L2** (order) what work did is visible to the work that comes next, and the lock is free as soon as work has returned or unwound.
 ///   A lock that can't promise this between threads is `!Sync`.
-/// - **L3** (no unwinding) no method unwinds, nor does the guard's drop.
-/// - **L4** (fresh) every `INIT` is a free lock of its own, and moving a lock that no guard borrows is harmless.
+/// - **L3** (no unwinding) no method unwinds, unless its work does.
+/// - **L4** (fresh) every `INIT` is a free lock of its own, and moving a free lock is harmless.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright lock",
     label = "this type parameter takes a lock",
@@ -119,14 +120,10 @@ pub unsafe trait Lock {
     /// A free lock.
     const INIT: Self;
 
-    /// Proof that the lock is held; dropping it releases the lock.
-    type Guard<'a>
-    where
-        Self: 'a;
+    /// Waits for the lock and runs `work` under it. `None`: this thread holds it already, waiting would never end, and
+    /// `work` has not run; a heap then gives [`AllocError`](crate::AllocError).
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R>;
 
-    /// Waits for the lock. `None`: this thread holds it already, waiting would never end.
-    fn lock(&self) -> Option<Self::Guard<'_>>;
-
-    /// The lock if it is free now, without waiting.
-    fn try_lock(&self) -> Option<Self::Guard<'_>>;
+    /// Runs `work` under the lock if it is free now, without waiting.
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R>;
 }

@@ -13,9 +13,8 @@ use super::Lock;
 /// ```
 /// use heapwright::lock::{Lock, NoLock};
 /// let lock = NoLock::INIT;
-/// let held = lock.lock();
-/// assert!(held.is_some());
-/// assert!(lock.lock().is_none(), "a second entry is told, not undefined");
+/// let seen = lock.with(|| lock.with(|| "a second entry"));
+/// assert_eq!(seen, Some(None), "is told, not undefined");
 /// ```
 ///
 /// ```compile_fail
@@ -24,41 +23,37 @@ use super::Lock;
 /// ```
 #[derive(Debug, Default)]
 pub struct NoLock {
-    /// True while a guard lives.
+    /// True while work runs.
     held: Cell<bool>,
 }
 
-/// Proof that a [`NoLock`] is entered.
-#[derive(Debug)]
-pub struct NoLockGuard<'a> {
-    held: &'a Cell<bool>,
-}
+/// Clears the flag when the work ends, however it does.
+struct Leave<'a>(&'a Cell<bool>);
 
-impl Drop for NoLockGuard<'_> {
+impl Drop for Leave<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.held.set(false);
+        self.0.set(false);
     }
 }
 
-// SAFETY: L1: a guard is made only when `held` is false, and sets it; only the guard's drop clears it. L2: `Cell`
+// SAFETY: L1: work runs only when `held` was false, and with it set; only the work's end clears it. L2: `Cell`
 // makes the type `!Sync`, so all calls are on one thread at a time. L3: nothing unwinds. L4: `INIT` is a new cell.
 unsafe impl Lock for NoLock {
     const INIT: Self = NoLock { held: Cell::new(false) };
 
-    type Guard<'a> = NoLockGuard<'a>;
-
     #[inline(always)]
-    fn lock(&self) -> Option<NoLockGuard<'_>> {
-        self.try_lock()
-    }
-
-    #[inline(always)]
-    fn try_lock(&self) -> Option<NoLockGuard<'_>> {
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         if self.held.get() {
             return None;
         }
         self.held.set(true);
-        Some(NoLockGuard { held: &self.held })
+        let _leave = Leave(&self.held);
+        Some(work())
+    }
+
+    #[inline(always)]
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.with(work)
     }
 }

@@ -1,8 +1,6 @@
 //! The lock that knows its holder.
 
 use core::cell::Cell;
-use core::fmt;
-use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,23 +19,24 @@ use super::Lock;
 /// ```
 /// use heapwright::lock::{Lock, OwnerChecked, SpinLock};
 /// static LOCK: OwnerChecked<SpinLock> = OwnerChecked::INIT;
-/// let held = LOCK.lock();
-/// assert!(held.is_some());
-/// assert!(LOCK.lock().is_none(), "a bare SpinLock would spin here for ever");
+/// let seen = LOCK.with(|| LOCK.with(|| "a second entry"));
+/// assert_eq!(seen, Some(None), "a bare SpinLock would spin for ever");
 /// ```
 #[derive(Debug, Default)]
 pub struct OwnerChecked<L> {
-    /// The thread whose guard lives, 0 for none. Stored by the holder of `lock` only, so a thread that reads itself here holds it.
+    /// The thread whose work runs, 0 for none. Stored by the holder of `lock` only, so a thread that reads itself here holds it.
     owner: AtomicUsize,
     lock: L,
 }
 
-/// Proof that an [`OwnerChecked`] lock is held, by this thread.
-pub struct OwnerCheckedGuard<'a, L: Lock + 'a> {
-    owner: &'a AtomicUsize,
-    _held: L::Guard<'a>,
-    /// The owner must be the thread that drops the guard: it is `!Send`.
-    thread: PhantomData<*const ()>,
+/// Takes the thread's name off when the work ends, however it does.
+struct Leave<'a>(&'a AtomicUsize);
+
+impl Drop for Leave<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 /// A number that no other living thread has, and never 0.
@@ -51,51 +50,33 @@ fn this_thread() -> usize {
 }
 
 impl<L: Lock> OwnerChecked<L> {
-    /// The guard for a thread that has just got `held`.
+    /// Runs `work` in the name of `thread`, which holds `lock`.
     #[inline]
-    fn guard<'a>(&'a self, thread: usize, held: L::Guard<'a>) -> OwnerCheckedGuard<'a, L> {
+    fn own<R>(&self, thread: usize, work: impl FnOnce() -> R) -> R {
         self.owner.store(thread, Ordering::Relaxed);
-        OwnerCheckedGuard { owner: &self.owner, _held: held, thread: PhantomData }
+        let _leave = Leave(&self.owner);
+        work()
     }
 }
 
-impl<L: Lock> Drop for OwnerCheckedGuard<'_, L> {
-    #[inline]
-    fn drop(&mut self) {
-        // Before `_held` goes: afterwards the next holder may have written itself here.
-        self.owner.store(0, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: L1, L2: a guard is made of a guard of `L`, and holds it to its end; `owner` only ever refuses. L3: `L` does not unwind,
-// `this_thread` neither. L4: `L::INIT` is free, and so is owner 0.
+// SAFETY: L1, L2: work runs under `L`, to its end; `owner` only ever refuses. L3: `L` does not unwind, `this_thread` neither.
+// L4: `L::INIT` is free, and so is owner 0.
 unsafe impl<L: Lock> Lock for OwnerChecked<L> {
     const INIT: Self = OwnerChecked { owner: AtomicUsize::new(0), lock: L::INIT };
 
-    type Guard<'a>
-        = OwnerCheckedGuard<'a, L>
-    where
-        L: 'a;
-
     #[inline]
-    fn lock(&self) -> Option<OwnerCheckedGuard<'_, L>> {
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         let thread = this_thread();
         // Relaxed is enough: a thread always sees its own last store, or a later one by another thread.
         if self.owner.load(Ordering::Relaxed) == thread {
             return None;
         }
-        self.lock.lock().map(|held| self.guard(thread, held))
+        self.lock.with(|| self.own(thread, work))
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<OwnerCheckedGuard<'_, L>> {
-        self.lock.try_lock().map(|held| self.guard(this_thread(), held))
-    }
-}
-
-impl<L: Lock> fmt::Debug for OwnerCheckedGuard<'_, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OwnerCheckedGuard")
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.lock.try_with(|| self.own(this_thread(), work))
     }
 }
 
@@ -117,20 +98,23 @@ mod tests {
     fn another_thread_waits_instead_of_failing() {
         let lock = OwnerChecked::<SpinLock>::INIT;
         let arrived = AtomicUsize::new(0);
+        let other = || {
+            assert!(lock.try_with(|| ()).is_none());
+            arrived.store(1, Ordering::Release);
+            lock.with(|| "inside")
+        };
         std::thread::scope(|scope| {
-            let held = lock.lock();
-            let other = scope.spawn(|| {
-                assert!(lock.try_lock().is_none());
-                arrived.store(1, Ordering::Release);
-                lock.lock().is_some()
-            });
-            while arrived.load(Ordering::Acquire) == 0 {
-                std::thread::yield_now();
-            }
-            assert!(lock.lock().is_none(), "the holder asks again");
-            drop(held);
-            assert!(other.join().unwrap());
+            let work = || {
+                let other = scope.spawn(other);
+                while arrived.load(Ordering::Acquire) == 0 {
+                    std::thread::yield_now();
+                }
+                assert!(lock.with(|| ()).is_none(), "the holder asks again");
+                other
+            };
+            let other = lock.with(work).unwrap();
+            assert_eq!(other.join().unwrap(), Some("inside"));
         });
-        assert!(lock.lock().is_some(), "nobody is left in possession");
+        assert!(lock.with(|| ()).is_some(), "nobody is left in possession");
     }
 }

@@ -1,7 +1,6 @@
 //! The lock that is somebody else's.
 
 use core::fmt;
-use core::marker::PhantomData;
 
 use lock_api::RawMutex;
 
@@ -19,20 +18,10 @@ use super::Lock;
 /// ```
 /// use heapwright::lock::{Lock, LockApi};
 /// static LOCK: LockApi<parking_lot::RawMutex> = LockApi::INIT;
-/// let held = LOCK.lock();
-/// assert!(LOCK.try_lock().is_none());
-/// drop(held);
-/// assert!(LOCK.try_lock().is_some());
+/// let seen = LOCK.with(|| LOCK.try_with(|| "inside"));
+/// assert_eq!(seen, Some(None));
 /// ```
 pub struct LockApi<R>(R);
-
-/// Proof that a [`LockApi`] is held.
-pub struct LockApiGuard<'a, R: RawMutex> {
-    /// Locked by whoever made the guard.
-    raw: &'a R,
-    /// Whether the guard may be sent is for `R` to say.
-    marker: PhantomData<R::GuardMarker>,
-}
 
 // An `extern "C"` function aborts the process where another would unwind (since Rust 1.81).
 
@@ -51,33 +40,39 @@ unsafe extern "C" fn unlock_or_abort<R: RawMutex>(raw: &R) {
     unsafe { raw.unlock() };
 }
 
-impl<R: RawMutex> Drop for LockApiGuard<'_, R> {
+/// Unlocks when the work ends, however it does.
+struct Unlock<'a, R: RawMutex> {
+    /// Locked by whoever made this.
+    raw: &'a R,
+}
+
+impl<R: RawMutex> Drop for Unlock<'_, R> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the mutex has been locked for this guard, which can be sent only if the mutex may be unlocked from elsewhere.
+        // SAFETY: the mutex has been locked for this value, in the same call and so in the same context.
         unsafe { unlock_or_abort(self.raw) };
     }
 }
 
 // SAFETY: L1, L2: `RawMutex` promises exclusion, which without order between holders would be none. L3: what would unwind
 // aborts. L4: `RawMutex::INIT` is an unlocked mutex.
-unsafe impl<R: RawMutex> Lock for LockApi<R> {
-    const INIT: Self = LockApi(R::INIT);
-
-    type Guard<'a>
-        = LockApiGuard<'a, R>
-    where
-        R: 'a;
+unsafe impl<M: RawMutex> Lock for LockApi<M> {
+    const INIT: Self = LockApi(M::INIT);
 
     #[inline]
-    fn lock(&self) -> Option<LockApiGuard<'_, R>> {
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         lock_or_abort(&self.0);
-        Some(LockApiGuard { raw: &self.0, marker: PhantomData })
+        let _unlock = Unlock { raw: &self.0 };
+        Some(work())
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<LockApiGuard<'_, R>> {
-        try_lock_or_abort(&self.0).then(|| LockApiGuard { raw: &self.0, marker: PhantomData })
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        if !try_lock_or_abort(&self.0) {
+            return None;
+        }
+        let _unlock = Unlock { raw: &self.0 };
+        Some(work())
     }
 }
 
@@ -93,31 +88,21 @@ impl<R> fmt::Debug for LockApi<R> {
     }
 }
 
-impl<R: RawMutex> fmt::Debug for LockApiGuard<'_, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LockApiGuard")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
 
-    use static_assertions::{assert_impl_all, assert_not_impl_any};
     use std::process::Command;
 
     use super::*;
 
-    assert_impl_all!(LockApiGuard<'_, SendableMutex>: Send);
-    assert_not_impl_any!(LockApiGuard<'_, parking_lot::RawMutex>: Send);
-
-    /// A mutex for whose guards it doesn't matter who drops them.
-    struct SendableMutex;
+    /// A mutex that panics instead of locking.
+    struct BrokenMutex;
 
     // SAFETY: never locked, so never by two.
-    unsafe impl RawMutex for SendableMutex {
-        const INIT: Self = SendableMutex;
-        type GuardMarker = lock_api::GuardSend;
+    unsafe impl RawMutex for BrokenMutex {
+        const INIT: Self = BrokenMutex;
+        type GuardMarker = lock_api::GuardNoSend;
         fn lock(&self) {
             panic!("this mutex can't be locked");
         }
@@ -128,8 +113,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_try_gives_no_guard() {
-        assert!(LockApi::<SendableMutex>::INIT.try_lock().is_none());
+    fn a_failed_try_runs_nothing() {
+        assert!(LockApi::<BrokenMutex>::INIT.try_with(|| ()).is_none());
     }
 
     #[test]
@@ -137,7 +122,7 @@ mod tests {
     fn a_panic_in_the_mutex_aborts() {
         const CHILD: &str = "HEAPWRIGHT_TEST_CHILD";
         if std::env::var_os(CHILD).is_some() {
-            let _ = LockApi::<SendableMutex>::INIT.lock();
+            let _ = LockApi::<BrokenMutex>::INIT.with(|| ());
             return;
         }
         let output = Command::new(std::env::current_exe().unwrap())

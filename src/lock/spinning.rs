@@ -15,32 +15,25 @@ use super::Lock;
 /// ```
 /// use heapwright::lock::{Lock, SpinLock};
 /// let lock = SpinLock::INIT;
-/// let held = lock.lock();
-/// assert!(lock.try_lock().is_none());
-/// # drop(held);
+/// let seen = lock.with(|| lock.try_with(|| "inside"));
+/// assert_eq!(seen, Some(None));
 /// ```
 #[derive(Debug, Default)]
 pub struct SpinLock(spin::mutex::SpinMutex<()>);
-
-/// Proof that a [`SpinLock`] is held.
-#[derive(Debug)]
-pub struct SpinLockGuard<'a> {
-    _held: spin::mutex::SpinMutexGuard<'a, ()>,
-}
 
 // SAFETY: L1, L2: `spin`'s mutex (acquire on entry, release on exit). L3: it spins, nothing unwinds. L4: a new mutex.
 unsafe impl Lock for SpinLock {
     const INIT: Self = SpinLock(spin::mutex::SpinMutex::new(()));
 
-    type Guard<'a> = SpinLockGuard<'a>;
-
     #[inline]
-    fn lock(&self) -> Option<SpinLockGuard<'_>> {
-        Some(SpinLockGuard { _held: self.0.lock() })
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        let _held = self.0.lock();
+        Some(work())
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<SpinLockGuard<'_>> {
-        self.0.try_lock().map(|held| SpinLockGuard { _held: held })
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        let _held = self.0.try_lock()?;
+        Some(work())
     }
 }

@@ -22,19 +22,18 @@ const THREADS: usize = 4;
 const ROUNDS: usize = if cfg!(miri) { 50 } else { 20_000 };
 
 impl<L: Lock> Counter<L> {
-    /// Counts by `lock` and by `try_lock` in turn.
+    /// Counts by `with` and by `try_with` in turn.
     fn work(&self) {
+        // SAFETY: called under the lock, which gives exclusion (L1).
+        let count = || unsafe { *self.count.get() += 1 };
         for round in 0..ROUNDS {
-            let _held = loop {
-                let guard = if round % 2 == 0 { self.lock.lock() } else { self.lock.try_lock() };
-                match guard {
-                    Some(guard) => break guard,
-                    None if round % 2 == 0 => panic!("no re-entry here: `lock` has to wait"),
-                    None => std::thread::yield_now(),
+            if round % 2 == 0 {
+                assert!(self.lock.with(count).is_some(), "no re-entry here: it has to wait");
+            } else {
+                while self.lock.try_with(count).is_none() {
+                    std::thread::yield_now();
                 }
-            };
-            // SAFETY: the guard gives exclusion (L1).
-            unsafe { *self.count.get() += 1 };
+            }
         }
     }
 }
@@ -50,34 +49,36 @@ fn exclusion<L: Lock + Sync>() {
     assert_eq!(counter.count.into_inner(), THREADS * ROUNDS);
 }
 
-/// Held: no second guard. Free again: one more. Two locks from `INIT` have nothing to do with each other.
+/// Held: a try does nothing. Free again: it works. Two locks from `INIT` have nothing to do with each other.
 fn trying<L: Lock>() {
     let (lock, other) = (L::INIT, L::INIT);
+    let inside = || (lock.try_with(|| unreachable!()), other.try_with(|| 7));
     for _ in 0..3 {
-        let held = lock.lock();
-        assert!(held.is_some());
-        assert!(lock.try_lock().is_none());
-        assert!(other.try_lock().is_some());
-        drop(held);
-        let held = lock.try_lock();
-        assert!(held.is_some());
-        assert!(lock.try_lock().is_none());
-        drop(held);
+        assert_eq!(lock.with(inside), Some((None::<()>, Some(7))));
+        assert_eq!(lock.try_with(inside), Some((None, Some(7))));
     }
     let moved = lock;
-    assert!(moved.lock().is_some());
+    assert_eq!(moved.with(|| 8), Some(8));
 }
 
 /// A holder that locks again is told so, as often as it tries, and loses nothing by it.
 fn reentry_is_told<L: Lock>() {
     let lock = L::INIT;
-    let held = lock.lock();
-    assert!(held.is_some());
-    assert!(lock.lock().is_none());
-    assert!(lock.lock().is_none());
-    drop(held);
-    assert!(lock.lock().is_some());
-    assert!(lock.lock().is_some());
+    assert_eq!(lock.with(|| [lock.with(|| 1), lock.with(|| 2)]), Some([None, None]));
+    assert_eq!(lock.try_with(|| lock.with(|| 1)), Some(None));
+    assert_eq!(lock.with(|| 3), Some(3));
+}
+
+/// Work that unwinds frees the lock.
+fn unwinding_frees<L: Lock>() {
+    let lock = std::panic::AssertUnwindSafe(L::INIT);
+    for tried in [false, true] {
+        let work = || -> u8 { std::panic::resume_unwind(std::boxed::Box::new("work failed")) };
+        let unwound = std::panic::catch_unwind(|| if tried { lock.try_with(work) } else { lock.with(work) });
+        assert!(unwound.is_err());
+        assert_eq!(lock.try_with(|| 1), Some(1));
+        assert_eq!(lock.with(|| 2), Some(2));
+    }
 }
 
 macro_rules! shared_lock {
@@ -99,10 +100,15 @@ macro_rules! shared_lock {
             }
 
             #[test]
+            fn unwinding_frees() {
+                super::unwinding_frees::<$lock>();
+            }
+
+            #[test]
             fn works_as_a_static() {
-                let held = LOCK.lock();
-                assert!(std::thread::scope(|scope| scope.spawn(|| LOCK.try_lock().is_none()).join().unwrap()));
-                drop(held);
+                let other = || std::thread::spawn(|| LOCK.try_with(|| ())).join().unwrap();
+                assert_eq!(LOCK.with(other), Some(None));
+                assert_eq!(other(), Some(()));
             }
 
             $(
@@ -147,13 +153,18 @@ mod critical_section_lock {
     }
 
     #[test]
+    fn unwinding_frees() {
+        super::unwinding_frees::<CriticalSectionLock>();
+    }
+
+    #[test]
     fn reentry_is_told() {
         super::reentry_is_told::<CriticalSectionLock>();
     }
 
     #[test]
     fn works_as_a_static() {
-        assert!(LOCK.lock().is_some());
+        assert_eq!(LOCK.with(|| 1), Some(1));
     }
 }
 
@@ -166,6 +177,11 @@ mod no_lock {
     #[test]
     fn trying() {
         super::trying::<NoLock>();
+    }
+
+    #[test]
+    fn unwinding_frees() {
+        super::unwinding_frees::<NoLock>();
     }
 
     #[test]
@@ -185,12 +201,3 @@ const_assert_eq!(size_of::<CriticalSectionLock>(), 1);
 assert_eq_size!(LockApi<parking_lot::RawMutex>, parking_lot::RawMutex);
 #[cfg(feature = "std")]
 assert_eq_size!(OwnerChecked<SpinLock>, [usize; 2]);
-
-// What is dropped on the wrong thread would unlock for somebody else.
-assert_not_impl_any!(NoLockGuard<'_>: Send);
-#[cfg(feature = "std")]
-assert_not_impl_any!(StdLockGuard<'_>: Send);
-#[cfg(feature = "std")]
-assert_not_impl_any!(OwnerCheckedGuard<'_, SpinLock>: Send);
-#[cfg(feature = "critical-section")]
-assert_not_impl_any!(CriticalSectionGuard<'_>: Send);

@@ -26,10 +26,8 @@ use super::Lock;
 /// ```
 /// use heapwright::lock::{Lock, TicketLock};
 /// static LOCK: TicketLock = TicketLock::INIT;
-/// let held = LOCK.lock();
-/// assert!(LOCK.try_lock().is_none());
-/// drop(held);
-/// assert!(LOCK.try_lock().is_some());
+/// let seen = LOCK.with(|| LOCK.try_with(|| "inside"));
+/// assert_eq!(seen, Some(None));
 /// ```
 #[derive(Debug, Default)]
 pub struct TicketLock {
@@ -39,15 +37,14 @@ pub struct TicketLock {
     serving: AtomicUsize,
 }
 
-/// Proof that a [`TicketLock`] is held.
-#[derive(Debug)]
-pub struct TicketLockGuard<'a> {
+/// Calls the next ticket when the work ends, however it does.
+struct Served<'a> {
     lock: &'a TicketLock,
-    /// The ticket that was drawn; `serving` stands at it while the guard lives.
+    /// The ticket that was drawn; `serving` stands at it while the work runs.
     ticket: usize,
 }
 
-impl Drop for TicketLockGuard<'_> {
+impl Drop for Served<'_> {
     #[inline]
     fn drop(&mut self) {
         self.lock.serving.store(self.ticket.wrapping_add(1), Ordering::Release);
@@ -55,31 +52,31 @@ impl Drop for TicketLockGuard<'_> {
 }
 
 // SAFETY: L1: tickets are drawn by an atomic addition (or a compare-exchange that does the same), so each is drawn once as long as
-// fewer than 2^bits threads wait; a guard is made only for the ticket at `serving`, and only that guard's drop moves `serving` on.
+// fewer than 2^bits threads wait; work runs only for the ticket at `serving`, and only that work's end moves `serving` on.
 // L2: `serving` is stored with release and read with acquire. L3: wrapping arithmetic and loads, nothing unwinds. L4: new atomics.
 unsafe impl Lock for TicketLock {
     const INIT: Self = TicketLock { next: AtomicUsize::new(0), serving: AtomicUsize::new(0) };
 
-    type Guard<'a> = TicketLockGuard<'a>;
-
     #[inline]
-    fn lock(&self) -> Option<TicketLockGuard<'_>> {
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         while self.serving.load(Ordering::Acquire) != ticket {
             hint::spin_loop();
         }
-        Some(TicketLockGuard { lock: self, ticket })
+        let _served = Served { lock: self, ticket };
+        Some(work())
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<TicketLockGuard<'_>> {
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         // Draw a ticket only if it is being served already. `serving` can't pass `ticket` before it has been drawn, so a
         // success means that it still stands there.
         let ticket = self.serving.load(Ordering::Acquire);
         self.next
             .compare_exchange(ticket, ticket.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed)
-            .ok()
-            .map(|ticket| TicketLockGuard { lock: self, ticket })
+            .ok()?;
+        let _served = Served { lock: self, ticket };
+        Some(work())
     }
 }
 
@@ -89,18 +86,17 @@ mod tests {
 
     #[test]
     fn tickets_wrap_round() {
-        let lock = TicketLock { next: AtomicUsize::new(usize::MAX), serving: AtomicUsize::new(usize::MAX) };
-        drop(lock.try_lock().unwrap());
-        assert_eq!(lock.next.load(Ordering::Relaxed), 0);
-        drop(lock.lock());
-        drop(lock.try_lock().unwrap());
+        let worn =
+            || TicketLock { next: AtomicUsize::new(usize::MAX), serving: AtomicUsize::new(usize::MAX) };
+        let lock = worn();
+        assert_eq!(lock.try_with(|| lock.next.load(Ordering::Relaxed)), Some(0));
+        assert_eq!(lock.with(|| lock.try_with(|| ())), Some(None));
+        assert_eq!(lock.try_with(|| ()), Some(()));
         assert_eq!(lock.serving.load(Ordering::Relaxed), 2);
 
-        let lock = TicketLock { next: AtomicUsize::new(usize::MAX), serving: AtomicUsize::new(usize::MAX) };
-        let held = lock.lock().unwrap();
-        assert!(lock.try_lock().is_none());
-        drop(held);
-        assert!(lock.try_lock().is_some());
+        let lock = worn();
+        assert_eq!(lock.with(|| lock.try_with(|| ())), Some(None));
+        assert_eq!(lock.try_with(|| ()), Some(()));
     }
 
     #[test]
@@ -111,20 +107,17 @@ mod tests {
 
         let lock = TicketLock::INIT;
         let order = Mutex::new(Vec::new());
-        let held = lock.lock();
         std::thread::scope(|scope| {
-            for arrival in 1..=4 {
-                let (lock, order) = (&lock, &order);
-                scope.spawn(move || {
-                    let _held = lock.lock();
-                    order.lock().unwrap().push(arrival);
-                });
-                // The next thread starts only after this one has drawn its ticket.
-                while lock.next.load(Ordering::Relaxed) != 1 + arrival {
-                    std::thread::yield_now();
+            lock.with(|| {
+                for arrival in 1..=4 {
+                    let (lock, order) = (&lock, &order);
+                    scope.spawn(move || lock.with(|| order.lock().unwrap().push(arrival)));
+                    // The next thread starts only after this one has drawn its ticket.
+                    while lock.next.load(Ordering::Relaxed) != 1 + arrival {
+                        std::thread::yield_now();
+                    }
                 }
-            }
-            drop(held);
+            });
         });
         assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
     }

@@ -89,12 +89,18 @@ pub(crate) fn dependencies(manifest: &str, contributing: &str) -> Vec<String> {
         } else if let Some((key, _)) =
             line.split_once(" = ").filter(|_| inside && !line.starts_with(['#', ' ']))
         {
-            if !contributing.lines().any(|row| row.starts_with(&format!("| `{key}`"))) {
+            if !contributing.lines().any(|row| names(row).any(|name| name == key)) {
                 wrong.push(format!("CONTRIBUTING.md: no row says why the crate depends on `{key}`"));
             }
         }
     }
     wrong
+}
+
+/// The names in backquotes in the first cell of a table's row.
+fn names(row: &str) -> impl Iterator<Item = &str> {
+    let cell = row.strip_prefix("| ").and_then(|row| row.split(" | ").next()).unwrap_or("");
+    cell.split('`').skip(1).step_by(2)
 }
 
 #[cfg(test)]
@@ -143,10 +149,10 @@ mod tests {
         let manifest = "[package]\nname = \"x\"\n[dependencies]\n# why\nspin = \"1\"\n[target.'cfg(unix)'.dependencies]\nrustix = { a = 1 }\n\
                         [features]\nstd = []\n[dev-dependencies]\nquickcheck = \"1\"\n";
         assert_eq!(
-            dependencies(manifest, "| `spin` | a\n| `rustix` | b\n| `quickcheck` | c"),
+            dependencies(manifest, "| `spin`, `rustix` | b\n| `quickcheck` | c"),
             Vec::<String>::new()
         );
-        let wrong = dependencies(manifest, "about `rustix`\n| `spin` | a");
+        let wrong = dependencies(manifest, "about `rustix`\n| `spin` | `quickcheck`");
         assert_eq!(wrong.len(), 2, "{wrong:?}");
     }
 }
