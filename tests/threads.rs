@@ -25,7 +25,7 @@ struct Load {
 
 impl Load {
     const UNFAIR: Load = Load { threads: 4, steps: if cfg!(miri) { 50 } else { 4000 } };
-    const FAIR: Load = Load { threads: 2, steps: if cfg!(miri) { 50 } else { 200 } };
+    const FAIR: Load = Load { threads: 2, steps: if cfg!(miri) { 50 } else { 100 } };
 
     /// This, but at most so many threads.
     fn at_most(self, threads: usize) -> Load {
