@@ -496,6 +496,31 @@ fn chunks_show_single_objects<S: Sizing>() {
     assert!(blocks.iter().all(|block| used.iter().any(|chunk| chunk.len == block.len())));
 }
 
+/// A walk goes on when blocks come and go between its steps, also where its place is inside a merged chunk by now.
+fn chunks_are_true_when_given<S: Sizing>() {
+    let mut memory = vec![0u8; 4096];
+    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+    let blocks = row(&spoon);
+    let free = |number: usize| {
+        // SAFETY: the test frees each of these blocks once.
+        unsafe { spoon.free(blocks[number].cast(), layout(64, 8)) };
+    };
+    free(4);
+    // What is shorter was skipped to align the first block.
+    let mut walk = spoon.chunks().skip_while(|chunk| chunk.kind != ChunkKind::Free || chunk.len < 64);
+    let gap = walk.next().expect("a block is free");
+    assert_eq!(gap.len, 64);
+    // The walk stands at block 5: which is merged with the gap behind it now.
+    free(5);
+    let next = walk.next().expect("more is to come");
+    assert_eq!((next.offset, next.len, next.kind), (gap.offset + 64, 64, ChunkKind::Free));
+    // It stands at block 6. Taking both back makes the gap used again, and what is before the walk is not told again.
+    let both = take(&spoon, layout(128, 8), 0);
+    assert_eq!(at(both), at(blocks[4]));
+    let next = walk.next().expect("more is to come");
+    assert_eq!((next.offset, next.kind), (gap.offset + 128, ChunkKind::Used));
+}
+
 // ---- statics --------------------------------------------------------------------------------------------------
 
 /// A static arena of each shipped sizing: ready without a start, all zero, and every byte of `free` can be had.
@@ -551,7 +576,7 @@ macro_rules! tests {
                 every_small_region, every_alignment, sizes_near_the_maximum, sizes_off_their_alignment,
                 frees_with_every_size_between, grows_into_the_gap_before, failing_resizes_change_nothing,
                 resizes_change_alignment, null_is_ignored,
-                cores_refuse_size_zero, resizes_merge_what_was_freed
+                cores_refuse_size_zero, resizes_merge_what_was_freed, chunks_are_true_when_given
             ];)*
         }
     };
