@@ -17,9 +17,10 @@ use heapwright::source::GlobalHeap;
 #[cfg(feature = "os")]
 use heapwright::source::Pages;
 
+#[cfg(any(feature = "os", feature = "alloc"))]
+use self::model::arenas::Over;
 use self::model::arenas::{
-    In, InAddr, InPtr, InRawParts, InSlice, InSource, InUninit, Inline, Nested, Over, Own16, OwnRuns,
-    OwnSmall,
+    In, InAddr, InPtr, InRawParts, InSlice, InSource, InUninit, Inline, Nested, Own16, OwnRuns, OwnSmall,
 };
 use self::model::drive::{self, Case};
 use self::model::first_fit::{self, FirstFit, Seeded};

@@ -234,8 +234,10 @@ impl<S: Sizing, L: Lock + 'static, const LEN: usize> Case for Nested<S, L, LEN> 
 }
 
 /// An arena over a block of a source that gets its memory elsewhere.
+#[cfg(any(feature = "os", feature = "alloc"))]
 pub(crate) struct Over<B, S, L, const LEN: usize>(PhantomData<(B, S, L)>);
 
+#[cfg(any(feature = "os", feature = "alloc"))]
 impl<B: BackingSource + Default + 'static, S: Sizing, L: Lock + 'static, const LEN: usize> Case
     for Over<B, S, L, LEN>
 {
