@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::Layout;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::{Barrier, mpsc};
 use std::thread;
@@ -148,7 +149,7 @@ fn run(heap: &(impl SharedHeap + Sync), Load { threads: count, steps }: Load) {
 
 fn shared_by_threads<S: Sizing, L: Lock + Sync + Send>(load: Load) {
     for (threads, len) in [(2, 2048), (3, 12 << 10), (4, 60_000)] {
-        let mut memory = vec![0u8; len];
+        let mut memory = vec![MaybeUninit::uninit(); len];
         let spoon = Teaspoon::<S, L>::from_slice(&mut memory);
         let fresh = spoon.usage();
         run(&spoon, load.at_most(threads));
@@ -161,7 +162,7 @@ fn shared_by_threads<S: Sizing, L: Lock + Sync + Send>(load: Load) {
 
 /// Usage and walks from one thread while others work: never more than there is, and every chunk inside the region.
 fn looked_into_by_threads<S: Sizing, L: Lock + Sync + Send>(load: Load) {
-    let mut memory = vec![0u8; 8192];
+    let mut memory = vec![MaybeUninit::uninit(); 8192];
     let spoon = Teaspoon::<S, L>::from_slice(&mut memory);
     let fresh = spoon.usage();
     thread::scope(|scope| {

@@ -83,13 +83,15 @@ pub(crate) trait Place: 'static {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L>;
 }
 
-/// In an initialised slice.
+/// In bytes.
 pub(crate) struct InSlice;
 
 impl Place for InSlice {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L> {
         // SAFETY: the borrow lasts as long as the region's, and each case makes one arena of a region.
-        Teaspoon::<S, L>::from_slice(unsafe { region.filled(0xC3) })
+        let bytes = unsafe { region.filled(0xC3) };
+        // SAFETY: nobody reads what lies between the sentinels afterwards.
+        unsafe { Teaspoon::<S, L>::from_bytes(bytes) }
     }
 }
 
@@ -100,7 +102,7 @@ impl Place for InUninit {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L> {
         let start = region.start().as_ptr().cast::<MaybeUninit<u8>>();
         // SAFETY: the region is that long and lasts for `'a`; each case makes one arena of a region.
-        Teaspoon::<S, L>::from_uninit(unsafe { std::slice::from_raw_parts_mut(start, region.len()) })
+        Teaspoon::<S, L>::from_slice(unsafe { std::slice::from_raw_parts_mut(start, region.len()) })
     }
 }
 
@@ -206,8 +208,9 @@ impl<S: Sizing, L: Lock + 'static, const LEN: usize> Case for Nested<S, L, LEN> 
 
     fn run(script: &Script) -> Result<(), Fault> {
         let region = Region::new(LEN + LEN / 16 + 2048, script.skew);
-        // SAFETY: the borrow lasts as long as the region's, and this is the only arena of it.
-        let outer = Teaspoon::<Sizing16MiB, SpinLock>::from_slice(unsafe { region.filled(0x3C) });
+        // SAFETY: the region outlives the arena, and this is the only one in it.
+        let outer =
+            unsafe { Teaspoon::<Sizing16MiB, SpinLock>::from_raw_parts(region.start(), region.len()) };
         let fresh = outer.usage();
         // A live block on each side, so that the one between is not special.
         let beside =
