@@ -57,13 +57,22 @@ pub(super) fn give_lone<S: Sizing>(view: &mut View<'_, S>, index: u32, granules:
     true
 }
 
+/// Objects of more granules than this are taken from the high end of the block they are found in, smaller ones from the
+/// low end. That keeps the two sorts apart; the holes that large ones leave stay large (src/guide/performance.md).
+const LOW_END_MAX: u32 = 8;
+
 /// Takes `granules` whose first is aligned to `align` bytes.
 pub(super) fn take<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
     let Some((block, len)) = find(view, granules, align) else {
         return take_at_frontier(view, granules, align);
     };
-    let start = view.align_index(block, align);
-    let (end, block_end) = (start + granules, block + len);
+    let block_end = block + len;
+    let start = if granules > LOW_END_MAX {
+        view.align_index_down(block_end - granules, align)
+    } else {
+        view.align_index(block, align)
+    };
+    let end = start + granules;
     remove(view, block, len);
     if start == block {
         view.set_bit(Bitmap::Bits, block, false);

@@ -440,4 +440,13 @@ impl<S: Sizing> View<'_, S> {
         let pad = address.wrapping_neg() & (align - 1);
         u32::try_from(pad >> self.shift()).map_or(u32::MAX, |pad| index.saturating_add(pad))
     }
+    /// The last granule up to `index` whose address is a multiple of `align`, which is known to exist.
+    #[inline]
+    pub(super) fn align_index_down(&self, index: u32, align: usize) -> u32 {
+        if align <= self.granule() {
+            return index;
+        }
+        let excess = self.at(index).addr() & (align - 1);
+        index - (excess >> self.shift()) as u32
+    }
 }
