@@ -324,10 +324,10 @@ fn row(spoon: &impl SharedHeap) -> Vec<NonNull<[u8]>> {
 /// bytes and stays counted.
 fn grows_into_the_gap_before<S: Sizing>() {
     let mut memory = vec![MaybeUninit::uninit(); 4096];
-    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
-    let blocks = row(&spoon);
     // Up to 128 bytes the gap alone has room; above, the new place overlaps the old one.
     for size in [65, 100, 128, 129, 192] {
+        let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+        let blocks = row(&spoon);
         let before = spoon.usage();
         // SAFETY: both blocks are live, and not used again.
         unsafe { spoon.free(blocks[3].cast(), layout(64, 8)) };
@@ -336,24 +336,47 @@ fn grows_into_the_gap_before<S: Sizing>() {
         // SAFETY: the block is live and its layout its own.
         let grown = unsafe { spoon.try_resize(blocks[5].cast(), layout(64, 8), layout(size, 8)) };
         let grown = grown.expect("the gap before has room");
-        assert!(at(grown) < at(blocks[5]));
+        assert!((at(blocks[3])..at(blocks[5])).contains(&at(grown)));
         assert!(holds(grown, 64, 5), "bytes are lost on the way to {size}");
-        assert_eq!(spoon.usage().objects, before.objects - 2);
+        let usage = spoon.usage();
+        assert_eq!((usage.objects, usage.used), (before.objects - 2, before.used - 3 * 64 + grown.len()));
         assert_eq!(spoon.verify(), Ok(()));
-        // What is left of the gap, and nothing more, is still to be had.
-        let free = spoon.usage().free;
-        assert_eq!(free, before.free + before.used - spoon.usage().used);
-        // SAFETY: the block is live and its layout its own.
-        unsafe { spoon.free(grown.cast(), layout(size, 8)) };
-        for _ in 3..=5 {
-            let block = spoon.try_alloc(layout(64, 8)).expect("the place is free again");
-            assert!(blocks[3..=5].iter().any(|&old| at(old) == at(block)));
+        // What is left around it, and nothing that is live, is handed out again.
+        while let Ok(block) = spoon.try_alloc(layout(1, 1)) {
             // SAFETY: the block is live and that long.
-            unsafe { block.cast::<u8>().write_bytes(((at(block) - at(blocks[0])) / 64) as u8, 64) };
+            unsafe { block.cast::<u8>().write_bytes(0xFF, block.len()) };
         }
-        assert!(blocks.iter().enumerate().all(|(number, &block)| holds(block, 64, number as u8)));
-        assert_eq!(spoon.usage(), before);
+        assert_eq!(spoon.usage().free, 0);
+        let live = blocks.iter().enumerate().filter(|&(number, _)| !(3..=5).contains(&number));
+        assert!(live.into_iter().all(|(number, &block)| holds(block, 64, number as u8)));
+        assert!(holds(grown, 64, 5));
     }
+}
+
+/// Small blocks that were freed, and are kept apart for speed, are merged when a resize needs their room.
+fn resizes_merge_what_was_freed<S: Sizing>() {
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
+    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+    let granule = granule::<S>(4096);
+    let small = layout(granule, 1);
+    // Frees early on, while most is free: that is when an arena takes to keeping blocks.
+    let first = [0; 8].map(|_| take(&spoon, small, 0));
+    for block in first {
+        // SAFETY: the block is live and not used again.
+        unsafe { spoon.free(block.cast(), small) };
+    }
+    let kept = take(&spoon, layout(100, 1), 0x3C);
+    let blocks: Vec<_> = std::iter::from_fn(|| spoon.try_alloc(small).ok()).collect();
+    for block in blocks {
+        // SAFETY: the block is live and not used again.
+        unsafe { spoon.free(block.cast(), small) };
+    }
+    let whole = spoon.usage().free;
+    // SAFETY: the block is live and its layout its own.
+    let grown = unsafe { spoon.try_resize(kept.cast(), layout(100, 1), layout(whole, 1)) };
+    let grown = grown.expect("all the free memory is in one piece, or can be");
+    assert!(holds(grown, 100, 0x3C));
+    assert_eq!((spoon.usage().objects, spoon.verify()), (1, Ok(())));
 }
 
 /// A resize that fails leaves the block, its bytes and all numbers as they were.
@@ -479,6 +502,31 @@ fn chunks_show_single_objects<S: Sizing>() {
     let used: Vec<_> = spoon.chunks().filter(|chunk| chunk.kind == ChunkKind::Used).collect();
     assert_eq!(used.len(), blocks.len());
     assert!(blocks.iter().all(|block| used.iter().any(|chunk| chunk.len == block.len())));
+}
+
+/// A walk goes on when blocks come and go between its steps, also where its place is inside a merged chunk by now.
+fn chunks_are_true_when_given<S: Sizing>() {
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
+    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+    let blocks = row(&spoon);
+    let free = |number: usize| {
+        // SAFETY: the test frees each of these blocks once.
+        unsafe { spoon.free(blocks[number].cast(), layout(64, 8)) };
+    };
+    free(4);
+    // What is shorter was skipped to align the first block.
+    let mut walk = spoon.chunks().skip_while(|chunk| chunk.kind != ChunkKind::Free || chunk.len < 64);
+    let gap = walk.next().expect("a block is free");
+    assert_eq!(gap.len, 64);
+    // The walk stands at block 5: which is merged with the gap behind it now.
+    free(5);
+    let next = walk.next().expect("more is to come");
+    assert_eq!((next.offset, next.len, next.kind), (gap.offset + 64, 64, ChunkKind::Free));
+    // It stands at block 6. Taking both back makes the gap used again, and what is before the walk is not told again.
+    let both = take(&spoon, layout(128, 8), 0);
+    assert_eq!(at(both), at(blocks[4]));
+    let next = walk.next().expect("more is to come");
+    assert_eq!((next.offset, next.kind), (gap.offset + 128, ChunkKind::Used));
 }
 
 // ---- borrowed bytes -------------------------------------------------------------------------------------------
@@ -627,7 +675,7 @@ macro_rules! tests {
                 every_small_region, every_alignment, sizes_near_the_maximum, sizes_off_their_alignment,
                 frees_with_every_size_between, grows_into_the_gap_before, failing_resizes_change_nothing,
                 resizes_change_alignment, null_is_ignored, scoped_bytes_are_zero_afterwards,
-                cores_refuse_size_zero
+                cores_refuse_size_zero, resizes_merge_what_was_freed, chunks_are_true_when_given
             ];)*
         }
     };
