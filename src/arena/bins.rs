@@ -16,10 +16,13 @@ const TRIES_MAX: u32 = 8;
 
 /// The commonest way to take: the first block of the list of exactly this size. `None`: it takes [`take`] to tell.
 #[inline(always)]
-pub(super) fn take_exact<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
-    // Classes of one size are numbered from the first bit of the first word on.
-    let class = granules - 1;
-    if granules > 1 << view.shape.exact || view.state.classes[0] >> class & 1 == 0 {
+pub(super) fn take_exact<S: Sizing>(view: &mut View<'_, S>, granules: usize, align: usize) -> Option<u32> {
+    if granules > 1 << view.shape.exact {
+        return None;
+    }
+    // Classes of one size, at most 64, are numbered from the first bit of the first word on.
+    let class = granules as u32 - 1;
+    if view.state.classes[0] >> class & 1 == 0 {
         return None;
     }
     let block = view.class_head(class as usize) - 1;

@@ -75,8 +75,9 @@ impl<S: Sizing> View<'_, S> {
         if size == 0 || size > S::OBJECT_SIZE_MAX {
             return None;
         }
-        let granules = self.granules_for(size) as u32;
-        (granules <= self.shape.granules).then_some(granules)
+        // Compared before it is cut to 32 bits.
+        let granules = self.granules_for(size);
+        (granules <= self.shape.granules as usize).then_some(granules as u32)
     }
 
     /// Whether a block of another size than the last may be the hot one; see [`HOT_OFF`].
@@ -266,8 +267,9 @@ fn take_slowly<S: Sizing>(
 ) -> (u32, u32) {
     if S::PLACEMENT == Placement::Bins && size.wrapping_sub(1) < S::OBJECT_SIZE_MAX {
         let mut view = view_of::<S>(origin, shape, state);
-        let granules = view.granules_for(size) as u32;
+        let granules = view.granules_for(size);
         if let Some(index) = bins::take_exact(&mut view, granules, align) {
+            let granules = granules as u32;
             view.start(index);
             view.count(granules);
             return (index, granules);
