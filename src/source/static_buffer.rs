@@ -5,7 +5,12 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+#[cfg(target_has_atomic = "ptr")]
 use core::sync::atomic::{AtomicU8, Ordering};
+
+// Made of critical sections where the chip has no compare-and-swap.
+#[cfg(not(target_has_atomic = "ptr"))]
+use portable_atomic::{AtomicU8, Ordering};
 
 use super::BackingSource;
 use crate::AllocError;
