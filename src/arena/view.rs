@@ -42,8 +42,10 @@ pub(super) struct State {
     pub(super) quick_pause: u32,
     /// Frees and resizes that were refused (`CHECKED`).
     pub(super) misuses: u32,
-    /// Counts changes of the division into blocks, so that a walk can tell whether it still stands on a boundary.
+    /// Changes of the division into blocks since the last step of a walk: not zero if there were any.
     pub(super) version: u32,
+    /// Where the last step of a walk ended: the first granule of a chunk, or the region's end, while `version` is zero.
+    pub(super) walked: u32,
 }
 
 impl State {
@@ -59,6 +61,7 @@ impl State {
         quick_pause: 0,
         misuses: 0,
         version: 0,
+        walked: 0,
     };
 
     /// Granules in live objects.
