@@ -29,7 +29,7 @@ pub(super) fn take_exact<S: Sizing>(view: &mut View<'_, S>, granules: usize, ali
     if !view.is_aligned(block, align) {
         return None;
     }
-    view.state.version = view.state.version.wrapping_add(1);
+    view.state.changed = true;
     let next = view.node(block).next;
     view.set_class_head(class as usize, next);
     if next == 0 {
@@ -53,7 +53,7 @@ pub(super) fn give_lone<S: Sizing>(view: &mut View<'_, S>, index: u32, granules:
         return false;
     }
     view.state.dry = 0;
-    view.state.version = view.state.version.wrapping_add(1);
+    view.state.changed = true;
     insert_in_class(view, index, granules, granules as usize - 1);
     view.set_bit(Bitmap::Bits, index, true);
     view.set_bit(Bitmap::Bits, end - 1, true);

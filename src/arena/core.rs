@@ -137,7 +137,7 @@ impl<S: Sizing> View<'_, S> {
     /// Takes granules from the placement.
     #[inline(never)]
     pub(super) fn take(&mut self, granules: u32, align: usize) -> Option<u32> {
-        self.state.version = self.state.version.wrapping_add(1);
+        self.state.changed = true;
         match S::PLACEMENT {
             Placement::BitmapRuns => runs::take(self, granules, align),
             Placement::Bins => bins::take(self, granules, align),
@@ -148,7 +148,7 @@ impl<S: Sizing> View<'_, S> {
     #[inline(never)]
     pub(super) fn give(&mut self, index: u32, granules: u32) {
         self.state.dry = 0;
-        self.state.version = self.state.version.wrapping_add(1);
+        self.state.changed = true;
         match S::PLACEMENT {
             Placement::BitmapRuns => runs::give(self, index, granules),
             Placement::Bins => bins::give(self, index, granules),
@@ -244,8 +244,7 @@ impl<S: Sizing> View<'_, S> {
 
     /// Forgets all blocks.
     pub(super) fn forget_all(&mut self) {
-        let version = self.state.version.wrapping_add(1);
-        *self.state = State { misuses: self.state.misuses, version, ..State::EMPTY };
+        *self.state = State { misuses: self.state.misuses, changed: true, ..State::EMPTY };
         self.clear_tables();
     }
 }

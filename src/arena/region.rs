@@ -21,7 +21,7 @@ use crate::sizing::{Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 /// O(1) (amortised; see [`Bounded`](crate::sizing::Bounded) for a bound on each single one), and under `Sizing4KiB` a search reads at most the
 /// bitmap, 1/32 of the region. `usage` is O(1).
 ///
-/// `size_of` is 80 bytes and the lock's. The region holds the tables: 3.1 % of 4 KiB, 1.7 % of 128 KiB, 1.6 % of 16 MiB.
+/// `size_of` is 96 bytes and the lock's (on 64 bits). The region holds the tables: 3.1 % of 4 KiB, 1.7 % of 128 KiB, 1.6 % of 16 MiB.
 ///
 /// ```
 /// use core::mem::MaybeUninit;

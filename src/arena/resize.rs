@@ -17,16 +17,16 @@ impl<S: Sizing> View<'_, S> {
         old: Layout,
         new: Layout,
     ) -> Option<(u32, u32)> {
-        if let Some(done) = self.resize_where_it_stands(address, old, new) {
+        let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
+        if let Some(done) = self.resize_here(address, had, want, new.align()) {
             return Some(done);
         }
         // The hot block may be the neighbour that is in the way.
         if self.cool() {
-            if let Some(done) = self.resize_where_it_stands(address, old, new) {
+            if let Some(done) = self.resize_here(address, had, want, new.align()) {
                 return Some(done);
             }
         }
-        let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
         let index = self.index_of(address);
         let bytes = old.size().min(new.size());
         // SAFETY: the caller's promise, and both are granules of this block's layouts.
@@ -55,9 +55,14 @@ impl<S: Sizing> View<'_, S> {
         old: Layout,
         new: Layout,
     ) -> Option<(u32, u32)> {
-        let had = self.live_granules(address, old)?;
-        let want = self.fitting_granules(new.size())?;
-        if address & (new.align() - 1) != 0 {
+        let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
+        self.resize_here(address, had, want, new.align())
+    }
+
+    /// As `resize_where_it_stands`, for a live block of `had` granules that is to have `want`.
+    #[inline]
+    fn resize_here(&mut self, address: usize, had: u32, want: u32, align: usize) -> Option<(u32, u32)> {
+        if address & (align - 1) != 0 {
             return None;
         }
         let index = self.index_of(address);
@@ -154,7 +159,7 @@ impl<S: Sizing> View<'_, S> {
 
     /// Takes free granules that `free_after` found.
     fn take_after(&mut self, end: u32, granules: u32) {
-        self.state.version = self.state.version.wrapping_add(1);
+        self.state.changed = true;
         match S::PLACEMENT {
             Placement::BitmapRuns => self.fill_bits(super::view::Bitmap::Bits, end, end + granules, true),
             Placement::Bins => bins::take_after(self, end, granules),
@@ -170,7 +175,7 @@ impl<S: Sizing> View<'_, S> {
 
     /// Takes all the free granules right before `start`, which `free_before` counted.
     fn take_before(&mut self, start: u32, granules: u32) {
-        self.state.version = self.state.version.wrapping_add(1);
+        self.state.changed = true;
         match S::PLACEMENT {
             Placement::BitmapRuns => {
                 self.fill_bits(super::view::Bitmap::Bits, start - granules, start, true);

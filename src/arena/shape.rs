@@ -59,6 +59,10 @@ impl Shape {
             "Sizing rule Z3: need 0 < OBJECT_SIZE_MAX <= REGION_SIZE_MAX < isize::MAX"
         );
         assert!(S::QUICK_SIZES <= 256, "Sizing rule Z4: QUICK_SIZES is at most 256");
+        assert!(
+            !S::CHECKED || S::QUICK_SIZES == 0,
+            "Sizing rule Z4: a kept block has no marks to check; with CHECKED set QUICK_SIZES to 0, or use Checked<..>"
+        );
         assert!(S::BIN_STEPS <= 4, "Sizing rule Z5: BIN_STEPS is at most 4");
     }
 

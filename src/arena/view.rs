@@ -45,8 +45,10 @@ pub(super) struct State {
     pub(super) quick_pause: u32,
     /// Frees and resizes that were refused (`CHECKED`).
     pub(super) misuses: u32,
-    /// Counts changes of the division into blocks, so that a walk can tell whether it still stands on a boundary.
-    pub(super) version: u32,
+    /// Whether blocks have come or gone since the last step of a walk: it has to find its place anew then.
+    pub(super) changed: bool,
+    /// Where the last step of a walk ended: the first granule of a chunk, or the region's end, unless `changed`.
+    pub(super) walked: u32,
 }
 
 impl State {
@@ -62,7 +64,8 @@ impl State {
         quick_table: 0,
         quick_pause: 0,
         misuses: 0,
-        version: 0,
+        changed: false,
+        walked: 0,
     };
 
     /// Granules in live objects.

@@ -37,21 +37,24 @@ impl<S: Sizing> View<'_, S> {
         }
         if cursor.offset < lead {
             let chunk = Chunk { offset: cursor.offset, len: lead - cursor.offset, kind: ChunkKind::Table };
-            *cursor = Cursor { offset: lead, version: self.state.version };
+            cursor.offset = lead;
             return Some(chunk);
         }
-        let from = ((cursor.offset - lead) >> self.shift()) as u32;
-        // Blocks came or went since the last step: find the chunk around `from` anew.
-        let mut index = if cursor.version == self.state.version { from } else { 0 };
+        // Cursors are anybody's to make: one that stands nowhere in particular gets the rest of the chunk around it.
+        let at = cursor.offset - lead;
+        let from = u32::try_from(at >> self.shift()).ok()?;
+        let stands = !self.state.changed && self.state.walked <= from;
+        let mut index = if stands { self.state.walked } else { 0 };
         while index < self.shape.granules {
             let (kind, len) = self.chunk_from(index);
-            if index + len > from {
-                let len = ((index + len - from) as usize) << self.shift();
+            index += len;
+            if index > from {
+                let len = ((index as usize) << self.shift()) - at;
                 let chunk = Chunk { offset: cursor.offset, len, kind };
-                *cursor = Cursor { offset: cursor.offset + len, version: self.state.version };
+                cursor.offset += len;
+                (self.state.walked, self.state.changed) = (index, false);
                 return Some(chunk);
             }
-            index += len;
         }
         None
     }

@@ -29,7 +29,7 @@ impl Usage {
     /// Bytes of the heap's own tables.
     #[must_use]
     pub const fn tables(&self) -> usize {
-        self.total - self.used - self.free
+        self.total.saturating_sub(self.used).saturating_sub(self.free)
     }
 }
 
@@ -106,11 +106,13 @@ impl fmt::Display for Corruption {
 impl core::error::Error for Corruption {}
 
 /// Where a walk over a heap's chunks stands. The default is the region's start.
+///
+/// Any code can make one: a heap takes it for a wish, and answers one that stands inside a chunk with the rest of that.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
     /// Distance from the region's first byte, in bytes.
     pub offset: usize,
-    /// The heap's version when the cursor came here.
+    /// For the heap's own use, such as its version when the cursor came here.
     pub version: u32,
 }
 

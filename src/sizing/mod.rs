@@ -101,8 +101,24 @@ pub enum Placement {
 ///   `GRANULE_SMALL <= GRANULE <= 4096`.
 /// - **Z2** `REGION_SIZE_MAX / GRANULE <= LINK.granules_max()`, and the same for `REGION_SMALL_MAX` and `GRANULE_SMALL`.
 /// - **Z3** `OBJECT_SIZE_MAX <= REGION_SIZE_MAX`, neither is zero, and both are below `isize::MAX`.
-/// - **Z4** `QUICK_SIZES <= 256`.
+/// - **Z4** `QUICK_SIZES <= 256`, and it is 0 with `CHECKED`.
 /// - **Z5** `BIN_STEPS <= 4`.
+///
+/// ```compile_fail,E0080
+/// use heapwright::arena::StaticArena;
+/// use heapwright::lock::SpinLock;
+/// use heapwright::sizing::{Link, Sizing};
+///
+/// pub struct Mine;
+/// impl Sizing for Mine {
+///     const GRANULE: usize = 8;
+///     const LINK: Link = Link::Bits31;
+///     const OBJECT_SIZE_MAX: usize = 4096;
+///     const REGION_SIZE_MAX: usize = 65_536;
+///     const CHECKED: bool = true; // error: Z4, as QUICK_SIZES is 64 unless told otherwise
+/// }
+/// static HEAP: StaticArena<4096, Mine, SpinLock> = StaticArena::new();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright sizing",
     label = "this type parameter takes a sizing",
@@ -129,7 +145,8 @@ pub trait Sizing: 'static {
     const QUICK_SIZES: usize = 64;
     /// Bins per doubling of the size, as a power of two (2: four bins between 64 and 128 granules).
     const BIN_STEPS: u32 = 2;
-    /// One more bit per granule tells where objects start, so that a double or foreign free is detected and ignored.
+    /// One more bit per granule tells where objects start, so that a double or foreign free is detected and ignored. Needs
+    /// `QUICK_SIZES` to be 0 (Z4); see [`Checked`].
     const CHECKED: bool = false;
 }
 
@@ -199,7 +216,8 @@ impl<S: Sizing> Sizing for Bounded<S> {
 /// Sizing `S` with one more bit per granule that tells where objects start.
 ///
 /// Double frees, frees of foreign or interior pointers and frees with a layout that would reach into another object
-/// are detected: the call is ignored and counted ([`Locked::misuses`](crate::heap::Locked::misuses)). It also makes
+/// are detected: the call is ignored and counted ([`Locked::misuses`](crate::heap::Locked::misuses)). What nobody can tell is the
+/// late free of a block whose place has gone to another object of the same size meanwhile. It also makes
 /// [`Locked::chunks`](crate::heap::Locked::chunks) show single objects.
 #[derive(Debug)]
 pub struct Checked<S>(core::marker::PhantomData<fn() -> S>);
