@@ -45,7 +45,7 @@ pub(super) fn switch_on<S: Sizing>(view: &mut View<'_, S>) {
     let granules = table_granules(view, sizes);
     let Some(table) = view.take(granules, view.granule()) else { return };
     view.state.quick_table = (table as usize) << view.shift();
-    view.state.quick_max = sizes as u32;
+    view.state.quick_max = sizes as u16;
     view.clear_quick_heads(sizes as u32);
 }
 
@@ -55,7 +55,7 @@ pub(super) fn take_from_longer<S: Sizing>(
     granules: u32,
     align: usize,
 ) -> Option<u32> {
-    let longer = (granules + 1..=view.state.quick_max).find(|&longer| {
+    let longer = (granules + 1..=u32::from(view.state.quick_max)).find(|&longer| {
         let head = view.quick_head(longer);
         head != 0 && view.is_aligned(head - 1, align)
     })?;
@@ -71,7 +71,7 @@ pub(super) fn take_from_longer<S: Sizing>(
 #[cold]
 #[inline(never)]
 pub(super) fn switch_off<S: Sizing>(view: &mut View<'_, S>) -> bool {
-    let sizes = view.state.quick_max;
+    let sizes = u32::from(view.state.quick_max);
     if sizes == 0 {
         return false;
     }
@@ -84,7 +84,7 @@ pub(super) fn switch_off<S: Sizing>(view: &mut View<'_, S>) -> bool {
         }
     }
     view.state.quick_max = 0;
-    view.state.quick_pause = (view.state.objects() >> PAUSE_PART_SHIFT).min(PAUSE_FREES_MAX);
+    view.state.quick_pause = (view.state.objects() >> PAUSE_PART_SHIFT).min(PAUSE_FREES_MAX) as u8;
     let granules = table_granules(view, sizes as usize);
     let table = (view.state.quick_table >> view.shift()) as u32;
     view.give(table, granules);
@@ -93,7 +93,7 @@ pub(super) fn switch_off<S: Sizing>(view: &mut View<'_, S>) -> bool {
 
 /// Granules in the lists and in their table.
 pub(super) fn held<S: Sizing>(view: &View<'_, S>) -> u32 {
-    let sizes = view.state.quick_max;
+    let sizes = u32::from(view.state.quick_max);
     let mut held = if sizes == 0 { 0 } else { table_granules(view, sizes as usize) };
     for granules in 1..=sizes {
         let mut link = view.quick_head(granules);

@@ -14,8 +14,9 @@ use crate::source::BackingSource;
 
 /// An arena over one block of a backing source, behind a lock; the block goes back when it is dropped.
 ///
-/// Choose it for an arena in OS pages, in another allocator's memory, or in another arena. Costs as
-/// [`Teaspoon`](super::Teaspoon).
+/// Choose it for an arena in OS pages, in another allocator's memory, or in another arena. The block is acquired when the arena
+/// is made, and used whole, even if the source gave more than it was asked for. Costs as [`Teaspoon`](super::Teaspoon), and
+/// the source and three words for its block in `size_of`.
 ///
 /// ```
 /// # #[cfg(feature = "os")] {

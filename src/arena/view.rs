@@ -38,11 +38,11 @@ pub(super) struct State {
     /// No word of bits before this one has a free granule (`BitmapRuns`).
     pub(super) hint: u32,
     /// Objects of up to this many granules go to and come from the quick lists; 0 while those are off.
-    pub(super) quick_max: u32,
+    pub(super) quick_max: u16,
     /// Where the quick table begins, in bytes from the origin, while `quick_max > 0`.
     pub(super) quick_table: usize,
     /// Frees still to come before the quick lists may be switched on again.
-    pub(super) quick_pause: u32,
+    pub(super) quick_pause: u8,
     /// Frees and resizes that were refused (`CHECKED`).
     pub(super) misuses: u32,
     /// Whether blocks have come or gone since the last step of a walk: it has to find its place anew then.

@@ -101,7 +101,7 @@ impl<S: Sizing> View<'_, S> {
 
     fn verify_quick(&self) -> Result<(), Corruption> {
         let limit = self.taken_limit();
-        for granules in 1..=self.state.quick_max {
+        for granules in 1..=u32::from(self.state.quick_max) {
             let mut link = self.quick_head(granules);
             let mut left = limit / granules + 1;
             while link != 0 {

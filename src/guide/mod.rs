@@ -1,1 +1,17 @@
 //! The long chapters of the documentation.
+//!
+//! | chapter | for |
+//! |---|---|
+//! | [`arenas`] | users: which sizing, which lock, where the region comes from, what happens when something goes wrong |
+//! | [`composing`] | users: six heaps put together, with the reason of each part |
+//! | [`architecture`] | readers of the source: the layers, and one small allocation followed through all of them |
+//! | [`performance`] | the curious: how it is measured, which designs were tried, what each gave |
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+#[doc = include_str!("arenas.md")]
+pub mod arenas {}
+#[doc = include_str!("composing.md")]
+pub mod composing {}
+#[doc = include_str!("performance.md")]
+pub mod performance {}
