@@ -5,8 +5,8 @@ use core::ptr::{self, NonNull};
 
 use spin::mutex::SpinMutex;
 
-use super::Unsupported;
 use super::kept::Kept;
+use super::{Unsupported, whole};
 use crate::AllocError;
 
 /// The page of WebAssembly.
@@ -43,14 +43,14 @@ pub(super) fn acquire(len: usize, _: usize) -> Result<NonNull<u8>, AllocError> {
 /// The block is live and `len` bytes long, and nobody uses it again.
 pub(super) unsafe fn release(block: NonNull<u8>, len: usize) {
     // SAFETY: the pages are ours again, far longer than a list entry, and parts of the one linear memory.
-    unsafe { KEPT.lock().keep(block, len) };
+    unsafe { KEPT.lock().keep(whole(block), len) };
 }
 
 /// Fresh pages may belong to anybody.
 ///
 /// # Safety
 /// None is needed; it is that of the other systems.
-pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<(), AllocError> {
+pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<NonNull<u8>, AllocError> {
     Err(AllocError)
 }
 
