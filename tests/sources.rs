@@ -45,6 +45,11 @@ impl Block {
         Layout::from_size_align(size, self.align).unwrap()
     }
 
+    /// What a collection hands over when it lets the block go or grow: a pointer that is good for the layout's size only.
+    fn handed(&mut self, layout: Layout) -> NonNull<u8> {
+        NonNull::from(self.bytes(0, layout.size())).cast()
+    }
+
     /// Its bytes from `from` to `to`.
     fn bytes(&mut self, from: usize, to: usize) -> &mut [u8] {
         assert!(from <= to && to <= self.len);
@@ -104,9 +109,10 @@ fn model<B: BackingSource>(source: &mut B, steps: &[Step]) {
                 let layout = Layout::from_size_align(size, 1 << (align % 17)).unwrap();
                 acquire(source, &mut live, layout, number * 7);
             }
-            (3, Some(block)) => {
+            (3, Some(mut block)) => {
                 live.swap_remove(pick);
-                unsafe { source.release(block.ptr, block.layout(size)) };
+                let layout = block.layout(size);
+                unsafe { source.release(block.handed(layout), layout) };
             }
             (4, Some(_)) => extend(source, &mut live[pick], size),
             (5, Some(block)) => {
@@ -118,8 +124,9 @@ fn model<B: BackingSource>(source: &mut B, steps: &[Step]) {
         }
         check_all(&mut live);
     }
-    for (i, block) in live.iter().enumerate() {
-        unsafe { source.release(block.ptr, block.layout(i * 7919)) };
+    for (i, block) in live.iter_mut().enumerate() {
+        let layout = block.layout(i * 7919);
+        unsafe { source.release(block.handed(layout), layout) };
     }
 }
 
@@ -173,16 +180,16 @@ fn acquire<B: BackingSource>(source: &mut B, live: &mut Vec<Block>, layout: Layo
 fn extend<B: BackingSource>(source: &mut B, block: &mut Block, more: usize) {
     let old = block.layout(more);
     let (old_len, new_size) = (block.len, old.size() + more);
-    let Ok(len) = (unsafe { source.extend(block.ptr, old, new_size) }) else { return };
-    assert!(len >= new_size);
-    (block.requested, block.len) = (new_size, len);
+    let Ok(memory) = (unsafe { source.extend(block.handed(old), old, new_size) }) else { return };
+    assert!(memory.cast() == block.ptr && memory.len() >= new_size);
+    (block.ptr, block.requested, block.len) = (memory.cast(), new_size, memory.len());
     grown::<B>(block, old_len);
 }
 
 fn remap<B: BackingSource>(source: &mut B, block: &mut Block, more: usize) {
     let old = block.layout(more);
     let (old_len, new_size) = (block.len, old.size() + more);
-    let Ok(memory) = (unsafe { source.remap(block.ptr, old, new_size) }) else { return };
+    let Ok(memory) = (unsafe { source.remap(block.handed(old), old, new_size) }) else { return };
     assert!(memory.len() >= new_size);
     (block.ptr, block.requested, block.len) = (memory.cast(), new_size, memory.len());
     grown::<B>(block, old_len);
@@ -198,9 +205,10 @@ fn grown<B: BackingSource>(block: &mut Block, old_len: usize) {
 }
 
 fn shrink<B: BackingSource>(source: &mut B, block: &mut Block, old: Layout, new_size: usize) {
-    let Ok(len) = (unsafe { source.shrink(block.ptr, old, new_size) }) else { return };
-    assert!(len >= new_size && len <= block.len && new_size > 0);
-    (block.requested, block.len) = (new_size, len);
+    let Ok(memory) = (unsafe { source.shrink(block.handed(old), old, new_size) }) else { return };
+    assert!(memory.len() >= new_size && memory.len() <= block.len && new_size > 0);
+    assert_eq!(memory.cast(), block.ptr);
+    (block.ptr, block.requested, block.len) = (memory.cast(), new_size, memory.len());
 }
 
 /// Checks the counts after a run: everything went back.

@@ -209,9 +209,9 @@ unsafe impl<S: Sizing> Heap for View<'_, S> {
         ptr: NonNull<u8>,
         old: Layout,
         new: Layout,
-    ) -> Result<usize, AllocError> {
-        let (_, granules) = self.resize_where_it_stands(ptr.addr().get(), old, new).ok_or(AllocError)?;
-        Ok((granules as usize) << self.shift())
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        let found = self.resize_where_it_stands(ptr.addr().get(), old, new).ok_or(AllocError)?;
+        Ok(self.block(found))
     }
 
     #[inline]
@@ -335,7 +335,7 @@ macro_rules! forward_to_view {
                 ptr: NonNull<u8>,
                 old: Layout,
                 new: Layout,
-            ) -> Result<usize, AllocError> {
+            ) -> Result<NonNull<[u8]>, AllocError> {
                 // SAFETY: the caller's promise is the same.
                 unsafe { $view.resize_in_place(ptr, old, new) }
             }

@@ -81,7 +81,8 @@ pub use self::shared::SharedHeap;
 /// An implementation keeps these:
 /// - **H1** (blocks) a block handed out has at least the layout's size and its alignment, overlaps no live block, and stays
 ///   valid and untouched until it is given back, or the core is dropped. Its length may exceed the request, and any size
-///   from the request to that length may come back with it.
+///   from the request to that length may come back with it. The pointer that is returned has provenance for the whole
+///   length, that of a resized block too; the one that comes back may have it for the size that comes back, and no more.
 /// - **H2** (outside) the core does not contain the memory that it hands out: moving the core moves no block.
 /// - **H3** (no unwinding) no method unwinds, whatever the layout.
 /// - **H4** (whole) after an error nothing has changed: every live block is as it was.
@@ -118,7 +119,10 @@ pub unsafe trait Heap {
         Ok(block)
     }
 
-    /// Changes the size of a block where it stands; gives its new length.
+    /// Changes the size of a block where it stands; gives the same address with the new length.
+    ///
+    /// What is given is made from the memory's own base, not from `ptr`: a `Box` whose memory a `Vec` takes over, to grow,
+    /// passes a pointer that must not be used for a byte past the old size.
     ///
     /// # Errors
     /// When it can't be had without moving, or `new` asks for an alignment that the block lacks. Nothing has changed then.
@@ -131,7 +135,7 @@ pub unsafe trait Heap {
         ptr: NonNull<u8>,
         old: Layout,
         new: Layout,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let _ = (ptr, old, new);
         Err(AllocError)
     }
@@ -151,8 +155,8 @@ pub unsafe trait Heap {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
-        if let Ok(len) = unsafe { self.resize_in_place(ptr, old, new) } {
-            return Ok(crate::mem::slice(ptr, len));
+        if let Ok(block) = unsafe { self.resize_in_place(ptr, old, new) } {
+            return Ok(block);
         }
         let block = self.alloc(new)?;
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
@@ -172,7 +176,8 @@ pub unsafe trait Heap {
 /// A heap that can tell its own blocks from others', so that a free can be routed to it.
 ///
 /// # Safety
-/// `owns` is true for every live block of this heap, and false for every block of any other.
+/// `owns` is true for every live block of this heap, and false for every block of any other heap that is not built over this
+/// one. (The blocks of a heap that is built over this one lie in blocks of this one: ask that heap first.)
 pub unsafe trait Owns: Heap {
     /// Whether the block is one of this heap's. O(1).
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool;

@@ -150,6 +150,12 @@ impl<'a> Buffer<'a> {
         block.addr().get() - self.base.addr().get()
     }
 
+    /// The block at the same address, now `size` bytes long: a caller's pointer may be good for the old size only.
+    fn resized(&self, block: NonNull<u8>, size: usize) -> NonNull<[u8]> {
+        // SAFETY: blocks lie in the buffer.
+        mem::slice(unsafe { self.base.add(self.offset(block)) }, size)
+    }
+
     /// Whether a block of this size is the last one.
     fn is_last(&self, block: NonNull<u8>, size: usize) -> bool {
         self.offset(block) + size == self.front
@@ -157,7 +163,7 @@ impl<'a> Buffer<'a> {
 }
 
 // SAFETY: B1: blocks lie between the front at the time and the new front, and the front moves back only over the last block or when there are
-// none; the bytes lie outside of the value. B2: a request needs its size and less than its alignment of the buffer. B3: sums are
+// none; the bytes lie outside of the value, and pointers to them are made from its base. B2: a request needs its size and less than its alignment of the buffer. B3: sums are
 // checked. B4: fields change last. B5: nothing is called. B6: the default, for a granule of one. A block is as long as was
 // asked for, so the size in `release` is its length.
 unsafe impl BackingSource for Buffer<'_> {
@@ -196,12 +202,12 @@ unsafe impl BackingSource for Buffer<'_> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         if !self.is_last(block, old.size()) || new_size - old.size() > self.left() {
             return Err(AllocError);
         }
         self.front += new_size - old.size();
-        Ok(new_size)
+        Ok(self.resized(block, new_size))
     }
 
     unsafe fn shrink(
@@ -209,12 +215,12 @@ unsafe impl BackingSource for Buffer<'_> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         if !self.is_last(block, old.size()) || new_size == 0 {
             return Err(AllocError);
         }
         self.front -= old.size() - new_size;
-        Ok(new_size)
+        Ok(self.resized(block, new_size))
     }
 }
 
@@ -276,8 +282,8 @@ mod tests {
         assert!(unsafe { buffer.extend(first, bytes(40), 41) }.is_err());
         assert!(unsafe { buffer.shrink(first, bytes(40), 39) }.is_err());
         assert!(unsafe { buffer.extend(last, bytes(40), 61) }.is_err());
-        assert_eq!(unsafe { buffer.extend(last, bytes(40), 60) }, Ok(60));
-        assert_eq!(unsafe { buffer.shrink(last, bytes(60), 1) }, Ok(1));
+        assert_eq!(unsafe { buffer.extend(last, bytes(40), 60) }, Ok(mem::slice(last, 60)));
+        assert_eq!(unsafe { buffer.shrink(last, bytes(60), 1) }, Ok(mem::slice(last, 1)));
         assert_eq!(buffer.left(), 59);
     }
 

@@ -56,7 +56,7 @@ unsafe impl<A: SharedHeap> BackingSource for &A {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same, and no live block is of size zero.
         unsafe { resize_in_place(*self, block, old, new_size) }
     }
@@ -66,7 +66,7 @@ unsafe impl<A: SharedHeap> BackingSource for &A {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         if new_size == 0 {
             return Err(AllocError);
         }
@@ -84,7 +84,7 @@ unsafe fn resize_in_place<A: SharedHeap>(
     block: NonNull<u8>,
     old: Layout,
     new_size: usize,
-) -> Result<usize, AllocError> {
+) -> Result<NonNull<[u8]>, AllocError> {
     let new = Layout::from_size_align(new_size, old.align()).map_err(|_| AllocError)?;
     // SAFETY: the caller's promise is the same.
     let work = |core: &mut A::Core<'_>| unsafe { core.resize_in_place(block, old, new) };
@@ -133,7 +133,7 @@ unsafe impl<B: BackingSource> BackingSource for &mut B {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
         unsafe { B::extend(self, block, old, new_size) }
     }
@@ -143,7 +143,7 @@ unsafe impl<B: BackingSource> BackingSource for &mut B {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
         unsafe { B::shrink(self, block, old, new_size) }
     }
@@ -183,6 +183,7 @@ mod tests {
     use super::*;
     use crate::heap::Locked;
     use crate::lock::{NoLock, SpinLock};
+    use crate::mem;
     use crate::source::{Buffer, SourceHeap};
 
     #[test]
@@ -194,9 +195,10 @@ mod tests {
         let first = one.acquire(layout).unwrap().cast();
         let last = other.acquire(layout).unwrap().cast();
         assert!(unsafe { one.extend(first, layout, 101) }.is_err());
-        assert_eq!(unsafe { other.extend(last, layout, 900) }, Ok(900));
+        assert_eq!(unsafe { other.extend(last, layout, 900) }, Ok(mem::slice(last, 900)));
         assert!(unsafe { other.extend(last, Layout::new::<[u8; 900]>(), usize::MAX) }.is_err());
-        assert_eq!(unsafe { other.shrink(last, Layout::new::<[u8; 900]>(), 1) }, Ok(1));
+        let shrunk = unsafe { other.shrink(last, Layout::new::<[u8; 900]>(), 1) };
+        assert_eq!(shrunk, Ok(mem::slice(last, 1)));
         unsafe { other.release(last, Layout::new::<u8>()) };
         unsafe { one.release(first, layout) };
         assert_eq!(heap.into_inner().source().left(), 1000);

@@ -134,10 +134,10 @@ unsafe impl<B: BackingSource> BackingSource for Counted<B> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
-        let len = unsafe { self.source.extend(block, old, new_size) }?;
-        Ok(len.min(self.resized(old, new_size)))
+        let block = unsafe { self.source.extend(block, old, new_size) }?;
+        Ok(mem::slice(block.cast(), block.len().min(self.resized(old, new_size))))
     }
 
     unsafe fn shrink(
@@ -145,10 +145,10 @@ unsafe impl<B: BackingSource> BackingSource for Counted<B> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
-        let len = unsafe { self.source.shrink(block, old, new_size) }?;
-        Ok(len.min(self.resized(old, new_size)))
+        let block = unsafe { self.source.shrink(block, old, new_size) }?;
+        Ok(mem::slice(block.cast(), block.len().min(self.resized(old, new_size))))
     }
 
     unsafe fn remap(
@@ -199,14 +199,14 @@ mod tests {
         let first = source.acquire(bytes(300)).unwrap().cast();
         let second = source.acquire(bytes(400)).unwrap().cast();
         assert!(source.acquire(bytes(301)).is_err());
-        assert_eq!(unsafe { source.extend(second, bytes(400), 500) }, Ok(500));
+        assert_eq!(unsafe { source.extend(second, bytes(400), 500) }, Ok(mem::slice(second, 500)));
         assert!(unsafe { source.extend(second, bytes(500), 701) }.is_err());
         unsafe { source.release(first, bytes(300)) };
         let counts = source.counts();
         assert_eq!((counts.blocks, counts.blocks_peak), (1, 2));
         assert_eq!((counts.bytes, counts.bytes_peak), (500, 800));
         assert_eq!((counts.acquired, counts.released, counts.failed), (2, 1, 1));
-        assert_eq!(unsafe { source.shrink(second, bytes(500), 5) }, Ok(5));
+        assert_eq!(unsafe { source.shrink(second, bytes(500), 5) }, Ok(mem::slice(second, 5)));
         assert_eq!(source.counts().bytes, 5);
         unsafe { source.release(second, bytes(5)) };
         assert_eq!((source.counts().blocks, source.counts().bytes), (0, 0));

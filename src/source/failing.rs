@@ -114,7 +114,7 @@ unsafe impl<B: BackingSource> BackingSource for Failing<B> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         self.pass()?;
         // SAFETY: the caller's promise is the same.
         unsafe { self.source.extend(block, old, new_size) }
@@ -125,7 +125,7 @@ unsafe impl<B: BackingSource> BackingSource for Failing<B> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.source.shrink(block, old, new_size) }
     }
@@ -162,6 +162,7 @@ unsafe impl<B: BackingSource> BackingSource for Failing<B> {
 )]
 mod tests {
     use super::*;
+    use crate::mem;
     use crate::source::StaticBuffer;
 
     /// Which of five requests get through.
@@ -193,7 +194,7 @@ mod tests {
         let layout = Layout::new::<u8>();
         let block = source.acquire(layout).unwrap().cast();
         assert!(unsafe { source.extend(block, layout, 8) }.is_err());
-        assert_eq!(unsafe { source.extend(block, layout, 8) }, Ok(8));
+        assert_eq!(unsafe { source.extend(block, layout, 8) }, Ok(mem::slice(block, 8)));
         assert!(unsafe { source.remap(block, layout, 8) }.is_err(), "a static can't");
         assert_eq!(source.requests(), 4);
         unsafe { source.release(block, layout) };

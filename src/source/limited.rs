@@ -118,12 +118,12 @@ unsafe impl<B: BackingSource> BackingSource for Limited<B> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let (old_cost, new_cost) = self.afford(old, new_size)?;
         // SAFETY: the caller's promise is the same.
-        let len = unsafe { self.source.extend(block, old, new_size) }?;
+        let block = unsafe { self.source.extend(block, old, new_size) }?;
         self.used += new_cost - old_cost;
-        Ok(len.min(new_cost))
+        Ok(mem::slice(block.cast(), block.len().min(new_cost)))
     }
 
     unsafe fn shrink(
@@ -131,12 +131,12 @@ unsafe impl<B: BackingSource> BackingSource for Limited<B> {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let (old_cost, new_cost) = self.afford(old, new_size)?;
         // SAFETY: the caller's promise is the same.
-        let len = unsafe { self.source.shrink(block, old, new_size) }?;
+        let block = unsafe { self.source.shrink(block, old, new_size) }?;
         self.used -= old_cost - new_cost;
-        Ok(len.min(new_cost))
+        Ok(mem::slice(block.cast(), block.len().min(new_cost)))
     }
 
     unsafe fn remap(
@@ -215,7 +215,7 @@ mod tests {
         source.set_limit(5);
         assert_eq!((source.used(), source.left()), (10, 0));
         assert!(source.acquire(bytes(1)).is_err());
-        assert_eq!(unsafe { source.shrink(block, bytes(10), 8) }, Ok(8));
+        assert_eq!(unsafe { source.shrink(block, bytes(10), 8) }, Ok(mem::slice(block, 8)));
         unsafe { source.release(block, bytes(8)) };
         assert_eq!(source.left(), 5);
     }
@@ -228,9 +228,9 @@ mod tests {
         assert!(unsafe { source.extend(block, bytes(60), 101) }.is_err());
         assert!(unsafe { source.extend(block, bytes(60), usize::MAX) }.is_err());
         assert_eq!((source.used(), source.source().left()), (60, 940));
-        assert_eq!(unsafe { source.extend(block, bytes(60), 100) }, Ok(100));
+        assert_eq!(unsafe { source.extend(block, bytes(60), 100) }, Ok(mem::slice(block, 100)));
         assert_eq!(source.left(), 0);
-        assert_eq!(unsafe { source.shrink(block, bytes(100), 1) }, Ok(1));
+        assert_eq!(unsafe { source.shrink(block, bytes(100), 1) }, Ok(mem::slice(block, 1)));
         assert_eq!(source.left(), 99);
         assert!(unsafe { source.remap(block, bytes(1), 2) }.is_err(), "a buffer can't");
         unsafe { source.release(block, bytes(1)) };

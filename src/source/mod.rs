@@ -141,7 +141,9 @@ pub use self::static_buffer::StaticBuffer;
 /// # Safety
 /// An implementation keeps these:
 /// - **B1** (blocks) a block handed out has at least the layout's size and its alignment, overlaps no live block, and stays
-///   valid and untouched until it is released, or the source is dropped; it survives moves of the source.
+///   valid and untouched until it is released, or the source is dropped; it survives moves of the source. The pointer that is
+///   returned has provenance for the whole length, that of a resized block too; the one that comes back may have it for
+///   the size that comes back, and no more.
 /// - **B2** (promises) the associated constants are true: any layout whose size is a multiple of `GRANULE` and whose
 ///   alignment is at most `ALIGN_MAX` can be met while memory lasts; blocks arrive all zero if `ZEROED` says so, and so do
 ///   the bytes that [`extend`](BackingSource::extend) and [`remap`](BackingSource::remap) put behind a block's former length.
@@ -177,7 +179,11 @@ pub unsafe trait BackingSource {
     /// `block` is a live block of this source, and `layout` its own: the same alignment, a size from the requested to the given one.
     unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout);
 
-    /// Makes a block longer where it stands; gives its new length. From then on its size is between `new_size` and that.
+    /// Makes a block longer where it stands; gives the same address with the new length. From then on its size is between
+    /// `new_size` and that.
+    ///
+    /// What is given is made from the memory's own base, not from `block` (B1). A source whose blocks are longer than asked
+    /// does well to write this method, though it can't extend any: a size within the length is met by the block as it is.
     ///
     /// # Errors
     /// When it can't be had without moving. Nothing has changed then.
@@ -189,12 +195,13 @@ pub unsafe trait BackingSource {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let _ = (block, old, new_size);
         Err(AllocError)
     }
 
-    /// Makes a block shorter where it stands; gives its new length. From then on its size is between `new_size` and that.
+    /// Makes a block shorter where it stands; gives the same address with the new length. From then on its size is between
+    /// `new_size` and that.
     ///
     /// # Errors
     /// When it can't be had without moving, or `new_size` is zero. Nothing has changed then.
@@ -207,7 +214,7 @@ pub unsafe trait BackingSource {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let _ = (block, old, new_size);
         Err(AllocError)
     }

@@ -92,20 +92,26 @@ unsafe impl<B: BackingSource> Heap for SourceHeap<B> {
         ptr: NonNull<u8>,
         old: Layout,
         new: Layout,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // A source takes a block back with the alignment that it was asked for.
         if old.align() != new.align() {
             return Err(AllocError);
         }
-        let (old, new) = (self.block(old)?, self.block(new)?);
-        if old.size() < new.size() {
+        let (old_block, new_block) = (self.block(old)?, self.block(new)?);
+        let resized = if old_block.size() <= new_block.size() {
+            // Asked when nothing changes, too: the caller's pointer may be good for less than the block.
             // SAFETY: a live block of the source, and what it was asked for.
-            unsafe { self.source.extend(ptr, old, new.size()) }?;
-        } else if old.size() > new.size() {
+            unsafe { self.source.extend(ptr, old_block, new_block.size()) }
+        } else {
             // SAFETY: as above; the caller does not need the bytes past the new size.
-            unsafe { self.source.shrink(ptr, old, new.size()) }?;
+            unsafe { self.source.shrink(ptr, old_block, new_block.size()) }
+        };
+        match resized {
+            Ok(block) => Ok(mem::slice(block.cast(), new_block.size())),
+            // A source that resizes nothing has no say in this: as far as the old size, the caller's pointer is good.
+            Err(_) if old_block == new_block && new.size() <= old.size() => Ok(mem::slice(ptr, new.size())),
+            Err(error) => Err(error),
         }
-        Ok(new.size())
     }
 
     unsafe fn resize(
@@ -115,8 +121,8 @@ unsafe impl<B: BackingSource> Heap for SourceHeap<B> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
-        if let Ok(len) = unsafe { self.resize_in_place(ptr, old, new) } {
-            return Ok(mem::slice(ptr, len));
+        if let Ok(block) = unsafe { self.resize_in_place(ptr, old, new) } {
+            return Ok(block);
         }
         let (old_block, new_block) = (self.block(old)?, self.block(new)?);
         if old.align() == new.align() && old_block.size() < new_block.size() {
@@ -148,7 +154,9 @@ mod tests {
     use core::mem::MaybeUninit;
 
     use super::*;
-    use crate::source::{Buffer, Counted, Counts};
+    use crate::heap::Locked;
+    use crate::lock::NoLock;
+    use crate::source::{Buffer, Counted, Counts, Limited, StaticBuffer};
 
     fn layout(size: usize, align: usize) -> Layout {
         Layout::from_size_align(size, align).unwrap()
@@ -163,8 +171,10 @@ mod tests {
         unsafe { block.write([3; 100]) };
         let ptr = block.cast();
         // The last block of a buffer grows and shrinks where it stands.
-        assert_eq!(unsafe { heap.resize_in_place(ptr, layout(100, 8), layout(1000, 8)) }, Ok(1000));
-        assert_eq!(unsafe { heap.resize_in_place(ptr, layout(1000, 8), layout(200, 8)) }, Ok(200));
+        let grown = unsafe { heap.resize_in_place(ptr, layout(100, 8), layout(1000, 8)) };
+        assert_eq!(grown, Ok(mem::slice(ptr, 1000)));
+        let shrunk = unsafe { heap.resize_in_place(ptr, layout(1000, 8), layout(200, 8)) };
+        assert_eq!(shrunk, Ok(mem::slice(ptr, 200)));
         // The source gets blocks back with the alignment that it was asked for, so another one means another block.
         assert!(unsafe { heap.resize_in_place(ptr, layout(200, 8), layout(200, 1)) }.is_err());
         let moved =
@@ -177,6 +187,53 @@ mod tests {
         unsafe { heap.dealloc(moved.cast(), layout(300, 256)) };
         let Counts { blocks, bytes, acquired, released, .. } = heap.into_inner().counts();
         assert_eq!((blocks, bytes, acquired, released), (0, 0, 2, 2));
+    }
+
+    /// What a `Vec` does that takes over a `Box`'s memory: its pointer is good for the old size only, and the new bytes are written.
+    fn grows_from_a_pointer_for_the_old_size(source: impl BackingSource) {
+        let mut heap = SourceHeap::new(source);
+        let old = layout(4, 8);
+        let mut start = heap.alloc_zeroed(old).unwrap().cast::<[u8; 4]>();
+        let narrow = NonNull::from(unsafe { start.as_mut() });
+        let block = unsafe { heap.resize(narrow.cast(), old, layout(64, 8)) }.unwrap();
+        assert!(block.len() >= 64);
+        unsafe { block.cast::<u8>().write_bytes(6, block.len()) };
+        unsafe { heap.dealloc(block.cast(), layout(64, 8)) };
+    }
+
+    #[test]
+    fn a_block_that_grows_is_good_for_all_of_it() {
+        let ram = StaticBuffer::<128>::new();
+        grows_from_a_pointer_for_the_old_size(&ram);
+        let mut memory = [MaybeUninit::uninit(); 256];
+        grows_from_a_pointer_for_the_old_size(Buffer::from_slice(&mut memory));
+        grows_from_a_pointer_for_the_old_size(Limited::new(
+            Counted::new(Buffer::from_slice(&mut memory)),
+            256,
+        ));
+        let shared = Locked::<_, NoLock>::new(SourceHeap::new(Buffer::from_slice(&mut memory)));
+        grows_from_a_pointer_for_the_old_size(&shared);
+        #[cfg(feature = "alloc")]
+        grows_from_a_pointer_for_the_old_size(crate::source::GlobalHeap);
+        // The system calls of `Pages` are beyond Miri.
+        #[cfg(all(feature = "os", not(miri)))]
+        grows_from_a_pointer_for_the_old_size(crate::source::Pages);
+    }
+
+    /// A source that resizes nothing: a size that it need not be asked for is met where the block stands.
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn what_needs_no_source_is_done_in_place() {
+        let mut heap = SourceHeap::new(crate::source::GlobalHeap);
+        let old = layout(40, 8);
+        let ptr = heap.alloc(old).unwrap().cast();
+        assert_eq!(unsafe { heap.resize_in_place(ptr, old, old) }, Ok(mem::slice(ptr, 40)));
+        assert!(
+            unsafe { heap.resize_in_place(ptr, old, layout(39, 8)) }.is_err(),
+            "another size is another layout"
+        );
+        assert!(unsafe { heap.resize_in_place(ptr, old, layout(41, 8)) }.is_err());
+        unsafe { heap.dealloc(ptr, old) };
     }
 
     #[test]

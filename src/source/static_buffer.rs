@@ -125,10 +125,19 @@ unsafe impl<const N: usize> BackingSource for &StaticBuffer<N> {
         self.state.store(USED, Ordering::Release);
     }
 
-    unsafe fn extend(&mut self, block: NonNull<u8>, _: Layout, new_size: usize) -> Result<usize, AllocError> {
+    unsafe fn extend(
+        &mut self,
+        block: NonNull<u8>,
+        _: Layout,
+        new_size: usize,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // The block has all there is from its start on. (It can't be made shorter: what it leaves would have to be zeroed.)
-        let len = N - (block.addr().get() - self.base().addr().get());
-        if new_size <= len { Ok(len) } else { Err(AllocError) }
+        let pad = block.addr().get() - self.base().addr().get();
+        if new_size > N - pad {
+            return Err(AllocError);
+        }
+        // SAFETY: the block lies in the buffer, `pad` bytes from its start.
+        Ok(mem::slice(unsafe { self.base().add(pad) }, N - pad))
     }
 }
 
@@ -176,7 +185,7 @@ mod tests {
         let block = ram.acquire(align(64)).unwrap();
         assert_eq!(block.len(), 100);
         assert!(ram.acquire(align(1)).is_err());
-        assert_eq!(unsafe { ram.extend(block.cast(), align(64), 100) }, Ok(100));
+        assert_eq!(unsafe { ram.extend(block.cast(), align(64), 100) }, Ok(block));
         assert!(unsafe { ram.extend(block.cast(), align(64), 101) }.is_err());
         unsafe { ram.release(block.cast(), align(64)) };
         assert!((&StaticBuffer::<0>::new()).acquire(align(1)).is_err());

@@ -159,7 +159,7 @@ unsafe impl Heap for FirstFit<'_> {
         ptr: NonNull<u8>,
         _: Layout,
         new: Layout,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let idx = self.find(ptr).ok_or(AllocError)?;
         let need = self.rounded(new.size()).ok_or(AllocError)?;
         let (offset, len, _) = self.live[idx];
@@ -174,7 +174,9 @@ unsafe impl Heap for FirstFit<'_> {
             self.extra_objects += 1;
         }
         self.live[idx] = (offset, need, new.size());
-        Ok(need)
+        // SAFETY: the block lies in the region.
+        let start = unsafe { self.base.add(offset) };
+        Ok(NonNull::slice_from_raw_parts(start, need))
     }
 
     unsafe fn resize(
@@ -184,8 +186,8 @@ unsafe impl Heap for FirstFit<'_> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
-        if let Ok(len) = unsafe { self.resize_in_place(ptr, old, new) } {
-            return Ok(NonNull::slice_from_raw_parts(ptr, len));
+        if let Ok(block) = unsafe { self.resize_in_place(ptr, old, new) } {
+            return Ok(block);
         }
         let made = self.alloc(new).inspect_err(|_| {
             if self.is(Seeded::FreesOnFailure) {

@@ -2,7 +2,7 @@
 
 use core::alloc::Layout;
 use core::fmt;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::BackingSource;
@@ -183,6 +183,22 @@ fn whole_pages(ptr: NonNull<u8>, len: usize) -> (usize, NonNull<u8>, usize) {
     (head, start, (len - head) & !(page - 1))
 }
 
+/// A block as the OS gives it: `len` bytes from `start` on. Its provenance is kept for [`whole`].
+fn handed_out(start: NonNull<u8>, len: usize) -> NonNull<[u8]> {
+    start.as_ptr().expose_provenance();
+    mem::slice(start, len)
+}
+
+/// A block's pointer, good for all of it: a caller's own may be good for fewer bytes than the block has.
+///
+/// This source has no state, so it keeps no base to make the pointer from. What the OS gave has been exposed instead, when it was
+/// handed out, and is found again by its address.
+fn whole(block: NonNull<u8>) -> NonNull<u8> {
+    let start = ptr::with_exposed_provenance_mut(block.addr().get());
+    // SAFETY: the address is not zero.
+    unsafe { NonNull::new_unchecked(start) }
+}
+
 /// `size` in whole pages; an error if no block can be that long.
 fn round_up(size: usize) -> Result<usize, AllocError> {
     match mem::align_up(size, Pages::page_size()) {
@@ -192,7 +208,8 @@ fn round_up(size: usize) -> Result<usize, AllocError> {
 }
 
 // SAFETY: B1: the OS hands out addresses that are free, and takes them back in `release` only; a block's length is its size in
-// whole pages, so any size from the request to that length names the same pages. B2: pages are at least `GRANULE` long, both a
+// whole pages, so any size from the request to that length names the same pages; its pointer is the OS's own, or made from that
+// (`whole`). B2: pages are at least `GRANULE` long, both a
 // power of two; `os::acquire` aligns up to `ALIGN_MAX`; fresh pages are zero. B3: no panicking operation. B4: each operation is one
 // call to the OS that does all or nothing, or undoes what it did. B5: the OS calls no heap. B6: page rounding is idempotent.
 unsafe impl BackingSource for Pages {
@@ -205,7 +222,7 @@ unsafe impl BackingSource for Pages {
             return Err(AllocError);
         }
         let len = round_up(layout.size())?;
-        Ok(mem::slice(os::acquire(len, layout.align())?, len))
+        Ok(handed_out(os::acquire(len, layout.align())?, len))
     }
 
     unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
@@ -220,13 +237,14 @@ unsafe impl BackingSource for Pages {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let (old_len, new_len) = (round_up(old.size())?, round_up(new_size)?);
-        if new_len > old_len {
-            // SAFETY: the caller's promise; `old_len` is the length of the block, and `new_len` more.
-            unsafe { os::extend(block, old_len, new_len) }?;
+        if new_len == old_len {
+            return Ok(mem::slice(whole(block), old_len));
         }
-        Ok(new_len)
+        // SAFETY: the caller's promise; `old_len` is the length of the block, and `new_len` more.
+        let extended = unsafe { os::extend(block, old_len, new_len) }?;
+        Ok(handed_out(extended, new_len))
     }
 
     unsafe fn shrink(
@@ -234,7 +252,7 @@ unsafe impl BackingSource for Pages {
         block: NonNull<u8>,
         old: Layout,
         new_size: usize,
-    ) -> Result<usize, AllocError> {
+    ) -> Result<NonNull<[u8]>, AllocError> {
         let (old_len, new_len) = (round_up(old.size())?, round_up(new_size)?);
         if new_len == 0 {
             return Err(AllocError);
@@ -243,7 +261,7 @@ unsafe impl BackingSource for Pages {
             // SAFETY: the caller's promise; `old_len` is the length of the block, `new_len` less and not zero.
             unsafe { os::shrink(block, old_len, new_len) }?;
         }
-        Ok(new_len)
+        Ok(mem::slice(whole(block), new_len))
     }
 
     unsafe fn remap(
@@ -254,7 +272,7 @@ unsafe impl BackingSource for Pages {
     ) -> Result<NonNull<[u8]>, AllocError> {
         let (old_len, new_len) = (round_up(old.size())?, round_up(new_size)?);
         if new_len == old_len {
-            return Ok(mem::slice(block, old_len));
+            return Ok(mem::slice(whole(block), old_len));
         }
         // Moved pages are aligned to a page and no more.
         if old.align() > Pages::page_size() {
@@ -262,7 +280,7 @@ unsafe impl BackingSource for Pages {
         }
         // SAFETY: the caller's promise; `old_len` is the length of the block, and `new_len` more.
         let moved = unsafe { os::remap(block, old_len, new_len) }?;
-        Ok(mem::slice(moved, new_len))
+        Ok(handed_out(moved, new_len))
     }
 
     unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
@@ -394,7 +412,7 @@ mod tests {
     fn shrinks_and_moves_without_copying() {
         let page = Pages::page_size();
         let (ptr, whole) = nines(8);
-        assert_eq!(unsafe { Pages.shrink(ptr, whole, page + 1) }, Ok(2 * page));
+        assert_eq!(unsafe { Pages.shrink(ptr, whole, page + 1) }, Ok(mem::slice(ptr, 2 * page)));
         let moved = unsafe { Pages.remap(ptr, layout(page + 1, 1), 511 * page + 1) }.unwrap();
         assert_eq!(moved.len(), 512 * page);
         check(moved.cast(), layout(512 * page, 1), 2 * page..512 * page);
@@ -414,12 +432,15 @@ mod tests {
         // Room is made by giving up the tail of a block. Another thread may take it in between, so try more than once.
         let extended = (0..100).any(|_| {
             let (ptr, whole) = nines(64);
-            assert_eq!(unsafe { Pages.shrink(ptr, whole, page) }, Ok(page));
-            let len = unsafe { Pages.extend(ptr, layout(page, 1), 60 * page) };
-            let now = layout(len.unwrap_or(page), 1);
-            check(ptr, now, page..60 * page);
-            unsafe { Pages.release(ptr, now) };
-            len == Ok(60 * page)
+            let one = mem::slice(ptr, page);
+            assert_eq!(unsafe { Pages.shrink(ptr, whole, page) }, Ok(one));
+            let extended = unsafe { Pages.extend(ptr, layout(page, 1), 60 * page) };
+            let block = extended.unwrap_or(one);
+            assert_eq!(block.cast(), ptr);
+            let now = layout(block.len(), 1);
+            check(block.cast(), now, page..60 * page);
+            unsafe { Pages.release(block.cast(), now) };
+            extended == Ok(mem::slice(ptr, 60 * page))
         });
         assert!(extended);
     }

@@ -111,16 +111,20 @@ pub(super) unsafe fn release(block: NonNull<u8>, len: usize) {
     }
 }
 
-/// Maps more behind a block.
+/// Maps more behind a block; gives the same address, good for all of it.
 ///
 /// # Safety
 /// The block is live and `old_len` bytes long; `new_len`, in whole pages, is more.
 #[cfg(target_os = "linux")]
-pub(super) unsafe fn extend(block: NonNull<u8>, old_len: usize, new_len: usize) -> Result<(), AllocError> {
+pub(super) unsafe fn extend(
+    block: NonNull<u8>,
+    old_len: usize,
+    new_len: usize,
+) -> Result<NonNull<u8>, AllocError> {
     let flags = rustix::mm::MremapFlags::empty();
     // SAFETY: the range is a live mapping of ours; without `MAYMOVE` it stays where it is, and nothing is unmapped.
     let start = unsafe { rustix::mm::mremap(block.as_ptr().cast(), old_len, new_len, flags) };
-    start.map(drop).map_err(|_| AllocError)
+    start.ok().and_then(|start| NonNull::new(start.cast())).ok_or(AllocError)
 }
 
 /// Moves a block to where there is room for more.
@@ -144,7 +148,7 @@ pub(super) unsafe fn remap(
 /// # Safety
 /// None is needed; it is that of the others.
 #[cfg(not(target_os = "linux"))]
-pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<(), AllocError> {
+pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<NonNull<u8>, AllocError> {
     Err(AllocError)
 }
 

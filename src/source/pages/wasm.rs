@@ -5,8 +5,8 @@ use core::ptr::{self, NonNull};
 
 use spin::mutex::SpinMutex;
 
-use super::Unsupported;
 use super::kept::Kept;
+use super::{Unsupported, whole};
 use crate::AllocError;
 
 /// The page of WebAssembly.
@@ -45,14 +45,18 @@ pub(super) unsafe fn release(block: NonNull<u8>, len: usize) {
     // Made anew, as in `acquire`: what an owner gives back may be good for its object's bytes only, and a run begins with a list entry.
     let Some(start) = NonNull::new(ptr::with_exposed_provenance_mut(block.addr().get())) else { return };
     // SAFETY: the pages are ours again, far longer than a list entry, and parts of the one linear memory.
+<<<<<<< HEAD
     unsafe { KEPT.lock().keep(start, len) };
+=======
+    unsafe { KEPT.lock().keep(whole(block), len) };
+>>>>>>> prov
 }
 
 /// Fresh pages may belong to anybody.
 ///
 /// # Safety
 /// None is needed; it is that of the other systems.
-pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<(), AllocError> {
+pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<NonNull<u8>, AllocError> {
     Err(AllocError)
 }
 

@@ -82,7 +82,7 @@ pub(super) unsafe fn release(block: NonNull<u8>, _: usize) {
 ///
 /// # Safety
 /// None is needed; it is that of the other systems.
-pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<(), AllocError> {
+pub(super) unsafe fn extend(_: NonNull<u8>, _: usize, _: usize) -> Result<NonNull<u8>, AllocError> {
     Err(AllocError)
 }
 
