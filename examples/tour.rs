@@ -25,6 +25,7 @@ mod text;
 use std::env;
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -237,7 +238,7 @@ impl<O: Write> Tour<'_, O> {
 
     /// The most frequent words, worked out in the stack arena.
     fn frequent<A: AnyHeap>(&mut self, graph: &Graph<'_, A>) -> Result<Vec<u32>, Failure> {
-        let mut memory = [0; STACK_ARENA_SIZE];
+        let mut memory = [MaybeUninit::uninit(); STACK_ARENA_SIZE];
         let arena = StackArena::from_slice(&mut memory);
         Ok(Ranking::new_in(&arena).find(graph, FREQUENT)?.to_vec())
     }
@@ -249,7 +250,7 @@ impl<O: Write> Tour<'_, O> {
         from: u32,
         to: u32,
     ) -> Result<Option<Vec<&'i str>>, Failure> {
-        let mut memory = [0; STACK_ARENA_SIZE];
+        let mut memory = [MaybeUninit::uninit(); STACK_ARENA_SIZE];
         let arena = StackArena::from_slice(&mut memory);
         let mut search = Search::new_in(&arena);
         let found = search.find(graph, from, to);

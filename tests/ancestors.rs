@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use allocator_api2_04::alloc::Allocator;
@@ -16,7 +17,7 @@ use heapwright::sizing::{Bounded, Checked, Link, Sizing, Sizing4KiB, Sizing16MiB
 
 /// Memory that starts at a multiple of 16.
 #[repr(align(16))]
-struct Memory<const N: usize>([u8; N]);
+struct Memory<T, const N: usize>([T; N]);
 
 /// A user's own sizing.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ fn take_all(heap: &dyn Allocator, size_max: usize) -> usize {
 const TEXT: &[u8; 40] = b"abcdefghijklmnopqrstuvwxyz0123456789!#@:";
 
 fn boxes<S: Sizing>() {
-    let mut memory = [0u8; 512];
+    let mut memory = [MaybeUninit::uninit(); 512];
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory);
     let boxes: std::vec::Vec<_> = (0..9u32).map(|number| Box::new_in(number, &spoon)).collect();
     assert_eq!(spoon.usage().objects, 9);
@@ -87,7 +88,7 @@ fn boxes<S: Sizing>() {
 }
 
 fn vec_by_reference<S: Sizing>() {
-    let mut memory = [0u8; 512];
+    let mut memory = [MaybeUninit::uninit(); 512];
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory);
     let mut numbers = Vec::new_in(&spoon);
     numbers.extend(1..=32u32);
@@ -99,7 +100,7 @@ fn vec_by_reference<S: Sizing>() {
 
 /// The vector owns its arena, and moves with it while its buffer is live.
 fn vec_by_value<S: Sizing>() {
-    let mut memory = [0u8; 512];
+    let mut memory = [MaybeUninit::uninit(); 512];
     let spoon = Teaspoon::<S, SpinLock>::from(&mut memory);
     let mut numbers = Vec::new_in(spoon);
     numbers.extend(1..=16u32);
@@ -111,7 +112,7 @@ fn vec_by_value<S: Sizing>() {
 }
 
 fn box_by_value<S: Sizing>() {
-    let mut memory = [0u8; 512];
+    let mut memory = [MaybeUninit::uninit(); 512];
     let boxed = Box::new_in([7u64; 9], Teaspoon::<S, SpinLock>::from(&mut memory));
     let moved = [boxed];
     assert_eq!(*moved[0], [7; 9]);
@@ -119,7 +120,7 @@ fn box_by_value<S: Sizing>() {
 
 /// Objects of size zero take nothing, have an aligned address, and may be freed any time.
 fn zst<S: Sizing>() {
-    let mut memory = [0u8; 512];
+    let mut memory = [MaybeUninit::uninit(); 512];
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory);
     let fresh = spoon.usage();
     for shift in 0..32 {
@@ -139,7 +140,7 @@ fn zst<S: Sizing>() {
 
 /// From size zero to some size and back, as `realloc` does it.
 fn zero_size_resizes<S: Sizing>() {
-    let mut memory = [0u8; 512];
+    let mut memory = [MaybeUninit::uninit(); 512];
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory);
     let fresh = spoon.usage();
     // SAFETY: heapwright defines size zero for `GlobalAlloc` too; each pointer is used with its own layout.
@@ -157,7 +158,7 @@ fn zero_size_resizes<S: Sizing>() {
 
 /// An object may be as large as the sizing says, and not a byte larger, whatever room there is.
 fn max_alloc<S: Sizing>() {
-    let mut memory = vec![0u8; S::REGION_SIZE_MAX];
+    let mut memory = vec![MaybeUninit::uninit(); S::REGION_SIZE_MAX];
     let spoon = Teaspoon::<S, NoLock>::from(memory.as_mut_slice());
     assert!(spoon.usage().free > S::OBJECT_SIZE_MAX + 4096);
     assert!(spoon.allocate(layout(S::OBJECT_SIZE_MAX + 1, 1)).is_err());
@@ -171,7 +172,7 @@ fn max_alloc<S: Sizing>() {
 
 /// One-byte objects take one granule each, and all free bytes go to them.
 fn fill_with_smallest<S: Sizing>() {
-    let mut memory = Memory([0u8; 1024]);
+    let mut memory = Memory([MaybeUninit::uninit(); 1024]);
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory.0);
     let fresh = spoon.usage();
     let granule = granule::<S>(1024);
@@ -186,7 +187,7 @@ fn fill_with_smallest<S: Sizing>() {
 /// The documented share of the tables: a bit per granule (two when checked), and at most 1/128 of bins, or a few.
 fn tables<S: Sizing>() {
     for len in [64, 256, 1024, 4096, 12 << 10] {
-        let mut memory = vec![0u8; len];
+        let mut memory = vec![MaybeUninit::uninit(); len];
         let usage = Teaspoon::<S, NoLock>::from(memory.as_mut_slice()).usage();
         let granule = granule::<S>(len);
         let bits = (len / granule).div_ceil(32) * 4 * if S::CHECKED { 2 } else { 1 };
@@ -198,7 +199,7 @@ fn tables<S: Sizing>() {
 }
 
 fn shrink_in_place<S: Sizing>() {
-    let mut memory = [0u8; 256];
+    let mut memory = [MaybeUninit::uninit(); 256];
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory);
     let (long, short) = (Layout::new::<[u32; 10]>(), Layout::new::<[u32; 4]>());
     let block = spoon.allocate(long).expect("there is room");
@@ -212,7 +213,7 @@ fn shrink_in_place<S: Sizing>() {
 }
 
 fn grow_in_place<S: Sizing>() {
-    let mut memory = [0u8; 256];
+    let mut memory = [MaybeUninit::uninit(); 256];
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory);
     let (short, long) = (Layout::new::<[u32; 4]>(), Layout::new::<[u32; 10]>());
     let block = spoon.allocate(short).expect("there is room");
@@ -226,7 +227,7 @@ fn grow_in_place<S: Sizing>() {
 
 /// The ancestor always moved here.
 fn grow_zeroed_in_place<S: Sizing>() {
-    let mut memory = [0xFFu8; 256];
+    let mut memory = [MaybeUninit::new(0xFF); 256];
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory);
     let (short, long) = (Layout::new::<[u32; 4]>(), Layout::new::<[u32; 10]>());
     let block = spoon.allocate(short).expect("there is room");
@@ -239,7 +240,7 @@ fn grow_zeroed_in_place<S: Sizing>() {
 }
 
 fn grow_reallocated<S: Sizing>() {
-    let mut memory = Memory([0u8; 160]);
+    let mut memory = Memory([MaybeUninit::uninit(); 160]);
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory.0);
     let (short, long) = (Layout::new::<[u32; 4]>(), Layout::new::<[u32; 10]>());
     let block = spoon.allocate(short).expect("there is room");
@@ -256,7 +257,7 @@ fn grow_reallocated<S: Sizing>() {
 
 /// The shortest region that serves a one-byte object. The ancestor's was 12, 12 and 24 bytes.
 fn min_arena_size<S: Sizing>() {
-    let mut memory = Memory([0u8; 256]);
+    let mut memory = Memory([MaybeUninit::uninit(); 256]);
     let mut serves = |len: usize| {
         let spoon = Teaspoon::<S, NoLock>::from(&mut memory.0[..len]);
         let served = spoon.allocate(Layout::new::<u8>()).is_ok();
@@ -274,7 +275,7 @@ fn min_arena_size<S: Sizing>() {
 
 /// The ancestor's usage script: 1,024 bytes, sizes 0, 1 and 16, and back.
 fn usage<S: Sizing>() {
-    let mut memory = Memory([0u8; 1024]);
+    let mut memory = Memory([MaybeUninit::uninit(); 1024]);
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory.0);
     let granule = granule::<S>(1024);
     let fresh = spoon.usage();
@@ -303,7 +304,8 @@ fn usage<S: Sizing>() {
 fn longer_than_the_maximum<S: Sizing>() {
     let len = S::REGION_SIZE_MAX + 70_000;
     let mut memory = vec![0xB7u8; len];
-    let spoon = Teaspoon::<S, NoLock>::from(memory.as_mut_slice());
+    // SAFETY: the vector outlives the arena, and only bytes that no arena of this sizing reaches are read again.
+    let spoon = unsafe { Teaspoon::<S, NoLock>::from_ptr_size(memory.as_mut_ptr(), len) };
     let fresh = spoon.usage();
     assert!(fresh.total <= S::REGION_SIZE_MAX, "{fresh:?}");
     assert!(fresh.total + 2 * S::GRANULE > S::REGION_SIZE_MAX, "{fresh:?}");
@@ -317,7 +319,7 @@ fn longer_than_the_maximum<S: Sizing>() {
 /// A start that is not aligned costs less than a granule at each end.
 fn misaligned_starts<S: Sizing>() {
     for start in 0..=16 {
-        let mut memory = Memory([0u8; 96]);
+        let mut memory = Memory([MaybeUninit::uninit(); 96]);
         let spoon = Teaspoon::<S, NoLock>::from(&mut memory.0[start..start + 64]);
         let fresh = spoon.usage();
         let granule = granule::<S>(64);
@@ -328,7 +330,7 @@ fn misaligned_starts<S: Sizing>() {
 
 /// Alignments far above the granule: served where an aligned address is free, refused where there is none.
 fn over_aligned<S: Sizing>() {
-    let mut memory = vec![0u8; 16 << 10];
+    let mut memory = vec![MaybeUninit::uninit(); 16 << 10];
     let spoon = Teaspoon::<S, NoLock>::from(memory.as_mut_slice());
     let reach = spoon.usage().total;
     let mut pages = 0;
@@ -392,7 +394,7 @@ fn resize_into_the_gap_before(heap: &dyn GlobalAlloc, kept: impl Fn(*mut u8) -> 
 
 /// Trap T8 here: the block is kept, counted, and not handed out again.
 fn resize_moves_into_the_gap_before<S: Sizing>() {
-    let mut memory = Memory([0u8; 1024]);
+    let mut memory = Memory([MaybeUninit::uninit(); 1024]);
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory.0);
     let outcome = resize_into_the_gap_before(&spoon, |resized| {
         // SAFETY: the block is live and begins with the 64 bytes it had.
@@ -426,7 +428,7 @@ fn ancestor_fails_t8_in_every_sizing() {
 
 /// The same by safe code alone: a vector grows into the gap before it, and the next one gets other memory.
 fn safe_vec_in_the_gap_before<S: Sizing>() {
-    let mut memory = Memory([0u8; 1024]);
+    let mut memory = Memory([MaybeUninit::uninit(); 1024]);
     let spoon = Teaspoon::<S, NoLock>::from(&mut memory.0);
     let mut first = Vec::<u8, _>::with_capacity_in(208, &spoon);
     first.resize(208, b'a');
@@ -446,7 +448,7 @@ fn safe_vec_in_the_gap_before<S: Sizing>() {
 
 /// At the same region, never fewer equal objects than the ancestor fits (its measured figures at 4,096 bytes).
 fn density<S: Sizing>() {
-    let mut memory = Memory([0u8; 4096]);
+    let mut memory = Memory([MaybeUninit::uninit(); 4096]);
     let ancestor = [(4, 4, 511), (8, 8, 256), (16, 16, 128), (64, 64, 32), (24, 8, 128)];
     for (size, align, most) in ancestor {
         if size % granule::<S>(4096) != 0 {

@@ -4,6 +4,8 @@
 //! handle of size zero to a heap in a `static`. Contents are checked, and afterwards the heap is as it was.
 #![cfg(all(feature = "std", feature = "allocator-api2-02", feature = "allocator-api2-04"))]
 
+use std::mem::MaybeUninit;
+
 use heapwright::arena::{StaticArena, Teaspoon};
 use heapwright::heap::{Heap, Inspect, Instance, Locked, Of, Usage};
 use heapwright::lock::{Lock, SpinLock};
@@ -55,7 +57,7 @@ macro_rules! by_copied_handles {
 
             #[test]
             fn by_reference() {
-                let mut memory = vec![0; REGION_SIZE];
+                let mut memory = vec![MaybeUninit::uninit(); REGION_SIZE];
                 let spoon = Spoon::from_slice(&mut memory);
                 let start = spoon.usage();
                 super::super::exercise::$name(&spoon);
@@ -66,7 +68,7 @@ macro_rules! by_copied_handles {
             /// No collection may be taken for one that frees wrongly.
             #[test]
             fn by_reference_checked() {
-                let mut memory = vec![0; REGION_SIZE];
+                let mut memory = vec![MaybeUninit::uninit(); REGION_SIZE];
                 let spoon = CheckedSpoon::from_slice(&mut memory);
                 let start = spoon.usage();
                 super::super::exercise::$name(&spoon);
@@ -92,7 +94,7 @@ macro_rules! by_value {
     ($($name:ident),+ $(,)?) => {$(
         #[test]
         fn $name() {
-            let mut memory = vec![0; REGION_SIZE];
+            let mut memory = vec![MaybeUninit::uninit(); REGION_SIZE];
             super::exercise::$name(Spoon::from_slice(&mut memory));
         }
     )+};
@@ -157,7 +159,7 @@ mod over {
         use talc::TalcCell;
         use talc::source::AllocatorSource;
 
-        let mut memory = vec![0; 2 << 20];
+        let mut memory = vec![MaybeUninit::uninit(); 2 << 20];
         let below = CheckedSpoon::from_slice(&mut memory);
         let start = below.usage();
         let talc = TalcCell::new(AllocatorSource::with_block_size(&below, 256 << 10));

@@ -2,10 +2,13 @@
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::any::Any;
+use std::mem::MaybeUninit;
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 
 use heapwright::arena::{Arena, StaticArena, Teaspoon};
-use heapwright::heap::{ChunkKind, Heap, Inspect, SharedHeap, Usage};
+use heapwright::heap::{ChunkKind, Heap, Inspect, Locked, SharedHeap, Usage};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Bounded, Checked, Link, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
@@ -76,7 +79,8 @@ fn every_small_region<S: Sizing>() {
             let (before, rest) = buffer.0.split_at_mut(64 + start);
             let (region, after) = rest.split_at_mut(len);
             let addresses = region.as_ptr_range();
-            let spoon = Teaspoon::<S, NoLock>::from_slice(region);
+            // SAFETY: the region is filled anew below, and not read before.
+            let spoon = unsafe { Teaspoon::<S, NoLock>::from_bytes(region) };
             let fresh = spoon.usage();
             let granule = granule::<S>(len);
             assert!(fresh.total <= len && fresh.used + fresh.objects == 0, "{start} {len}: {fresh:?}");
@@ -108,7 +112,8 @@ fn every_small_region<S: Sizing>() {
 /// How many 8-byte objects 64 bytes hold.
 fn objects_in_64_bytes<S: Sizing>() -> usize {
     let mut buffer = Buffer([0; 1024]);
-    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut buffer.0[..64]);
+    // SAFETY: the buffer is not read afterwards.
+    let spoon = unsafe { Teaspoon::<S, NoLock>::from_bytes(&mut buffer.0[..64]) };
     std::iter::from_fn(|| spoon.try_alloc(layout(8, 8)).ok()).count()
 }
 
@@ -125,7 +130,7 @@ fn a_region_of_64_bytes_is_useful() {
 /// The largest granule: a region of a few pages, started anywhere, loses less than one page at each end.
 #[test]
 fn the_largest_granule() {
-    let mut memory = vec![0u8; 10 * 4096];
+    let mut memory = vec![MaybeUninit::uninit(); 10 * 4096];
     for start in [0, 1, 100, 4095] {
         let spoon = Teaspoon::<Own4096, NoLock>::from_slice(&mut memory[start..]);
         let fresh = spoon.usage();
@@ -146,8 +151,10 @@ fn null_and_empty_regions() {
         assert!(!spoon.owns(NonNull::dangling(), layout(1, 1)));
     }
     serves_nothing(&Teaspoon::from_slice(&mut []));
-    serves_nothing(&Teaspoon::from_uninit(&mut []));
-    serves_nothing(&Teaspoon::from(&mut [0u8; 3]));
+    serves_nothing(&Teaspoon::from_static(&mut []));
+    serves_nothing(&Teaspoon::from(&mut [MaybeUninit::uninit(); 3]));
+    Teaspoon::scoped(&mut [], serves_nothing);
+    Teaspoon::scoped(&mut [1; 3], serves_nothing);
     // SAFETY: null is defined.
     serves_nothing(&unsafe { Teaspoon::from_ptr(ptr::slice_from_raw_parts_mut(ptr::null_mut(), 100)) });
     // SAFETY: null is defined.
@@ -158,7 +165,7 @@ fn null_and_empty_regions() {
 
 /// Every alignment up to 2⁶², at sizes 1 and 24: aligned or refused, and a refusal changes nothing.
 fn every_alignment<S: Sizing>() {
-    let mut memory = vec![0u8; 9000];
+    let mut memory = vec![MaybeUninit::uninit(); 9000];
     for shift in 0..usize::BITS - 2 {
         let align = 1usize << shift;
         for size in [1, 24, 5] {
@@ -181,7 +188,7 @@ fn every_alignment<S: Sizing>() {
 
 /// Sizes near `isize::MAX`, with the largest alignment that each may have, to allocate and to grow to.
 fn sizes_near_the_maximum<S: Sizing>() {
-    let mut memory = vec![0u8; 4096];
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let small = layout(40, 8);
     let block = take(&spoon, small, 0x42);
@@ -215,7 +222,7 @@ fn sizes_near_the_maximum<S: Sizing>() {
 
 /// A size that is no multiple of its alignment (5 bytes aligned to 4): each block is aligned all the same.
 fn sizes_off_their_alignment<S: Sizing>() {
-    let mut memory = vec![0u8; 4096];
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     for (size, align) in [(5, 4), (1, 2), (9, 8), (17, 16), (33, 32), (3, 64)] {
         for _ in 0..8 {
@@ -228,7 +235,7 @@ fn sizes_off_their_alignment<S: Sizing>() {
 
 /// Trap T1: any size from the requested to the returned one frees a block, and all of it.
 fn frees_with_every_size_between<S: Sizing>() {
-    let mut memory = vec![0u8; 4096];
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
     let mut spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let fresh = spoon.usage();
     for size in 1..=100 {
@@ -267,7 +274,7 @@ fn boxes_smaller_than_a_link<S: Sizing>() {
             drop((old, new));
         };
     }
-    let mut memory = vec![0u8; 2048];
+    let mut memory = vec![MaybeUninit::uninit(); 2048];
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     for _ in 0..200 {
         in_every_version!(1u8, &spoon);
@@ -281,7 +288,7 @@ fn boxes_smaller_than_a_link<S: Sizing>() {
 
 /// A core refuses size zero by itself (H6): the shell never asks it.
 fn cores_refuse_size_zero<S: Sizing>() {
-    let mut memory = vec![0u8; 4096];
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
     let mut core = Arena::<S>::from_slice(&mut memory);
     for round in 0..200 {
         assert!(core.alloc(layout(0, 1)).is_err() && core.alloc_zeroed(layout(0, 64)).is_err());
@@ -316,11 +323,11 @@ fn row(spoon: &impl SharedHeap) -> Vec<NonNull<[u8]>> {
 /// Trap T8: in a full region the gap right before a block is the only room for it to grow. It moves there, keeps its
 /// bytes and stays counted.
 fn grows_into_the_gap_before<S: Sizing>() {
-    let mut memory = vec![0u8; 4096];
-    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
-    let blocks = row(&spoon);
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
     // Up to 128 bytes the gap alone has room; above, the new place overlaps the old one.
     for size in [65, 100, 128, 129, 192] {
+        let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+        let blocks = row(&spoon);
         let before = spoon.usage();
         // SAFETY: both blocks are live, and not used again.
         unsafe { spoon.free(blocks[3].cast(), layout(64, 8)) };
@@ -329,29 +336,52 @@ fn grows_into_the_gap_before<S: Sizing>() {
         // SAFETY: the block is live and its layout its own.
         let grown = unsafe { spoon.try_resize(blocks[5].cast(), layout(64, 8), layout(size, 8)) };
         let grown = grown.expect("the gap before has room");
-        assert!(at(grown) < at(blocks[5]));
+        assert!((at(blocks[3])..at(blocks[5])).contains(&at(grown)));
         assert!(holds(grown, 64, 5), "bytes are lost on the way to {size}");
-        assert_eq!(spoon.usage().objects, before.objects - 2);
+        let usage = spoon.usage();
+        assert_eq!((usage.objects, usage.used), (before.objects - 2, before.used - 3 * 64 + grown.len()));
         assert_eq!(spoon.verify(), Ok(()));
-        // What is left of the gap, and nothing more, is still to be had.
-        let free = spoon.usage().free;
-        assert_eq!(free, before.free + before.used - spoon.usage().used);
-        // SAFETY: the block is live and its layout its own.
-        unsafe { spoon.free(grown.cast(), layout(size, 8)) };
-        for _ in 3..=5 {
-            let block = spoon.try_alloc(layout(64, 8)).expect("the place is free again");
-            assert!(blocks[3..=5].iter().any(|&old| at(old) == at(block)));
+        // What is left around it, and nothing that is live, is handed out again.
+        while let Ok(block) = spoon.try_alloc(layout(1, 1)) {
             // SAFETY: the block is live and that long.
-            unsafe { block.cast::<u8>().write_bytes(((at(block) - at(blocks[0])) / 64) as u8, 64) };
+            unsafe { block.cast::<u8>().write_bytes(0xFF, block.len()) };
         }
-        assert!(blocks.iter().enumerate().all(|(number, &block)| holds(block, 64, number as u8)));
-        assert_eq!(spoon.usage(), before);
+        assert_eq!(spoon.usage().free, 0);
+        let live = blocks.iter().enumerate().filter(|&(number, _)| !(3..=5).contains(&number));
+        assert!(live.into_iter().all(|(number, &block)| holds(block, 64, number as u8)));
+        assert!(holds(grown, 64, 5));
     }
+}
+
+/// Small blocks that were freed, and are kept apart for speed, are merged when a resize needs their room.
+fn resizes_merge_what_was_freed<S: Sizing>() {
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
+    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+    let granule = granule::<S>(4096);
+    let small = layout(granule, 1);
+    // Frees early on, while most is free: that is when an arena takes to keeping blocks.
+    let first = [0; 8].map(|_| take(&spoon, small, 0));
+    for block in first {
+        // SAFETY: the block is live and not used again.
+        unsafe { spoon.free(block.cast(), small) };
+    }
+    let kept = take(&spoon, layout(100, 1), 0x3C);
+    let blocks: Vec<_> = std::iter::from_fn(|| spoon.try_alloc(small).ok()).collect();
+    for block in blocks {
+        // SAFETY: the block is live and not used again.
+        unsafe { spoon.free(block.cast(), small) };
+    }
+    let whole = spoon.usage().free;
+    // SAFETY: the block is live and its layout its own.
+    let grown = unsafe { spoon.try_resize(kept.cast(), layout(100, 1), layout(whole, 1)) };
+    let grown = grown.expect("all the free memory is in one piece, or can be");
+    assert!(holds(grown, 100, 0x3C));
+    assert_eq!((spoon.usage().objects, spoon.verify()), (1, Ok(())));
 }
 
 /// A resize that fails leaves the block, its bytes and all numbers as they were.
 fn failing_resizes_change_nothing<S: Sizing>() {
-    let mut memory = vec![0u8; 4096];
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let blocks = row(&spoon);
     // Leave one gap, too small and not next to the block.
@@ -373,7 +403,7 @@ fn failing_resizes_change_nothing<S: Sizing>() {
 
 /// The alignment may change with the size, up and down.
 fn resizes_change_alignment<S: Sizing>() {
-    let mut memory = vec![0u8; 8192];
+    let mut memory = vec![MaybeUninit::uninit(); 8192];
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let mut old = layout(48, 1);
     let mut block = take(&spoon, old, 0x77);
@@ -392,7 +422,7 @@ fn resizes_change_alignment<S: Sizing>() {
 
 /// Null is no block: freeing it does nothing, and it can't be resized.
 fn null_is_ignored<S: Sizing>() {
-    let mut memory = vec![0u8; 1024];
+    let mut memory = vec![MaybeUninit::uninit(); 1024];
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let block = take(&spoon, layout(30, 1), 9);
     let before = spoon.usage();
@@ -407,7 +437,8 @@ fn null_is_ignored<S: Sizing>() {
 /// Under `Checked`, each wrong free or resize is ignored and counted: every live block keeps its place and bytes.
 fn misuse_is_ignored_and_counted<S: Sizing>() {
     const { assert!(S::CHECKED) };
-    let (mut memory, mut other_memory) = (vec![0u8; 4096], vec![0u8; 4096]);
+    let (mut memory, mut other_memory) =
+        (vec![MaybeUninit::uninit(); 4096], vec![MaybeUninit::uninit(); 4096]);
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let other = Teaspoon::<S, NoLock>::from_slice(&mut other_memory);
     let granule = granule::<S>(4096);
@@ -465,12 +496,109 @@ fn misuse_is_ignored_and_counted<S: Sizing>() {
 
 /// Under `Checked` each live object is a chunk of its own.
 fn chunks_show_single_objects<S: Sizing>() {
-    let mut memory = vec![0u8; 2048];
+    let mut memory = vec![MaybeUninit::uninit(); 2048];
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
     let blocks: Vec<_> = (1..=10).map(|count| take(&spoon, layout(count * 16, 16), 0)).collect();
     let used: Vec<_> = spoon.chunks().filter(|chunk| chunk.kind == ChunkKind::Used).collect();
     assert_eq!(used.len(), blocks.len());
     assert!(blocks.iter().all(|block| used.iter().any(|chunk| chunk.len == block.len())));
+}
+
+/// A walk goes on when blocks come and go between its steps, also where its place is inside a merged chunk by now.
+fn chunks_are_true_when_given<S: Sizing>() {
+    let mut memory = vec![MaybeUninit::uninit(); 4096];
+    let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
+    let blocks = row(&spoon);
+    let free = |number: usize| {
+        // SAFETY: the test frees each of these blocks once.
+        unsafe { spoon.free(blocks[number].cast(), layout(64, 8)) };
+    };
+    free(4);
+    // What is shorter was skipped to align the first block.
+    let mut walk = spoon.chunks().skip_while(|chunk| chunk.kind != ChunkKind::Free || chunk.len < 64);
+    let gap = walk.next().expect("a block is free");
+    assert_eq!(gap.len, 64);
+    // The walk stands at block 5: which is merged with the gap behind it now.
+    free(5);
+    let next = walk.next().expect("more is to come");
+    assert_eq!((next.offset, next.len, next.kind), (gap.offset + 64, 64, ChunkKind::Free));
+    // It stands at block 6. Taking both back makes the gap used again, and what is before the walk is not told again.
+    let both = take(&spoon, layout(128, 8), 0);
+    assert_eq!(at(both), at(blocks[4]));
+    let next = walk.next().expect("more is to come");
+    assert_eq!((next.offset, next.kind), (gap.offset + 128, ChunkKind::Used));
+}
+
+// ---- borrowed bytes -------------------------------------------------------------------------------------------
+
+/// An object with padding, and more that has no value.
+type Holey = (u8, u64, MaybeUninit<[u64; 5]>);
+
+/// Writes objects with holes all over the arena, and leaves them there.
+fn leave_holes<S: Sizing>(spoon: &Teaspoon<'_, S, NoLock>) -> usize {
+    let put = || {
+        let block = spoon.try_alloc(Layout::new::<Holey>()).ok()?;
+        // SAFETY: the block is live, and of the object's layout.
+        unsafe { block.cast::<Holey>().write((1, 2, MaybeUninit::uninit())) };
+        Some(())
+    };
+    std::iter::from_fn(put).count()
+}
+
+/// A scoped arena leaves zeroes all over its bytes, in whatever way its user leaves.
+fn scoped_bytes_are_zero_afterwards<S: Sizing>() {
+    for len in [0, 1, 100, 1024] {
+        let mut memory = vec![0xB7; len + 2];
+        let count = Teaspoon::<S, NoLock>::scoped(&mut memory[1..=len], leave_holes);
+        assert_eq!(count > 0, len >= 100, "{len}");
+        assert!(memory[1..=len].iter().all(|&byte| byte == 0), "{len}");
+
+        memory[1..=len].fill(0xB7);
+        let unwound = panic::catch_unwind(AssertUnwindSafe(|| {
+            let unwind = |spoon: &Teaspoon<'_, S, NoLock>| panic::resume_unwind(Box::new(leave_holes(spoon)));
+            Teaspoon::<S, NoLock>::scoped(&mut memory[1..=len], unwind)
+        }));
+        let payload: Box<dyn Any + Send> = unwound.expect_err("it unwinds");
+        assert_eq!(payload.downcast_ref(), Some(&count), "{len}");
+        assert!(memory[1..=len].iter().all(|&byte| byte == 0), "{len}, unwound");
+        assert_eq!([memory[0], memory[len + 1]], [0xB7; 2], "{len}");
+    }
+}
+
+/// A scoped arena within a scoped arena's block, and one whose memory is used again as bytes.
+#[test]
+fn scopes_in_scopes() {
+    let mut memory = [7u8; 4096];
+    for _ in 0..2 {
+        let (outer, inner) = Teaspoon::<Sizing16MiB, SpinLock>::scoped(&mut memory, |outer| {
+            let block = outer.try_alloc_zeroed(layout(1024, 1)).expect("there is room");
+            // SAFETY: the block is live, initialised, and used by this reference alone.
+            let bytes = unsafe { &mut *block.as_ptr() };
+            let inner = Teaspoon::<Sizing4KiB, NoLock>::scoped(bytes, leave_holes);
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            (outer.usage().objects, inner)
+        });
+        assert!(outer == 1 && inner > 10);
+        assert_eq!(memory, [0; 4096]);
+        memory.fill(9);
+    }
+}
+
+/// Bytes that are borrowed for ever: as a slice, as an array, as either by `from`.
+#[test]
+fn arenas_in_leaked_bytes() {
+    type Spoon = Teaspoon<'static, Sizing4KiB, NoLock>;
+    let slice = || Box::leak(vec![0u8; 512].into_boxed_slice());
+    let spoons = [
+        Spoon::from_static(slice()),
+        Spoon::from_static(Box::leak(Box::new([0; 512]))),
+        Spoon::from(slice()),
+        Spoon::from(Box::leak(Box::new([0; 512]))),
+        Locked::new(Arena::from_static(slice())),
+    ];
+    for spoon in spoons {
+        assert!(leave_holes(&spoon) > 5);
+    }
 }
 
 // ---- statics --------------------------------------------------------------------------------------------------
@@ -505,6 +633,25 @@ fn static_arenas() {
     fill(&CHECKED);
 }
 
+/// An arena in which objects with holes have been may be moved, empty or not, and goes on.
+#[test]
+fn used_static_arenas_move() {
+    let arena = StaticArena::<1024, Sizing128KiB, NoLock>::new();
+    let (fresh, object) = (arena.usage(), Layout::new::<Holey>());
+    let blocks: Vec<_> = std::iter::from_fn(|| arena.try_alloc(object).ok()).collect();
+    for block in &blocks {
+        // SAFETY: the block is live, and of the object's layout.
+        unsafe { block.cast::<Holey>().write((1, 2, MaybeUninit::uninit())) };
+    }
+    for block in blocks {
+        // SAFETY: the block is live and its layout its own.
+        unsafe { arena.free(block.cast(), object) };
+    }
+    let moved = std::hint::black_box(Box::new(arena));
+    assert_eq!((moved.usage(), moved.verify()), (fresh, Ok(())));
+    assert!(moved.try_alloc(layout(fresh.free, 1)).is_ok(), "the moved arena has all its room");
+}
+
 macro_rules! tests {
     ($($sizing:ident: $type:ty, [$($test:ident),*];)*) => {
         $(mod $sizing {
@@ -527,8 +674,8 @@ macro_rules! tests {
             $($sizing: $type, [
                 every_small_region, every_alignment, sizes_near_the_maximum, sizes_off_their_alignment,
                 frees_with_every_size_between, grows_into_the_gap_before, failing_resizes_change_nothing,
-                resizes_change_alignment, null_is_ignored,
-                cores_refuse_size_zero
+                resizes_change_alignment, null_is_ignored, scoped_bytes_are_zero_afterwards,
+                cores_refuse_size_zero, resizes_merge_what_was_freed, chunks_are_true_when_given
             ];)*
         }
     };

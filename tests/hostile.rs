@@ -102,7 +102,7 @@ mod beyond_32_bits {
     /// Sizes that are small modulo 2³² granules are refused all the same.
     fn refuses<S: Sizing>() {
         let mut memory = [const { MaybeUninit::uninit() }; 4096];
-        let mut arena = Arena::<S>::from_uninit(&mut memory);
+        let mut arena = Arena::<S>::from_slice(&mut memory);
         for size in [8 << 32, (8 << 32) + 1, (8 << 32) + 64, 32 << 30, (32 << 30) + 8, 64 << 30] {
             assert_eq!(arena.alloc(layout(size, 1)), Err(heapwright::AllocError), "{size} bytes");
         }
@@ -137,7 +137,7 @@ fn chunks(arena: &mut impl Inspect) -> Vec<Chunk> {
 
 /// An arena with holes: 64 objects of one to seven granules, every third one freed.
 fn with_holes<S: Sizing>(memory: &mut [MaybeUninit<u8>]) -> Arena<'_, S> {
-    let mut arena = Arena::<S>::from_uninit(memory);
+    let mut arena = Arena::<S>::from_slice(memory);
     let mut blocks = Vec::new();
     for n in 0..64 {
         let layout = layout((n % 7 + 1) * S::GRANULE, 1);
@@ -199,7 +199,7 @@ fn a_cursor_of_another_arena() {
     let mut memory = [const { MaybeUninit::uninit() }; 20_000];
     let mut other_memory = [const { MaybeUninit::uninit() }; 3000];
     let mut arena = with_holes::<Sizing16MiB>(&mut memory);
-    let mut other = Arena::<Sizing16MiB>::from_uninit(&mut other_memory);
+    let mut other = Arena::<Sizing16MiB>::from_slice(&mut other_memory);
     assert!(other.alloc(layout(1000, 8)).is_ok());
     let mut cursor = Cursor::default();
     while arena.next_chunk(&mut cursor).is_some() {
@@ -251,7 +251,7 @@ fn walks_in_turns() {
 #[test]
 fn a_reset_in_a_walk() {
     let mut memory = [const { MaybeUninit::uninit() }; 20_000];
-    let mut spoon = Teaspoon::<Sizing16MiB, NoLock>::from_uninit(&mut memory);
+    let mut spoon = Teaspoon::<Sizing16MiB, NoLock>::from_slice(&mut memory);
     for n in 1..50 {
         assert!(spoon.try_alloc(layout(n, 1)).is_ok());
     }
@@ -274,7 +274,7 @@ fn a_reset_in_a_walk() {
 fn every_wrong_free<S: Sizing>() {
     let mut memory = [const { MaybeUninit::uninit() }; 2000];
     let region = NonNull::from(&mut memory[..]).cast::<u8>();
-    let mut arena = Arena::<S>::from_uninit(&mut memory);
+    let mut arena = Arena::<S>::from_slice(&mut memory);
     let granule = arena.good_size(layout(1, 1));
     let mut blocks = Vec::new();
     for n in 0..24 {
@@ -333,7 +333,7 @@ fn every_wrong_free_is_refused_and_counted_once() {
 
 /// No alignment that a layout can have panics, hangs, or gives a block that lacks it.
 fn every_alignment<S: Sizing>(memory: &mut [MaybeUninit<u8>]) {
-    let mut arena = Arena::<S>::from_uninit(memory);
+    let mut arena = Arena::<S>::from_slice(memory);
     let mut blocks = Vec::new();
     for round in 0..3 {
         for shift in 0..usize::BITS - 1 {
@@ -387,7 +387,7 @@ fn between_two_granules() {
     let mut memory = vec![MaybeUninit::uninit(); 12_000];
     for start in (0..520).step_by(13) {
         for len in 9_990..10_530 {
-            let mut arena = Arena::<TwoGranules>::from_uninit(&mut memory[start..start + len]);
+            let mut arena = Arena::<TwoGranules>::from_slice(&mut memory[start..start + len]);
             let Usage { total, free, .. } = arena.usage();
             assert!(total <= len && free > 0);
             let block = arena.alloc(layout(1, 1)).expect("room");
@@ -399,7 +399,7 @@ fn between_two_granules() {
 
 /// Without room for one granule, all that can be asked has an answer.
 fn no_room<S: Sizing>(memory: &mut [MaybeUninit<u8>]) {
-    let mut spoon = Teaspoon::<S, NoLock>::from_uninit(memory);
+    let mut spoon = Teaspoon::<S, NoLock>::from_slice(memory);
     assert!(spoon.try_alloc(layout(1, 1)).is_err());
     assert_eq!(spoon.usage(), Usage::default());
     assert_eq!((spoon.chunks().count(), spoon.verify(), spoon.misuses()), (0, Ok(()), 0));

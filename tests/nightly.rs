@@ -3,6 +3,7 @@
 #![feature(allocator_api, btreemap_alloc)]
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ heapwright::instance! {
 
 #[test]
 fn std_collections_by_reference() {
-    let mut memory = vec![0; 64 << 10];
+    let mut memory = vec![MaybeUninit::uninit(); 64 << 10];
     let spoon = Teaspoon::<Sizing128KiB, NoLock>::from_slice(&mut memory);
     let start = spoon.usage();
     let mut tree = BTreeMap::new_in(&spoon);
@@ -53,7 +54,7 @@ fn std_boxes_by_handle() {
 
 #[test]
 fn by_value() {
-    let mut memory = [0; 4096];
+    let mut memory = [MaybeUninit::uninit(); 4096];
     let spoon = Teaspoon::<Sizing128KiB, SpinLock>::from_slice(&mut memory);
     let mut text = Vec::new_in(spoon);
     text.extend_from_slice(&[7u8; 100]);

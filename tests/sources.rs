@@ -346,9 +346,9 @@ fn leaked(len: usize) -> &'static mut [MaybeUninit<u8>] {
 
 #[test]
 fn buffer() {
-    suite(|| Buffer::new(leaked(100_000)));
+    suite(|| Buffer::from_slice(leaked(100_000)));
     // Starting at an odd address.
-    suite(|| Buffer::new(&mut leaked(70_001)[1..]));
+    suite(|| Buffer::from_slice(&mut leaked(70_001)[1..]));
 }
 
 #[test]
@@ -359,22 +359,22 @@ fn static_buffer() {
 #[test]
 fn heap_by_reference() {
     suite(|| {
-        let heap = Locked::<_, SpinLock>::new(SourceHeap::new(Buffer::new(leaked(100_000))));
+        let heap = Locked::<_, SpinLock>::new(SourceHeap::new(Buffer::from_slice(leaked(100_000))));
         &*Box::leak(Box::new(heap))
     });
 }
 
 #[test]
 fn arena_by_reference() {
-    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing4KiB>::from_uninit(leaked(100_000)))));
-    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing16MiB>::from_uninit(leaked(200_000)))));
+    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing4KiB>::from_slice(leaked(100_000)))));
+    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing16MiB>::from_slice(leaked(200_000)))));
     suite(|| &*Box::leak(Box::new(StaticArena::<100_000, Sizing128KiB>::new())));
 }
 
 /// An arena in an arena in an arena, and all of it back in the end.
 #[test]
 fn arenas_in_arenas() {
-    let outer = Teaspoon::<Sizing16MiB>::from_uninit(leaked(100_000));
+    let outer = Teaspoon::<Sizing16MiB>::from_slice(leaked(100_000));
     let empty = outer.usage();
     {
         let middle = SourceTeaspoon::<_, Sizing16MiB>::with_size(Counted::new(&outer), 50_000).unwrap();
@@ -391,7 +391,7 @@ fn arenas_in_arenas() {
 
 #[test]
 fn source_by_mutable_reference() {
-    suite(|| Box::leak(Box::new(Buffer::new(leaked(100_000)))));
+    suite(|| Box::leak(Box::new(Buffer::from_slice(leaked(100_000)))));
 }
 
 /// A source as a heap, and that as a source again: good sizes and lengths fit through both.

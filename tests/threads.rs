@@ -2,17 +2,37 @@
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::Layout;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
 use heapwright::arena::{StaticArena, Teaspoon};
 use heapwright::heap::{SharedHeap, Usage};
-use heapwright::lock::{Lock, SpinLock};
+use heapwright::lock::{Lock, SpinLock, TicketLock};
+#[cfg(feature = "std")]
+use heapwright::lock::{OwnerChecked, StdLock};
 use heapwright::sizing::{Bounded, Checked, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
-/// Operations of each thread.
-const STEPS: usize = if cfg!(miri) { 50 } else { 4000 };
+/// How many threads, and how many operations of each.
+///
+/// Fair locks get few: a ticket holder that the system has put aside stops all who come after it, so with more runnable
+/// threads than processors each operation can take as long as the system's time slice.
+#[derive(Clone, Copy)]
+struct Load {
+    threads: usize,
+    steps: usize,
+}
+
+impl Load {
+    const UNFAIR: Load = Load { threads: 4, steps: if cfg!(miri) { 50 } else { 4000 } };
+    const FAIR: Load = Load { threads: 2, steps: if cfg!(miri) { 50 } else { 100 } };
+
+    /// This, but at most so many threads.
+    fn at_most(self, threads: usize) -> Load {
+        Load { threads: self.threads.min(threads), ..self }
+    }
+}
 
 /// A live block: whoever holds it may use its bytes.
 struct Block {
@@ -79,10 +99,15 @@ fn draw_layout(state: &mut u64) -> Layout {
 }
 
 /// What one thread does: takes, resizes, gives back, and hands every so many blocks to the next thread, which frees them.
-fn work(heap: &impl SharedHeap, seed: u64, next: &mpsc::Sender<Block>, from_before: &mpsc::Receiver<Block>) {
+fn work(
+    heap: &impl SharedHeap,
+    (seed, steps): (u64, usize),
+    next: &mpsc::Sender<Block>,
+    from_before: &mpsc::Receiver<Block>,
+) {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut blocks = Vec::new();
-    for step in 0..STEPS {
+    for step in 0..steps {
         let stamp = (step as u8).wrapping_mul(4) | (seed as u8 & 3);
         match draw(&mut state) % 8 {
             0..4 => blocks.extend(Block::take(heap, draw_layout(&mut state), stamp)),
@@ -102,8 +127,8 @@ fn work(heap: &impl SharedHeap, seed: u64, next: &mpsc::Sender<Block>, from_befo
     blocks.into_iter().for_each(|block| block.give(heap));
 }
 
-/// Runs `count` threads on `heap`, started together, each handing blocks to the next in a ring.
-fn run(heap: &(impl SharedHeap + Sync), count: usize) {
+/// Runs threads on `heap`, started together, each handing blocks to the next in a ring.
+fn run(heap: &(impl SharedHeap + Sync), Load { threads: count, steps }: Load) {
     let start = Barrier::new(count);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel()).unzip();
     thread::scope(|scope| {
@@ -112,7 +137,7 @@ fn run(heap: &(impl SharedHeap + Sync), count: usize) {
             let start = &start;
             scope.spawn(move || {
                 start.wait();
-                work(heap, idx as u64 + 1, &next, &from_before);
+                work(heap, (idx as u64 + 1, steps), &next, &from_before);
                 drop(next);
                 // What the thread before still sends, until it is done too.
                 from_before.iter().for_each(|block| block.give(heap));
@@ -122,12 +147,12 @@ fn run(heap: &(impl SharedHeap + Sync), count: usize) {
     });
 }
 
-fn shared_by_threads<S: Sizing, L: Lock + Sync + Send>() {
-    for (count, len) in [(2, 2048), (3, 12 << 10), (4, 60_000)] {
-        let mut memory = vec![0u8; len];
+fn shared_by_threads<S: Sizing, L: Lock + Sync + Send>(load: Load) {
+    for (threads, len) in [(2, 2048), (3, 12 << 10), (4, 60_000)] {
+        let mut memory = vec![MaybeUninit::uninit(); len];
         let spoon = Teaspoon::<S, L>::from_slice(&mut memory);
         let fresh = spoon.usage();
-        run(&spoon, count);
+        run(&spoon, load.at_most(threads));
         assert_eq!((spoon.usage(), spoon.misuses(), spoon.verify()), (fresh, 0, Ok(())));
         // Merged as far as it goes: the region is as good as new.
         let whole = fresh.free.min(S::OBJECT_SIZE_MAX);
@@ -136,12 +161,12 @@ fn shared_by_threads<S: Sizing, L: Lock + Sync + Send>() {
 }
 
 /// Usage and walks from one thread while others work: never more than there is, and every chunk inside the region.
-fn looked_into_by_threads<S: Sizing, L: Lock + Sync + Send>() {
-    let mut memory = vec![0u8; 8192];
+fn looked_into_by_threads<S: Sizing, L: Lock + Sync + Send>(load: Load) {
+    let mut memory = vec![MaybeUninit::uninit(); 8192];
     let spoon = Teaspoon::<S, L>::from_slice(&mut memory);
     let fresh = spoon.usage();
     thread::scope(|scope| {
-        let working = scope.spawn(|| run(&spoon, 2));
+        let working = scope.spawn(|| run(&spoon, load.at_most(2)));
         let mut looks = 0;
         while !working.is_finished() || looks == 0 {
             let Usage { total, used, free, objects } = spoon.usage();
@@ -156,31 +181,31 @@ fn looked_into_by_threads<S: Sizing, L: Lock + Sync + Send>() {
 }
 
 macro_rules! tests {
-    ($($lock:ident: $type:ty;)*) => {
+    ($($lock:ident: $type:ty, $load:expr;)*) => {
         $(mod $lock {
             use super::*;
 
             #[test]
             fn shared() {
-                shared_by_threads::<Sizing4KiB, $type>();
-                shared_by_threads::<Sizing128KiB, $type>();
-                shared_by_threads::<Sizing16MiB, $type>();
-                shared_by_threads::<Bounded<Sizing128KiB>, $type>();
-                shared_by_threads::<Checked<Sizing16MiB>, $type>();
+                shared_by_threads::<Sizing4KiB, $type>($load);
+                shared_by_threads::<Sizing128KiB, $type>($load);
+                shared_by_threads::<Sizing16MiB, $type>($load);
+                shared_by_threads::<Bounded<Sizing128KiB>, $type>($load);
+                shared_by_threads::<Checked<Sizing16MiB>, $type>($load);
             }
 
             #[test]
             fn looked_into() {
-                looked_into_by_threads::<Sizing4KiB, $type>();
-                looked_into_by_threads::<Sizing128KiB, $type>();
-                looked_into_by_threads::<Bounded<Checked<Sizing16MiB>>, $type>();
+                looked_into_by_threads::<Sizing4KiB, $type>($load);
+                looked_into_by_threads::<Sizing128KiB, $type>($load);
+                looked_into_by_threads::<Bounded<Checked<Sizing16MiB>>, $type>($load);
             }
 
             #[test]
             fn a_static() {
                 static HEAP: StaticArena<{ 32 << 10 }, Sizing128KiB, $type> = StaticArena::new();
                 let fresh = HEAP.usage();
-                run(&HEAP, 4);
+                run(&HEAP, $load);
                 assert_eq!((HEAP.usage(), HEAP.verify()), (fresh, Ok(())));
             }
         })*
@@ -188,5 +213,12 @@ macro_rules! tests {
 }
 
 tests! {
-    spin: SpinLock;
+    spin: SpinLock, Load::UNFAIR;
+    ticket: TicketLock, Load::FAIR;
+}
+
+#[cfg(feature = "std")]
+tests! {
+    futex: StdLock, Load::UNFAIR;
+    owner_checked: OwnerChecked<StdLock>, Load::UNFAIR;
 }

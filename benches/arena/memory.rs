@@ -1,5 +1,6 @@
 //! The regions that heaps work in.
 
+use std::mem::MaybeUninit;
 use std::slice;
 
 /// Bytes of a page: no workload asks for a larger alignment.
@@ -7,7 +8,7 @@ const PAGE: usize = 4096;
 
 #[derive(Clone)]
 #[repr(align(4096))]
-struct Page(#[expect(dead_code, reason = "read through the pointer to all pages")] [u8; PAGE]);
+struct Page(#[expect(dead_code, reason = "read through the pointer to all pages")] [MaybeUninit<u8>; PAGE]);
 
 /// A page-aligned stretch of memory, all of it touched, none of it zero: no heap may count on zeroes.
 pub(crate) struct Memory {
@@ -17,14 +18,14 @@ pub(crate) struct Memory {
 impl Memory {
     /// Room for `len` bytes at an offset of up to one page.
     pub(crate) fn new(len: usize) -> Self {
-        Memory { pages: vec![Page([0xa5; PAGE]); len.div_ceil(PAGE) + 1] }
+        Memory { pages: vec![Page([MaybeUninit::new(0xa5); PAGE]); len.div_ceil(PAGE) + 1] }
     }
 
     /// The `len` bytes that start `offset` bytes after a page boundary.
-    pub(crate) fn region(&mut self, offset: usize, len: usize) -> &mut [u8] {
+    pub(crate) fn region(&mut self, offset: usize, len: usize) -> &mut [MaybeUninit<u8>] {
         assert!(offset + len <= self.pages.len() * PAGE, "the region does not fit into its memory");
-        let start = self.pages.as_mut_ptr().cast::<u8>().wrapping_add(offset);
-        // SAFETY: the range lies in the pages (asserted), which are initialised bytes, borrowed exclusively.
+        let start = self.pages.as_mut_ptr().cast::<MaybeUninit<u8>>().wrapping_add(offset);
+        // SAFETY: the range lies in the pages (asserted), which are bytes, borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(start, len) }
     }
 }

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
-use std::slice;
 
 use rlsf::int::BinInteger;
 use stalloc::{Align, Alignment};
@@ -13,14 +12,6 @@ use talc::base::binning::DefaultBinning;
 use talc::source::Manual;
 
 use crate::peers::{Heap, Peer};
-
-/// The region as bytes that need not be initialised.
-fn uninit(region: &mut [u8]) -> &mut [MaybeUninit<u8>] {
-    let (start, len) = (region.as_mut_ptr().cast(), region.len());
-    // SAFETY: the same bytes, borrowed exclusively for the same time. The harness reads none of them before it, or
-    // the heap, has written them.
-    unsafe { slice::from_raw_parts_mut(start, len) }
-}
 
 fn or_null(block: Option<NonNull<u8>>) -> *mut u8 {
     block.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -32,17 +23,17 @@ pub(crate) struct Talc;
 /// A talc that borrows its region.
 pub(crate) struct TalcHeap<'a> {
     talc: talc::base::Talc<Manual, DefaultBinning>,
-    region: PhantomData<&'a mut [u8]>,
+    region: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
 impl Peer for Talc {
     const NAME: &'static str = "talc";
     type Heap<'a> = TalcHeap<'a>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
         let mut talc = talc::base::Talc::new(Manual);
         // SAFETY: the region is borrowed for as long as the heap lives. If it is too small, talc stays empty.
-        let _ = unsafe { talc.claim(region.as_mut_ptr(), region.len()) };
+        let _ = unsafe { talc.claim(region.as_mut_ptr().cast(), region.len()) };
         TalcHeap { talc, region: PhantomData }
     }
 }
@@ -72,9 +63,9 @@ where
     const NAME: &'static str = "rlsf";
     type Heap<'a> = rlsf::Tlsf<'a, F, S, FIRST, SECOND>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
         let mut tlsf = rlsf::Tlsf::new();
-        tlsf.insert_free_block(uninit(region));
+        tlsf.insert_free_block(region);
         tlsf
     }
 }
@@ -101,7 +92,7 @@ pub(crate) struct LinkedList;
 /// A hole list that borrows its region.
 pub(crate) struct LinkedListHeap<'a> {
     heap: linked_list_allocator::Heap,
-    region: PhantomData<&'a mut [u8]>,
+    region: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
 impl Peer for LinkedList {
@@ -109,9 +100,9 @@ impl Peer for LinkedList {
     const SLOW: bool = true;
     type Heap<'a> = LinkedListHeap<'a>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
         // SAFETY: the region is borrowed for as long as the heap lives, which never leaves its shell here.
-        let heap = unsafe { linked_list_allocator::Heap::new(region.as_mut_ptr(), region.len()) };
+        let heap = unsafe { linked_list_allocator::Heap::new(region.as_mut_ptr().cast(), region.len()) };
         LinkedListHeap { heap, region: PhantomData }
     }
 }
@@ -149,14 +140,14 @@ where
     const SLOW: bool = true;
     type Heap<'a> = StallocHeap<'a, BLOCKS, BYTES>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
         assert!(
             size_of::<stalloc::Stalloc<BLOCKS, BYTES>>() <= region.len(),
             "the stalloc is larger than its region"
         );
         let start = region.as_mut_ptr().cast::<stalloc::Stalloc<BLOCKS, BYTES>>();
-        // SAFETY: the region is page-aligned, initialised, large enough (asserted) and borrowed exclusively; a stalloc
-        // is made of integers and of bytes that may be anything.
+        // SAFETY: the region is page-aligned, large enough (asserted) and borrowed exclusively; a stalloc is made of bytes that
+        // may be anything and of integers, which lie in no block: they hold what the memory was filled with, or a stalloc.
         let stalloc = unsafe { &mut *start };
         // SAFETY: nothing has been allocated.
         unsafe { stalloc.clear() };
@@ -190,7 +181,7 @@ pub(crate) struct Dlmalloc;
 pub(crate) struct OnePage<'a> {
     start: Cell<*mut u8>,
     len: usize,
-    region: PhantomData<&'a mut [u8]>,
+    region: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
 // SAFETY: the region is borrowed exclusively, and nothing else is behind the pointer.
@@ -234,8 +225,9 @@ impl Peer for Dlmalloc {
     const NAME: &'static str = "dlmalloc";
     type Heap<'a> = dlmalloc::Dlmalloc<OnePage<'a>>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
-        let page = OnePage { start: Cell::new(region.as_mut_ptr()), len: region.len(), region: PhantomData };
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
+        let page =
+            OnePage { start: Cell::new(region.as_mut_ptr().cast()), len: region.len(), region: PhantomData };
         let mut heap = dlmalloc::Dlmalloc::new_with_allocator(page);
         assert!(heap.set_granularity(64), "64 bytes is a granularity that dlmalloc takes");
         heap
@@ -262,14 +254,14 @@ pub(crate) struct Buddy;
 /// A buddy heap that borrows its region.
 pub(crate) struct BuddyHeap<'a> {
     heap: buddy_system_allocator::Heap<32>,
-    region: PhantomData<&'a mut [u8]>,
+    region: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
 impl Peer for Buddy {
     const NAME: &'static str = "buddy_system_allocator";
     type Heap<'a> = BuddyHeap<'a>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
         let mut heap = buddy_system_allocator::Heap::new();
         // SAFETY: the region is borrowed for as long as the heap lives.
         unsafe { heap.init(region.as_mut_ptr().expose_provenance(), region.len()) };

@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use heapwright::arena;
@@ -52,7 +53,7 @@ pub(crate) trait Peer: 'static {
 
     type Heap<'a>: Heap;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_>;
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_>;
 }
 
 /// Something to be done with a kind of heap.
@@ -112,7 +113,7 @@ impl<S: sizing::Sizing, L: Lock + 'static, const VARIANT: usize> Peer for Ours<S
     const SPEED_ONLY: bool = VARIANT == 2;
     type Heap<'a> = arena::Teaspoon<'a, S, L>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
         arena::Teaspoon::from_slice(region)
     }
 }
@@ -156,8 +157,9 @@ impl<S: teaspoon::Sizing + 'static> Peer for Ancestor<S> {
     const SLOW: bool = true;
     type Heap<'a> = teaspoon::Teaspoon<'a, S>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
-        teaspoon::Teaspoon::from_slice(region)
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
+        // SAFETY: the region is borrowed for as long as the heap lives, and the arena reads only what it has written.
+        unsafe { teaspoon::Teaspoon::from_ptr_size(region.as_mut_ptr().cast(), region.len()) }
     }
 }
 
@@ -194,7 +196,7 @@ pub(crate) struct Floor;
 
 /// Hands out the lines of its region in turn.
 pub(crate) struct FloorHeap<'a> {
-    region: &'a mut [u8],
+    region: &'a mut [MaybeUninit<u8>],
     next: usize,
 }
 
@@ -203,7 +205,7 @@ impl Peer for Floor {
     const SPEED_ONLY: bool = true;
     type Heap<'a> = FloorHeap<'a>;
 
-    fn make(region: &mut [u8]) -> Self::Heap<'_> {
+    fn make(region: &mut [MaybeUninit<u8>]) -> Self::Heap<'_> {
         assert!(region.len().is_power_of_two(), "the floor wraps around by masking");
         FloorHeap { region, next: 0 }
     }
@@ -213,7 +215,7 @@ impl Heap for FloorHeap<'_> {
     #[inline(always)]
     fn alloc(&mut self, _: Layout) -> *mut u8 {
         self.next = (self.next + 64) & (self.region.len() - 1);
-        self.region.as_mut_ptr().wrapping_add(self.next)
+        self.region.as_mut_ptr().wrapping_add(self.next).cast()
     }
 
     #[inline(always)]

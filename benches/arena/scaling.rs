@@ -2,6 +2,7 @@
 
 use std::alloc::Layout;
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use heapwright::lock::NoLock;
@@ -40,7 +41,7 @@ impl<'a, P: Peer> Loaded<'a, P>
 where
     P::Heap<'a>: Spoon,
 {
-    fn new(region: &'a mut [u8], count: usize) -> Self {
+    fn new(region: &'a mut [MaybeUninit<u8>], count: usize) -> Self {
         let mut heap = P::make(region);
         let live = (0..count).map(|_| heap.alloc(OBJECT)).collect();
         Loaded { heap, live }

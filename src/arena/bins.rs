@@ -16,10 +16,13 @@ const TRIES_MAX: u32 = 8;
 
 /// The commonest way to take: the first block of the list of exactly this size. `None`: it takes [`take`] to tell.
 #[inline(always)]
-pub(super) fn take_exact<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
-    // Classes of one size are numbered from the first bit of the first word on.
-    let class = granules - 1;
-    if granules > 1 << view.shape.exact || view.state.classes[0] >> class & 1 == 0 {
+pub(super) fn take_exact<S: Sizing>(view: &mut View<'_, S>, granules: usize, align: usize) -> Option<u32> {
+    if granules > 1 << view.shape.exact {
+        return None;
+    }
+    // Classes of one size, at most 64, are numbered from the first bit of the first word on.
+    let class = granules as u32 - 1;
+    if view.state.classes[0] >> class & 1 == 0 {
         return None;
     }
     let block = view.class_head(class as usize) - 1;
@@ -57,13 +60,22 @@ pub(super) fn give_lone<S: Sizing>(view: &mut View<'_, S>, index: u32, granules:
     true
 }
 
+/// Objects of more granules than this are taken from the high end of the block they are found in, smaller ones from the
+/// low end. That keeps the two sorts apart; the holes that large ones leave stay large (src/guide/performance.md).
+const LOW_END_MAX: u32 = 8;
+
 /// Takes `granules` whose first is aligned to `align` bytes.
 pub(super) fn take<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usize) -> Option<u32> {
     let Some((block, len)) = find(view, granules, align) else {
         return take_at_frontier(view, granules, align);
     };
-    let start = view.align_index(block, align);
-    let (end, block_end) = (start + granules, block + len);
+    let block_end = block + len;
+    let start = if granules > LOW_END_MAX {
+        view.align_index_down(block_end - granules, align)
+    } else {
+        view.align_index(block, align)
+    };
+    let end = start + granules;
     remove(view, block, len);
     if start == block {
         view.set_bit(Bitmap::Bits, block, false);

@@ -4,7 +4,7 @@ use core::alloc::Layout;
 use core::marker::PhantomData;
 
 use super::shape::Shape;
-use super::view::{Bitmap, State, View};
+use super::view::{Bitmap, HOT_OFF, State, View};
 use super::{bins, quick, runs};
 use crate::sizing::{Placement, Sizing};
 
@@ -38,7 +38,9 @@ impl<S: Sizing> View<'_, S> {
     pub(super) fn take_block(&mut self, layout: Layout) -> Option<(u32, u32)> {
         let granules = self.granules_for(layout.size());
         let hot = self.state.hot;
-        if granules as u64 == hot & u64::from(u32::MAX) && granules != 0 {
+        // Where the largest object ends inside a granule, so many granules may still be too large.
+        let fits = S::OBJECT_SIZE_MAX % S::GRANULE == 0 || layout.size() <= S::OBJECT_SIZE_MAX;
+        if granules as u64 == hot & u64::from(u32::MAX) && granules != 0 && fits {
             let index = (hot >> 32) as u32;
             if self.is_aligned(index, layout.align()) {
                 self.state.hot = 0;
@@ -73,17 +75,26 @@ impl<S: Sizing> View<'_, S> {
         if size == 0 || size > S::OBJECT_SIZE_MAX {
             return None;
         }
-        let granules = self.granules_for(size) as u32;
-        (granules <= self.shape.granules).then_some(granules)
+        // Compared before it is cut to 32 bits.
+        let granules = self.granules_for(size);
+        (granules <= self.shape.granules as usize).then_some(granules as u32)
+    }
+
+    /// Whether a block of another size than the last may be the hot one; see [`HOT_OFF`].
+    #[inline(always)]
+    fn may_be_hot(&mut self, granules: u32) -> bool {
+        let first = self.state.hot_size == 0;
+        self.state.hot_size = granules;
+        first || S::QUICK_SIZES == 0 || self.state.quick_max == 0
     }
 
     /// Gives the hot block back to the placement, if there is one; says whether.
     pub(super) fn cool(&mut self) -> bool {
         let hot = self.state.hot;
-        if hot == 0 {
+        self.state.hot = 0;
+        if hot as u32 == 0 {
             return false;
         }
-        self.state.hot = 0;
         self.uncount(hot as u32);
         self.give((hot >> 32) as u32, hot as u32);
         true
@@ -93,6 +104,9 @@ impl<S: Sizing> View<'_, S> {
     /// all that is kept and tries again.
     #[inline(never)]
     fn take_or_flush(&mut self, granules: u32, align: usize) -> Option<u32> {
+        if self.state.hot == HOT_OFF {
+            (self.state.hot, self.state.hot_size) = (0, 0);
+        }
         if self.state.quick_max == 0 {
             // Nothing else is kept apart: with the hot block merged, the placement sees all there is.
             let given = self.cool();
@@ -152,8 +166,11 @@ impl<S: Sizing> View<'_, S> {
         let index = self.index_of(address);
         // Without the mark of its start, a checked neighbour could not tell that its own room ends there.
         if !S::CHECKED && self.state.hot == 0 {
-            self.state.hot = u64::from(index) << 32 | granules as u64;
-            return;
+            if self.state.hot_size == granules as u32 || self.may_be_hot(granules as u32) {
+                self.state.hot = u64::from(index) << 32 | granules as u64;
+                return;
+            }
+            self.state.hot = HOT_OFF;
         }
         self.uncount(granules as u32);
         if S::QUICK_SIZES > 0 && granules <= self.state.quick_max as usize {
@@ -250,8 +267,9 @@ fn take_slowly<S: Sizing>(
 ) -> (u32, u32) {
     if S::PLACEMENT == Placement::Bins && size.wrapping_sub(1) < S::OBJECT_SIZE_MAX {
         let mut view = view_of::<S>(origin, shape, state);
-        let granules = view.granules_for(size) as u32;
+        let granules = view.granules_for(size);
         if let Some(index) = bins::take_exact(&mut view, granules, align) {
+            let granules = granules as u32;
             view.start(index);
             view.count(granules);
             return (index, granules);

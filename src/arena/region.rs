@@ -5,6 +5,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
+use core::slice;
 
 use super::shape::Shape;
 use super::view::{State, View};
@@ -23,17 +24,34 @@ use crate::sizing::{Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 /// `size_of` is 96 bytes and the lock's (on 64 bits). The region holds the tables: 3.1 % of 4 KiB, 1.7 % of 128 KiB, 1.6 % of 16 MiB.
 ///
 /// ```
+/// use core::mem::MaybeUninit;
 /// use heapwright::arena::Teaspoon;
 /// use heapwright::heap::SharedHeap;
 /// use heapwright::lock::NoLock;
 /// use heapwright::sizing::Sizing4KiB;
 ///
-/// let mut memory = [0u8; 1024];
+/// let mut memory = [MaybeUninit::uninit(); 1024];
 /// let spoon = Teaspoon::<Sizing4KiB, NoLock>::from(&mut memory);
 /// let block = spoon.try_alloc(core::alloc::Layout::new::<u128>())?;
 /// assert_eq!(block.len(), 16);
 /// assert_eq!((spoon.usage().used, spoon.usage().objects), (16, 1));
 /// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
+/// | made by | region |
+/// |---|---|
+/// | `from_slice`, `from` | `&mut [MaybeUninit<u8>]`, or an array of them |
+/// | `from_static`, `from` | `&'static mut [u8]`, or an array |
+/// | `scoped` | `&mut [u8]` for the time of a call, zero afterwards |
+/// | `from_bytes`, unsafe | `&mut [u8]` that nobody reads afterwards |
+/// | `from_raw_parts`, `from_ptr`, `from_ptr_size`, `from_addr_size`, all unsafe | raw memory |
+///
+/// A `&mut [u8]` is not taken just like that: objects with padding, or without a value yet, leave bytes uninitialised, and
+/// safe code could read those when the borrow ends.
+/// ```compile_fail,E0597
+/// # use heapwright::arena::Teaspoon4KiB;
+/// let mut memory = [0u8; 1024];
+/// let spoon = <Teaspoon4KiB<'_>>::from(&mut memory); // error: `memory` is not borrowed for ever
 /// ```
 pub type Teaspoon<'a, S, L = SpinLock> = Locked<Arena<'a, S>, L>;
 
@@ -52,11 +70,11 @@ pub struct Arena<'a, S> {
     lead: u32,
     shape: Shape,
     state: State,
-    region: PhantomData<&'a mut [u8]>,
+    region: PhantomData<&'a mut [MaybeUninit<u8>]>,
     sizing: PhantomData<fn() -> S>,
 }
 
-// SAFETY: the region is borrowed exclusively, like a `&mut [u8]`, and the state is plain data.
+// SAFETY: the region is borrowed exclusively, like a `&mut` slice, and the state is plain data.
 unsafe impl<S> Send for Arena<'_, S> {}
 // SAFETY: through `&Arena` nothing but plain fields is read.
 unsafe impl<S> Sync for Arena<'_, S> {}
@@ -66,18 +84,37 @@ impl<'a, S: Sizing> Arena<'a, S> {
     ///
     /// A slice that is too short for even one granule gives an arena in which every request fails; one that is longer
     /// than the sizing's `REGION_SIZE_MAX` is used up to there. O(length / 32) at most.
+    ///
+    /// ```
+    /// use core::mem::MaybeUninit;
+    /// use heapwright::{arena::Arena, heap::Inspect, sizing::Sizing4KiB};
+    /// let mut memory = [MaybeUninit::uninit(); 512];
+    /// assert!(Arena::<Sizing4KiB>::from_slice(&mut memory).usage().free > 480);
+    /// ```
     #[must_use]
-    pub fn from_slice(memory: &'a mut [u8]) -> Self {
+    pub fn from_slice(memory: &'a mut [MaybeUninit<u8>]) -> Self {
         let len = memory.len();
-        // SAFETY: the slice is borrowed for as long as the arena lives.
+        // SAFETY: the slice is borrowed for as long as the arena lives, and need not be initialised.
         unsafe { Self::from_raw_parts(NonNull::from(memory).cast(), len) }
     }
 
-    /// An arena in memory that need not be initialised.
+    /// An arena in bytes that are borrowed for ever: a leaked slice, or a static's. Otherwise as
+    /// [`from_slice`](Arena::from_slice).
     #[must_use]
-    pub fn from_uninit(memory: &'a mut [MaybeUninit<u8>]) -> Self {
+    pub fn from_static(memory: &'static mut [u8]) -> Arena<'static, S> {
+        // SAFETY: the borrow never ends, so nobody reads bytes that are no longer initialised.
+        unsafe { Arena::from_bytes(memory) }
+    }
+
+    /// An arena in bytes that hold nothing of use afterwards. Otherwise as [`from_slice`](Arena::from_slice).
+    ///
+    /// # Safety
+    /// When the borrow ends, nobody reads a byte of `memory` before writing it: objects with padding, or without a value yet,
+    /// leave bytes that are not initialised.
+    #[must_use]
+    pub unsafe fn from_bytes(memory: &'a mut [u8]) -> Self {
         let len = memory.len();
-        // SAFETY: the slice is borrowed for as long as the arena lives, and an arena reads nothing it has not written.
+        // SAFETY: the slice is borrowed for as long as the arena lives; what is read later is the caller's promise.
         unsafe { Self::from_raw_parts(NonNull::from(memory).cast(), len) }
     }
 
@@ -85,7 +122,7 @@ impl<'a, S: Sizing> Arena<'a, S> {
     ///
     /// # Safety
     /// For as long as the arena or a block of it is used (`'a`), the bytes are valid for reads and writes through
-    /// `start`, and nobody else uses them.
+    /// `start`, and nobody else uses them. Afterwards they count as uninitialised: nobody reads one before writing it.
     #[must_use]
     pub unsafe fn from_raw_parts(start: NonNull<u8>, len: usize) -> Self {
         let granule = Shape::granule::<S>(len);
@@ -354,16 +391,114 @@ pub(super) use forward_to_view;
 forward_to_view!([S: Sizing] Arena<'_, S>, self => self.view(), self.peek());
 
 impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
-    /// An arena in a slice, see [`Arena::from_slice`].
+    /// An arena in a slice. What the slice held is lost.
+    ///
+    /// Too short a slice gives an arena in which every request fails, one that is longer than the sizing's
+    /// `REGION_SIZE_MAX` is used up to there. O(length / 32) at most.
+    ///
+    /// ```
+    /// use core::mem::MaybeUninit;
+    /// use heapwright::arena::Teaspoon4KiB;
+    /// let mut memory = [MaybeUninit::uninit(); 512];
+    /// let spoon = <Teaspoon4KiB<'_>>::from_slice(&mut memory);
+    /// assert!(spoon.usage().free > 480);
+    /// ```
     #[must_use]
-    pub fn from_slice(memory: &'a mut [u8]) -> Self {
+    pub fn from_slice(memory: &'a mut [MaybeUninit<u8>]) -> Self {
         Locked::new(Arena::from_slice(memory))
     }
 
-    /// An arena in memory that need not be initialised.
+    /// An arena in bytes that are borrowed for ever: a leaked slice, or a static's. Otherwise as
+    /// [`from_slice`](Teaspoon::from_slice).
+    ///
+    /// ```
+    /// use heapwright::arena::Teaspoon4KiB;
+    /// let memory = Box::leak(Box::new([0; 512]));
+    /// let spoon = <Teaspoon4KiB<'_>>::from_static(memory);
+    /// assert!(spoon.usage().free > 480);
+    /// ```
+    ///
+    /// A borrow that ends will not do: the bytes could be read then.
+    /// ```compile_fail,E0597
+    /// # use heapwright::arena::Teaspoon4KiB;
+    /// let mut memory = [0; 512];
+    /// let spoon = <Teaspoon4KiB<'_>>::from_static(&mut memory); // error: `memory` does not live long enough
+    /// ```
     #[must_use]
-    pub fn from_uninit(memory: &'a mut [MaybeUninit<u8>]) -> Self {
-        Locked::new(Arena::from_uninit(memory))
+    pub fn from_static(memory: &'static mut [u8]) -> Teaspoon<'static, S, L> {
+        Locked::new(Arena::<S>::from_static(memory))
+    }
+
+    /// Runs `work` on an arena in `memory`, and fills `memory` with zeroes afterwards.
+    ///
+    /// Choose it for bytes that are of use again afterwards, such as a buffer for frames between two of them. It needs no
+    /// promise: no block outlives the call, and no byte is left uninitialised, even if `work` panics. Costs what
+    /// [`from_slice`](Teaspoon::from_slice) does, and O(length) at the end, since all of `memory` is written.
+    ///
+    /// ```
+    /// use heapwright::arena::Teaspoon4KiB;
+    /// let mut frame = [0xFF; 512];
+    /// let objects = <Teaspoon4KiB<'_>>::scoped(&mut frame, |spoon| {
+    /// #   #[cfg(feature = "allocator-api2-04")]
+    ///     let boxed = allocator_api2_04::boxed::Box::new_in((1u8, 2u64), spoon);
+    ///     spoon.usage().objects
+    /// });
+    /// # #[cfg(feature = "allocator-api2-04")]
+    /// assert_eq!(objects, 1);
+    /// assert_eq!(frame, [0; 512]);
+    /// ```
+    ///
+    /// Neither a result nor a variable outside takes a block along:
+    /// ```compile_fail
+    /// # use heapwright::arena::Teaspoon4KiB;
+    /// # use allocator_api2_04::boxed::Box;
+    /// # let mut frame = [0; 512];
+    /// // error: lifetime may not live long enough
+    /// let boxed = <Teaspoon4KiB<'_>>::scoped(&mut frame, |spoon| Box::new_in(1, spoon));
+    /// ```
+    /// ```compile_fail
+    /// # use heapwright::arena::Teaspoon4KiB;
+    /// # use allocator_api2_04::boxed::Box;
+    /// # let mut frame = [0; 512];
+    /// // error: lifetime may not live long enough
+    /// let leaked = <Teaspoon4KiB<'_>>::scoped(&mut frame, |spoon| Box::leak(Box::new_in(1, spoon)));
+    /// ```
+    /// ```compile_fail,E0521
+    /// # use heapwright::arena::Teaspoon4KiB;
+    /// # use allocator_api2_04::boxed::Box;
+    /// # let mut frame = [0; 512];
+    /// let mut kept = None;
+    /// <Teaspoon4KiB<'_>>::scoped(&mut frame, |spoon| {
+    ///     kept = Some(Box::new_in(1, spoon)); // error: borrowed data escapes outside of closure
+    /// });
+    /// ```
+    pub fn scoped<R>(memory: &mut [u8], work: impl for<'s, 'm> FnOnce(&'s Teaspoon<'m, S, L>) -> R) -> R {
+        let (start, len) = (memory.as_mut_ptr().cast(), memory.len());
+        // SAFETY: the same bytes, borrowed for as long; the value that takes the slice initialises them before it goes.
+        let memory = ZeroedAtLast(unsafe { slice::from_raw_parts_mut(start, len) });
+        let spoon = Teaspoon::from_slice(&mut *memory.0);
+        // `work` must do for any two lifetimes, so neither its result nor what it captures can name that of the arena.
+        work(&spoon)
+    }
+
+    /// An arena in bytes that hold nothing of use afterwards. Otherwise as [`from_slice`](Teaspoon::from_slice).
+    ///
+    /// ```
+    /// use heapwright::arena::Teaspoon4KiB;
+    /// let mut memory = [0; 512];
+    /// // SAFETY: the array is not read after this.
+    /// let spoon = unsafe { <Teaspoon4KiB<'_>>::from_bytes(&mut memory) };
+    /// assert!(spoon.usage().free > 480);
+    /// ```
+    ///
+    /// # Safety
+    /// As [`Arena::from_bytes`]: when the borrow ends, nobody reads a byte of `memory` before writing it. (No such promise
+    /// is needed by [`from_slice`](Teaspoon::from_slice), [`from_static`](Teaspoon::from_static) and
+    /// [`scoped`](Teaspoon::scoped).)
+    #[must_use]
+    pub unsafe fn from_bytes(memory: &'a mut [u8]) -> Self {
+        // SAFETY: the caller's promise is the same.
+        Locked::new(unsafe { Arena::from_bytes(memory) })
     }
 
     /// An arena in `len` bytes from `start` on, which need not be initialised.
@@ -391,7 +526,7 @@ impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
     /// ```
     /// use heapwright::arena::Teaspoon4KiB;
     /// let mut memory = [0u8; 512];
-    /// // SAFETY: the array outlives the arena and nobody else uses it.
+    /// // SAFETY: the array outlives the arena, and nobody else uses it, then or later.
     /// let spoon = unsafe { <Teaspoon4KiB<'_>>::from_ptr_size(memory.as_mut_ptr(), memory.len()) };
     /// assert!(spoon.usage().free > 480);
     /// ```
@@ -403,7 +538,7 @@ impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
         match NonNull::new(start) {
             // SAFETY: the caller's promise is the same.
             Some(start) => unsafe { Self::from_raw_parts(start, size) },
-            None => Self::from_uninit(&mut []),
+            None => Self::from_slice(&mut []),
         }
     }
 
@@ -421,26 +556,35 @@ impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
     }
 }
 
-impl<'a, S: Sizing, L: Lock> From<&'a mut [u8]> for Teaspoon<'a, S, L> {
-    fn from(memory: &'a mut [u8]) -> Self {
-        Self::from_slice(memory)
-    }
-}
+/// Bytes that become zero when this goes.
+struct ZeroedAtLast<'a>(&'a mut [MaybeUninit<u8>]);
 
-impl<'a, S: Sizing, L: Lock, const N: usize> From<&'a mut [u8; N]> for Teaspoon<'a, S, L> {
-    fn from(memory: &'a mut [u8; N]) -> Self {
-        Self::from_slice(memory)
+impl Drop for ZeroedAtLast<'_> {
+    fn drop(&mut self) {
+        self.0.fill(MaybeUninit::new(0));
     }
 }
 
 impl<'a, S: Sizing, L: Lock> From<&'a mut [MaybeUninit<u8>]> for Teaspoon<'a, S, L> {
     fn from(memory: &'a mut [MaybeUninit<u8>]) -> Self {
-        Self::from_uninit(memory)
+        Self::from_slice(memory)
     }
 }
 
 impl<'a, S: Sizing, L: Lock, const N: usize> From<&'a mut [MaybeUninit<u8>; N]> for Teaspoon<'a, S, L> {
     fn from(memory: &'a mut [MaybeUninit<u8>; N]) -> Self {
-        Self::from_uninit(memory)
+        Self::from_slice(memory)
+    }
+}
+
+impl<S: Sizing, L: Lock> From<&'static mut [u8]> for Teaspoon<'static, S, L> {
+    fn from(memory: &'static mut [u8]) -> Self {
+        Self::from_static(memory)
+    }
+}
+
+impl<S: Sizing, L: Lock, const N: usize> From<&'static mut [u8; N]> for Teaspoon<'static, S, L> {
+    fn from(memory: &'static mut [u8; N]) -> Self {
+        Self::from_static(memory)
     }
 }

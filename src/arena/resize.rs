@@ -159,7 +159,7 @@ impl<S: Sizing> View<'_, S> {
 
     /// Takes free granules that `free_after` found.
     fn take_after(&mut self, end: u32, granules: u32) {
-        self.state.version = self.state.version.wrapping_add(1);
+        self.state.version = self.state.version.saturating_add(1);
         match S::PLACEMENT {
             Placement::BitmapRuns => self.fill_bits(super::view::Bitmap::Bits, end, end + granules, true),
             Placement::Bins => bins::take_after(self, end, granules),
@@ -175,7 +175,7 @@ impl<S: Sizing> View<'_, S> {
 
     /// Takes all the free granules right before `start`, which `free_before` counted.
     fn take_before(&mut self, start: u32, granules: u32) {
-        self.state.version = self.state.version.wrapping_add(1);
+        self.state.version = self.state.version.saturating_add(1);
         match S::PLACEMENT {
             Placement::BitmapRuns => {
                 self.fill_bits(super::view::Bitmap::Bits, start - granules, start, true);

@@ -4,6 +4,7 @@ use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::shape::Shape;
@@ -49,8 +50,9 @@ use crate::sizing::Sizing;
 /// ```
 #[repr(C, align(16))]
 pub struct StaticArena<const N: usize, S, L = SpinLock> {
-    /// Reached by raw pointer only: a `&mut` to it would take the blocks from their owners.
-    region: UnsafeCell<[u8; N]>,
+    /// Reached by raw pointer only: a `&mut` to it would take the blocks from their owners. Former blocks leave bytes
+    /// uninitialised, which move with the arena.
+    region: UnsafeCell<[MaybeUninit<u8>; N]>,
     /// Touched only under `lock`, or through `&mut self`.
     state: UnsafeCell<State>,
     lock: L,
@@ -78,7 +80,7 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
     pub const fn new() -> Self {
         let _ = Self::SHAPE;
         StaticArena {
-            region: UnsafeCell::new([0; N]),
+            region: UnsafeCell::new([MaybeUninit::new(0); N]),
             state: UnsafeCell::new(State::EMPTY),
             lock: L::INIT,
             sizing: PhantomData,

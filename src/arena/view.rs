@@ -24,8 +24,11 @@ pub(super) struct State {
     /// Blocks that are out in the upper half, granules of them in the lower. Out are live objects and the hot block.
     pub(super) tally: u64,
     /// The hot block: the last one freed, still unmerged and still in the tally. First granule in the upper half, granules in the
-    /// lower; 0: none. A free and the next request of that size touch this word and nothing else.
+    /// lower; 0: none; [`HOT_OFF`]: there shall be none. A free and the next request of that size touch this word and nothing
+    /// else.
     pub(super) hot: u64,
+    /// Granules of the last hot block; 0: none since it was last allowed.
+    pub(super) hot_size: u32,
     /// Classes whose list is not empty, one bit each (`Bins`).
     pub(super) classes: [u64; 2],
     /// Granules from here on have never been handed out, or all came back (`Bins`).
@@ -52,6 +55,7 @@ impl State {
     pub(super) const EMPTY: State = State {
         tally: 0,
         hot: 0,
+        hot_size: 0,
         classes: [0; 2],
         frontier: 0,
         dry: 0,
@@ -98,9 +102,15 @@ impl State {
 
     /// Live objects.
     pub(super) const fn objects(&self) -> u32 {
-        (self.tally >> 32) as u32 - (self.hot != 0) as u32
+        (self.tally >> 32) as u32 - (self.hot as u32 != 0) as u32
     }
 }
+
+/// No block of any size, so that nothing matches it, and not 0, so that nothing replaces it.
+///
+/// With requests of mixed sizes a hot block that is taken every now and then costs two mispredicted branches each time, more than it
+/// saves. So when a second size would become hot while there are quick lists, none is until one of those runs dry.
+pub(super) const HOT_OFF: u64 = 1 << 32;
 
 /// The links of a free block, as indices plus one (A3, A6).
 ///
@@ -442,5 +452,14 @@ impl<S: Sizing> View<'_, S> {
         let address = self.at(index).addr();
         let pad = address.wrapping_neg() & (align - 1);
         u32::try_from(pad >> self.shift()).map_or(u32::MAX, |pad| index.saturating_add(pad))
+    }
+    /// The last granule up to `index` whose address is a multiple of `align`, which is known to exist.
+    #[inline]
+    pub(super) fn align_index_down(&self, index: u32, align: usize) -> u32 {
+        if align <= self.granule() {
+            return index;
+        }
+        let excess = self.at(index).addr() & (align - 1);
+        index - (excess >> self.shift()) as u32
     }
 }

@@ -1,6 +1,6 @@
 //! Walking an arena: its chunks in address order, and the check of every invariant.
 
-use super::view::{Bitmap, View};
+use super::view::{Bitmap, HOT_OFF, View};
 use super::{quick, shape::Shape};
 use crate::heap::{Chunk, ChunkKind, Corruption, Cursor};
 use crate::sizing::{Placement, Sizing};
@@ -77,7 +77,11 @@ impl<S: Sizing> View<'_, S> {
         };
         let hot = self.state.hot;
         let hot_end = (hot >> 32) + (hot & u64::from(u32::MAX));
-        self.ensure(hot_end <= u64::from(self.taken_limit()), "the hot block is inside the used part", 0)?;
+        self.ensure(
+            hot == HOT_OFF || hot_end <= u64::from(self.taken_limit()),
+            "the hot block is inside the used part",
+            0,
+        )?;
         let all = (self.state.tally & u64::from(u32::MAX)) + u64::from(free) + u64::from(quick::held(self));
         self.ensure(all == u64::from(self.taken_limit()), "live, free and kept granules add up", 0)?;
         let (used, objects) = (self.state.used(), self.state.objects());

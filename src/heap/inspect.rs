@@ -83,8 +83,9 @@ pub trait Inspect: Heap {
 /// It means that something wrote to free memory, or freed what it should not have.
 ///
 /// ```
+/// use core::mem::MaybeUninit;
 /// use heapwright::arena::Teaspoon4KiB;
-/// let mut memory = [0u8; 256];
+/// let mut memory = [MaybeUninit::uninit(); 256];
 /// let spoon = <Teaspoon4KiB<'_>>::from_slice(&mut memory);
 /// assert_eq!(spoon.verify(), Ok(()));
 /// ```

@@ -24,7 +24,7 @@ use crate::alloc::{impl_allocators, impl_global_alloc};
 ///     nodes: Spoon,
 /// }
 /// static BOARD: LazyLock<Board> =
-///     LazyLock::new(|| Board { nodes: Spoon::from_slice(Box::leak(Box::new([0; 1024]))) });
+///     LazyLock::new(|| Board { nodes: Spoon::from(Box::leak(Box::new([0; 1024]))) });
 ///
 /// struct Nodes;
 /// // SAFETY: I1: a `LazyLock` makes its value once, and nothing takes it out. I2: the making does not panic.

@@ -17,12 +17,13 @@ use crate::lock::Lock;
 /// the lock shared. The cost over the bare core is that of the lock.
 ///
 /// ```
+/// use core::mem::MaybeUninit;
 /// use heapwright::arena::Arena;
 /// use heapwright::heap::Locked;
 /// use heapwright::lock::SpinLock;
 /// use heapwright::sizing::Sizing4KiB;
 ///
-/// let mut memory = [0u8; 1024];
+/// let mut memory = [MaybeUninit::uninit(); 1024];
 /// let heap: Locked<Arena<'_, Sizing4KiB>, SpinLock> = Locked::new(Arena::from_slice(&mut memory));
 /// # #[cfg(feature = "allocator-api2-04")] {
 /// let boxed = allocator_api2_04::boxed::Box::new_in(5u64, &heap);
@@ -44,7 +45,7 @@ use crate::lock::Lock;
 /// nor can a box that borrows it go to another thread:
 /// ```compile_fail,E0277
 /// # use heapwright::{arena::Teaspoon, lock::NoLock, sizing::Sizing4KiB};
-/// # let mut memory = [0u8; 256];
+/// # let mut memory = [std::mem::MaybeUninit::uninit(); 256];
 /// let spoon = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
 /// let boxed = allocator_api2_04::boxed::Box::new_in(1, &spoon);
 /// std::thread::scope(|scope| {
@@ -137,7 +138,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
     ///
     /// ```compile_fail,E0502
     /// # use heapwright::{arena::Teaspoon, lock::NoLock, sizing::Sizing4KiB};
-    /// # let mut memory = [0u8; 256];
+    /// # let mut memory = [std::mem::MaybeUninit::uninit(); 256];
     /// let mut spoon = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
     /// let boxed = allocator_api2_04::boxed::Box::new_in(1, &spoon);
     /// spoon.reset(); // error: `spoon` is borrowed by `boxed`

@@ -24,6 +24,7 @@
 //!
 //! ```
 //! use core::alloc::Layout;
+//! use core::mem::{self, MaybeUninit};
 //! use core::ptr::NonNull;
 //! use heapwright::AllocError;
 //! use heapwright::heap::{Heap, Locked};
@@ -31,29 +32,25 @@
 //!
 //! // 1. hands memory out front to back and never takes it back
 //! struct Once<'a> {
-//!     next: *mut u8,
-//!     left: usize,
-//!     buffer: core::marker::PhantomData<&'a mut [u8]>,
+//!     free: &'a mut [MaybeUninit<u8>],
 //! }
 //!
-//! // 2. SAFETY: H1: blocks lie in the buffer, aligned, one behind the other. H2: `Once` holds a pointer, not the
-//! // bytes. H3: nothing unwinds. H4: a block stays the caller's, since nothing is ever reused.
+//! // 2. SAFETY: H1: blocks lie in the borrowed slice, aligned, one behind the other, split off for good. H2: `Once` refers
+//! // to the bytes and does not contain them. H3: nothing unwinds. H4: a request that fails changes nothing.
 //! unsafe impl Heap for Once<'_> {
 //!     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-//!         let pad = self.next.align_offset(layout.align());
-//!         let need = pad.checked_add(layout.size()).filter(|&n| n <= self.left).ok_or(AllocError)?;
-//!         let block = self.next.wrapping_add(pad);
-//!         self.next = self.next.wrapping_add(need);
-//!         self.left -= need;
-//!         Ok(NonNull::slice_from_raw_parts(NonNull::new(block).ok_or(AllocError)?, layout.size()))
+//!         let pad = self.free.as_ptr().align_offset(layout.align());
+//!         let need = pad.checked_add(layout.size()).filter(|&n| n <= self.free.len()).ok_or(AllocError)?;
+//!         let (taken, free) = mem::take(&mut self.free).split_at_mut(need);
+//!         self.free = free;
+//!         Ok(NonNull::slice_from_raw_parts(NonNull::from(&mut taken[pad..]).cast(), layout.size()))
 //!     }
 //!     unsafe fn dealloc(&mut self, _: NonNull<u8>, _: Layout) {}
 //! }
 //!
 //! // 3. use it
-//! let mut buffer = [0u8; 256];
-//! let once = Once { next: buffer.as_mut_ptr(), left: 256, buffer: core::marker::PhantomData };
-//! let heap = Locked::<_, NoLock>::new(once);
+//! let mut buffer = [MaybeUninit::uninit(); 256];
+//! let heap = Locked::<_, NoLock>::new(Once { free: &mut buffer });
 //! # #[cfg(feature = "allocator-api2-04")] {
 //! let mut v = allocator_api2_04::vec::Vec::new_in(&heap);
 //! v.extend([1, 2, 3]);

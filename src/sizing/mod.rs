@@ -19,6 +19,7 @@
 //! 3. Name it in an arena. Every rule (Z1 to Z5 of [`Sizing`]) is checked there at compile time.
 //!
 //! ```
+//! use core::mem::MaybeUninit;
 //! use heapwright::arena::Teaspoon;
 //! use heapwright::lock::NoLock;
 //! use heapwright::sizing::{Link, Sizing};
@@ -36,7 +37,7 @@
 //! }
 //!
 //! // 3. use it
-//! let mut memory = [0u8; 4096];
+//! let mut memory = [MaybeUninit::uninit(); 4096];
 //! let spoon = Teaspoon::<Sizing1GiB, NoLock>::from_slice(&mut memory);
 //! assert_eq!(spoon.usage().used, 0);
 //! ```
@@ -215,8 +216,9 @@ impl<S: Sizing> Sizing for Bounded<S> {
 /// Sizing `S` with one more bit per granule that tells where objects start.
 ///
 /// Double frees, frees of foreign or interior pointers and frees with a layout that would reach into another object
-/// are detected: the call is ignored and counted (`Teaspoon::misuses`). What nobody can tell is the late free of a block whose
-/// place has gone to another object of the same size meanwhile. It also makes `Teaspoon::chunks` show single objects.
+/// are detected: the call is ignored and counted ([`Locked::misuses`](crate::heap::Locked::misuses)). What nobody can tell is
+/// the late free of a block whose place has gone to another object of the same size meanwhile. It also makes
+/// [`Locked::chunks`](crate::heap::Locked::chunks) show single objects.
 #[derive(Debug)]
 pub struct Checked<S>(core::marker::PhantomData<fn() -> S>);
 

@@ -1,4 +1,60 @@
 //! Slab systems: the contract for cutting blocks into objects of one layout.
+//!
+//! The crate has no slab system of its own yet; the contract is here so that yours fits what comes.
+//!
+//! # Write your own in three steps
+//! 1. A type that remembers its slabs; the source is not part of it.
+//! 2. `unsafe impl SlabSystem`: `take` acquires a slab when none has room, `put` finds the slab by the object's address.
+//! 3. Hand it a source with every call.
+//!
+//! ```
+//! use core::alloc::Layout;
+//! use core::ptr::NonNull;
+//! use heapwright::AllocError;
+//! use heapwright::slab::SlabSystem;
+//! use heapwright::source::BackingSource;
+//!
+//! // 1. slabs of one object each; the last ones that came back are kept
+//! #[derive(Default)]
+//! struct Singles {
+//!     kept: Vec<(NonNull<u8>, Layout)>,
+//! }
+//!
+//! // 2. SAFETY: Y1: an object is a whole block of the source, in use or in `kept`, never both. Y2: the slab is the object. Y3: only
+//! // blocks in `kept` are released, and they leave it. Y4: nothing unwinds but for the global heap running out.
+//! unsafe impl SlabSystem for Singles {
+//!     fn take<B: BackingSource>(&mut self, source: &mut B, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+//!         match self.kept.iter().position(|&(_, kept)| kept == layout) {
+//!             Some(place) => Ok(self.kept.swap_remove(place).0),
+//!             None => source.acquire(layout).map(NonNull::cast),
+//!         }
+//!     }
+//!     unsafe fn put<B: BackingSource>(&mut self, _: &mut B, object: NonNull<u8>, layout: Layout) {
+//!         self.kept.push((object, layout));
+//!     }
+//!     fn trim<B: BackingSource>(&mut self, source: &mut B, keep: usize) -> usize {
+//!         let gone = self.kept.split_off(keep.min(self.kept.len()));
+//!         for &(block, layout) in &gone {
+//!             // SAFETY: the block came from this source with this layout, and is in no other place.
+//!             unsafe { source.release(block, layout) };
+//!         }
+//!         gone.len()
+//!     }
+//! }
+//!
+//! // 3. use it
+//! # #[cfg(feature = "alloc")] {
+//! use heapwright::source::{Counted, GlobalHeap};
+//! let (mut slabs, mut source) = (Singles::default(), Counted::new(GlobalHeap));
+//! let object = slabs.take(&mut source, Layout::new::<u64>())?;
+//! // SAFETY: the object is live and its layout its own.
+//! unsafe { slabs.put(&mut source, object, Layout::new::<u64>()) };
+//! assert_eq!(slabs.take(&mut source, Layout::new::<u64>())?, object);
+//! unsafe { slabs.put(&mut source, object, Layout::new::<u64>()) };
+//! assert_eq!(slabs.trim(&mut source, 0), 1);
+//! # }
+//! # Ok::<(), AllocError>(())
+//! ```
 
 use core::alloc::Layout;
 use core::ptr::NonNull;

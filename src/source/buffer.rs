@@ -25,8 +25,8 @@ use crate::mem;
 /// use core::mem::MaybeUninit;
 /// use heapwright::source::{BackingSource, Buffer};
 ///
-/// let mut memory = [const { MaybeUninit::uninit() }; 1024];
-/// let mut buffer = Buffer::new(&mut memory);
+/// let mut memory = [MaybeUninit::uninit(); 1024];
+/// let mut buffer = Buffer::from_slice(&mut memory);
 /// let layout = Layout::from_size_align(600, 64)?;
 /// let block = buffer.acquire(layout)?;
 /// assert_eq!(block.len(), 600);
@@ -58,7 +58,7 @@ unsafe impl Sync for Buffer<'_> {}
 impl<'a> Buffer<'a> {
     /// All of `memory`.
     #[must_use]
-    pub const fn new(memory: &'a mut [MaybeUninit<u8>]) -> Self {
+    pub const fn from_slice(memory: &'a mut [MaybeUninit<u8>]) -> Self {
         let (base, len) = (memory.as_mut_ptr().cast(), memory.len());
         // SAFETY: a reference is not null.
         let base = unsafe { NonNull::new_unchecked(base) };
@@ -76,7 +76,7 @@ impl<'a> Buffer<'a> {
     #[must_use]
     pub const fn from_static(memory: &'static mut [u8]) -> Buffer<'static> {
         // SAFETY: the borrow never ends, so nobody reads bytes that are no longer initialised.
-        unsafe { Buffer::from_slice(memory) }
+        unsafe { Buffer::from_bytes(memory) }
     }
 
     /// All of `memory`, which holds nothing of use afterwards.
@@ -85,16 +85,16 @@ impl<'a> Buffer<'a> {
     /// use heapwright::source::Buffer;
     /// let mut memory = [0; 1024];
     /// // SAFETY: the array is not read after this.
-    /// let buffer = unsafe { Buffer::from_slice(&mut memory) };
+    /// let buffer = unsafe { Buffer::from_bytes(&mut memory) };
     /// assert_eq!(buffer.left(), 1024);
     /// ```
     ///
     /// # Safety
-    /// When the borrow ends, nobody reads a byte of `memory` before writing it: objects with padding, or with no value yet, leave bytes that are
-    /// not initialised. (A slice of `MaybeUninit<u8>` needs no such promise: [`new`](Buffer::new); nor one that is borrowed for
-    /// ever: [`from_static`](Buffer::from_static).)
+    /// When the borrow ends, nobody reads a byte of `memory` before writing it: objects with padding, or without a value yet, leave
+    /// bytes that are not initialised. (No such promise is needed by [`from_slice`](Buffer::from_slice) and
+    /// [`from_static`](Buffer::from_static).)
     #[must_use]
-    pub const unsafe fn from_slice(memory: &'a mut [u8]) -> Self {
+    pub const unsafe fn from_bytes(memory: &'a mut [u8]) -> Self {
         let (base, len) = (memory.as_mut_ptr(), memory.len());
         // SAFETY: a reference is not null.
         let base = unsafe { NonNull::new_unchecked(base) };
@@ -106,7 +106,7 @@ impl<'a> Buffer<'a> {
     ///
     /// # Safety
     /// For `'a` they are one object's (or a part of it), good for reads and writes through `base`, the new value's alone, and at
-    /// most `isize::MAX`.
+    /// most `isize::MAX`. Afterwards they count as uninitialised: nobody reads one before writing it.
     #[must_use]
     pub const unsafe fn from_raw_parts(base: NonNull<u8>, len: usize) -> Self {
         Buffer { base, len, front: 0, blocks: 0, memory: PhantomData }
@@ -116,7 +116,7 @@ impl<'a> Buffer<'a> {
     ///
     /// The pointer has *exposed provenance*: it may be used for whatever lies at the address without being known to the compiler, such as a
     /// RAM bank, or for an object whose address has been exposed (`expose_provenance`). If there is a pointer or a reference to
-    /// the memory, use it instead: [`from_raw_parts`](Buffer::from_raw_parts), [`new`](Buffer::new).
+    /// the memory, use it instead: [`from_raw_parts`](Buffer::from_raw_parts), [`from_slice`](Buffer::from_slice).
     ///
     /// Address zero makes an empty buffer.
     ///
@@ -128,7 +128,7 @@ impl<'a> Buffer<'a> {
     ///
     /// # Safety
     /// For `'a` the bytes are memory, good for reads and writes, the new value's alone; `size` is at most `isize::MAX`, and
-    /// `addr + size` does not overflow.
+    /// `addr + size` does not overflow. Afterwards they count as uninitialised: nobody reads one before writing it.
     #[must_use]
     pub unsafe fn from_addr_size(addr: usize, size: usize) -> Self {
         match NonNull::new(ptr::with_exposed_provenance_mut(addr)) {
@@ -232,8 +232,8 @@ mod tests {
 
     #[test]
     fn takes_back_the_last_block_and_then_all() {
-        let mut memory = [const { MaybeUninit::uninit() }; 1000];
-        let mut buffer = Buffer::new(&mut memory);
+        let mut memory = [MaybeUninit::uninit(); 1000];
+        let mut buffer = Buffer::from_slice(&mut memory);
         let blocks = [(); 4].map(|()| buffer.acquire(bytes(250)).unwrap().cast::<u8>());
         assert_eq!(buffer.left(), 0);
         assert!(buffer.acquire(bytes(1)).is_err());
@@ -250,12 +250,12 @@ mod tests {
 
     #[test]
     fn every_start_and_alignment_fits_to_the_byte() {
-        let mut memory = [const { MaybeUninit::uninit() }; 600];
+        let mut memory = [MaybeUninit::uninit(); 600];
         for start in 0..64 {
             for align in [1, 2, 8, 64] {
                 let rest = &mut memory[start..];
                 let room = rest.len() - rest.as_ptr().align_offset(align);
-                let mut buffer = Buffer::new(rest);
+                let mut buffer = Buffer::from_slice(rest);
                 assert!(buffer.acquire(Layout::from_size_align(room + 1, align).unwrap()).is_err());
                 let layout = Layout::from_size_align(room, align).unwrap();
                 let block = buffer.acquire(layout).unwrap();
@@ -269,8 +269,8 @@ mod tests {
 
     #[test]
     fn only_the_last_block_is_resized() {
-        let mut memory = [const { MaybeUninit::uninit() }; 100];
-        let mut buffer = Buffer::new(&mut memory);
+        let mut memory = [MaybeUninit::uninit(); 100];
+        let mut buffer = Buffer::from_slice(&mut memory);
         let first = buffer.acquire(bytes(40)).unwrap().cast();
         let last = buffer.acquire(bytes(40)).unwrap().cast();
         assert!(unsafe { buffer.extend(first, bytes(40), 41) }.is_err());
@@ -285,7 +285,7 @@ mod tests {
     fn every_kind_of_memory() {
         let layout = Layout::new::<u64>();
         let mut array = [0u8; 64];
-        let mut buffer = unsafe { Buffer::from_slice(&mut array) };
+        let mut buffer = unsafe { Buffer::from_bytes(&mut array) };
         assert!(buffer.acquire(layout).is_ok());
 
         let mut array = [0u64; 8];
@@ -299,7 +299,7 @@ mod tests {
         let mut none = unsafe { Buffer::from_addr_size(0, 64) };
         assert_eq!(none.left(), 0);
         assert!(none.acquire(layout).is_err());
-        assert!(Buffer::new(&mut []).acquire(bytes(1)).is_err());
+        assert!(Buffer::from_slice(&mut []).acquire(bytes(1)).is_err());
     }
 
     static_assertions::assert_impl_all!(Buffer<'static>: Send, Sync);

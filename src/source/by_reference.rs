@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn a_heap_serves_as_parent_and_is_whole_afterwards() {
-        let mut memory = [const { MaybeUninit::uninit() }; 1000];
-        let heap = Locked::<_, NoLock>::new(SourceHeap::new(Buffer::new(&mut memory)));
+        let mut memory = [MaybeUninit::uninit(); 1000];
+        let heap = Locked::<_, NoLock>::new(SourceHeap::new(Buffer::from_slice(&mut memory)));
         let layout = Layout::new::<[u8; 100]>();
         let (mut one, mut other) = (&heap, &heap);
         let first = one.acquire(layout).unwrap().cast();
@@ -205,8 +205,8 @@ mod tests {
     /// Work that is done on a heap from within it is refused, and the heap is as it was.
     #[test]
     fn a_heap_that_serves_itself_is_told_so() {
-        let mut memory = [const { MaybeUninit::uninit() }; 1000];
-        let heap = Locked::<_, NoLock>::new(SourceHeap::new(Buffer::new(&mut memory)));
+        let mut memory = [MaybeUninit::uninit(); 1000];
+        let heap = Locked::<_, NoLock>::new(SourceHeap::new(Buffer::from_slice(&mut memory)));
         let within = unsafe { heap.enter(|_| (&heap).acquire(Layout::new::<u8>())) };
         assert_eq!(within, Ok(Err(AllocError)));
         assert_eq!(heap.into_inner().source().left(), 1000);

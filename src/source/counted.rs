@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn counts_what_goes_through() {
-        let mut memory = [const { MaybeUninit::uninit() }; 1000];
-        let mut source = Counted::new(Buffer::new(&mut memory));
+        let mut memory = [MaybeUninit::uninit(); 1000];
+        let mut source = Counted::new(Buffer::from_slice(&mut memory));
         assert_eq!(source.counts(), Counts::default());
         let first = source.acquire(bytes(300)).unwrap().cast();
         let second = source.acquire(bytes(400)).unwrap().cast();

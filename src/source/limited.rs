@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn the_quota_is_exact() {
-        let mut memory = [const { MaybeUninit::uninit() }; 100];
-        assert!(Limited::new(Buffer::new(&mut memory), 0).acquire(bytes(1)).is_err());
+        let mut memory = [MaybeUninit::uninit(); 100];
+        assert!(Limited::new(Buffer::from_slice(&mut memory), 0).acquire(bytes(1)).is_err());
 
-        let mut one = Limited::new(Buffer::new(&mut memory), 1);
+        let mut one = Limited::new(Buffer::from_slice(&mut memory), 1);
         assert!(one.acquire(bytes(2)).is_err());
         let block = one.acquire(bytes(1)).unwrap();
         assert!(one.acquire(bytes(1)).is_err());
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn what_is_refused_costs_nothing() {
-        let mut memory = [const { MaybeUninit::uninit() }; 100];
-        let mut max = Limited::new(Failing::nth(Buffer::new(&mut memory), 1), usize::MAX);
+        let mut memory = [MaybeUninit::uninit(); 100];
+        let mut max = Limited::new(Failing::nth(Buffer::from_slice(&mut memory), 1), usize::MAX);
         assert!(max.acquire(bytes(isize::MAX as usize)).is_err());
         assert!(max.acquire(bytes(1)).is_err(), "the source's own failure");
         assert_eq!((max.used(), max.left()), (0, usize::MAX));
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_lowered_quota_waits_for_releases() {
-        let mut memory = [const { MaybeUninit::uninit() }; 100];
-        let mut source = Limited::new(Buffer::new(&mut memory), 20);
+        let mut memory = [MaybeUninit::uninit(); 100];
+        let mut source = Limited::new(Buffer::from_slice(&mut memory), 20);
         let block = source.acquire(bytes(10)).unwrap().cast();
         source.set_limit(5);
         assert_eq!((source.used(), source.left()), (10, 0));
@@ -222,8 +222,8 @@ mod tests {
 
     #[test]
     fn resizes_are_charged() {
-        let mut memory = [const { MaybeUninit::uninit() }; 1000];
-        let mut source = Limited::new(Buffer::new(&mut memory), 100);
+        let mut memory = [MaybeUninit::uninit(); 1000];
+        let mut source = Limited::new(Buffer::from_slice(&mut memory), 100);
         let block = source.acquire(bytes(60)).unwrap().cast::<u8>();
         assert!(unsafe { source.extend(block, bytes(60), 101) }.is_err());
         assert!(unsafe { source.extend(block, bytes(60), usize::MAX) }.is_err());

@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn resizes_in_place_or_moves() {
-        let mut memory = [const { MaybeUninit::uninit() }; 4096];
-        let mut heap = SourceHeap::new(Counted::new(Buffer::new(&mut memory)));
+        let mut memory = [MaybeUninit::uninit(); 4096];
+        let mut heap = SourceHeap::new(Counted::new(Buffer::from_slice(&mut memory)));
         let block = heap.alloc_zeroed(layout(100, 8)).unwrap().cast::<[u8; 100]>();
         assert_eq!(unsafe { block.read() }, [0; 100]);
         unsafe { block.write([3; 100]) };
@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn refuses_what_no_source_has() {
-        let mut memory = [const { MaybeUninit::uninit() }; 64];
-        let mut heap = SourceHeap::new(Buffer::new(&mut memory));
+        let mut memory = [MaybeUninit::uninit(); 64];
+        let mut heap = SourceHeap::new(Buffer::from_slice(&mut memory));
         assert!(heap.alloc(layout(0, 1)).is_err());
         assert!(heap.alloc(layout(isize::MAX as usize, 1)).is_err());
         assert!(heap.alloc_zeroed(layout(65, 1)).is_err());

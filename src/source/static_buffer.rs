@@ -3,8 +3,14 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+#[cfg(target_has_atomic = "ptr")]
 use core::sync::atomic::{AtomicU8, Ordering};
+
+// Made of critical sections where the chip has no compare-and-swap.
+#[cfg(not(target_has_atomic = "ptr"))]
+use portable_atomic::{AtomicU8, Ordering};
 
 use super::BackingSource;
 use crate::AllocError;
@@ -37,8 +43,9 @@ use crate::mem;
 /// The bytes are aligned to 16; a request for more loses what lies before the first aligned one.
 #[repr(C, align(16))]
 pub struct StaticBuffer<const N: usize> {
-    /// Written by live blocks only, through pointers made from this cell: nobody else looks.
-    bytes: UnsafeCell<[u8; N]>,
+    /// Written by live blocks only, through pointers made from this cell: nobody else looks. Former blocks leave bytes
+    /// uninitialised, which move with the buffer.
+    bytes: UnsafeCell<[MaybeUninit<u8>; N]>,
     /// `FRESH`, `CLAIMED` while a block is live, or `USED`. What the claimer does is ordered by acquire and release on it.
     state: AtomicU8,
 }
@@ -57,7 +64,7 @@ impl<const N: usize> StaticBuffer<N> {
     /// `N` zero bytes.
     #[must_use]
     pub const fn new() -> Self {
-        StaticBuffer { bytes: UnsafeCell::new([0; N]), state: AtomicU8::new(FRESH) }
+        StaticBuffer { bytes: UnsafeCell::new([MaybeUninit::new(0); N]), state: AtomicU8::new(FRESH) }
     }
 
     /// Whether a block is out now.

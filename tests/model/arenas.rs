@@ -1,5 +1,6 @@
 //! Arenas as cases of the model: every sizing, every lock, every place where the region can be.
 
+use std::alloc::Layout;
 use std::any::type_name;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -8,9 +9,9 @@ use std::ptr::NonNull;
 
 use heapwright::AllocError;
 use heapwright::arena::{SourceTeaspoon, StaticArena, Teaspoon};
-use heapwright::heap::{Inspect, Locked, Owns, Reset};
-use heapwright::lock::Lock;
-use heapwright::sizing::{Link, Placement, Sizing};
+use heapwright::heap::{Inspect, Locked, Owns, Reset, SharedHeap};
+use heapwright::lock::{Lock, NoLock, SpinLock};
+use heapwright::sizing::{Bounded, Link, Placement, Sizing, Sizing16MiB};
 use heapwright::source::BackingSource;
 
 use super::drive::Case;
@@ -47,6 +48,18 @@ impl Sizing for OwnRuns {
     const QUICK_SIZES: usize = 3;
 }
 
+/// A user's own sizing: objects so small that all of them may have a quick list, and of no whole number of granules.
+#[derive(Debug)]
+pub(crate) struct OwnSmall;
+
+impl Sizing for OwnSmall {
+    const GRANULE: usize = 8;
+    const LINK: Link = Link::Bits31;
+    const OBJECT_SIZE_MAX: usize = 101;
+    const REGION_SIZE_MAX: usize = 8192;
+    const QUICK_SIZES: usize = 256;
+}
+
 /// What sizing `S` promises of an arena in a region of `len` bytes.
 fn facts<S: Sizing>(len: usize, region: Option<Range<usize>>) -> Facts {
     let granule = if len <= S::REGION_SMALL_MAX { S::GRANULE_SMALL } else { S::GRANULE };
@@ -70,13 +83,15 @@ pub(crate) trait Place: 'static {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L>;
 }
 
-/// In an initialised slice.
+/// In bytes.
 pub(crate) struct InSlice;
 
 impl Place for InSlice {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L> {
         // SAFETY: the borrow lasts as long as the region's, and each case makes one arena of a region.
-        Teaspoon::<S, L>::from_slice(unsafe { region.filled(0xC3) })
+        let bytes = unsafe { region.filled(0xC3) };
+        // SAFETY: nobody reads what lies between the sentinels afterwards.
+        unsafe { Teaspoon::<S, L>::from_bytes(bytes) }
     }
 }
 
@@ -87,7 +102,7 @@ impl Place for InUninit {
     fn arena<'a, S: Sizing, L: Lock>(region: &'a Region) -> Teaspoon<'a, S, L> {
         let start = region.start().as_ptr().cast::<MaybeUninit<u8>>();
         // SAFETY: the region is that long and lasts for `'a`; each case makes one arena of a region.
-        Teaspoon::<S, L>::from_uninit(unsafe { std::slice::from_raw_parts_mut(start, region.len()) })
+        Teaspoon::<S, L>::from_slice(unsafe { std::slice::from_raw_parts_mut(start, region.len()) })
     }
 }
 
@@ -153,13 +168,13 @@ unsafe impl BackingSource for OneBlock {
     const GRANULE: usize = 1;
     const ALIGN_MAX: usize = 1;
 
-    fn acquire(&mut self, layout: std::alloc::Layout) -> Result<NonNull<[u8]>, AllocError> {
+    fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let fits = layout.size() <= self.len && layout.align() == 1 && !self.out;
         self.out |= fits;
         if fits { Ok(NonNull::slice_from_raw_parts(self.start, self.len)) } else { Err(AllocError) }
     }
 
-    unsafe fn release(&mut self, block: NonNull<u8>, layout: std::alloc::Layout) {
+    unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
         assert!(self.out && block == self.start && layout.size() <= self.len, "released as it was given");
         self.out = false;
     }
@@ -180,6 +195,69 @@ impl<S: Sizing, L: Lock + 'static, const LEN: usize> Case for InSource<S, L, LEN
             panic!("a source of {} bytes gives them", region.len());
         };
         run_in::<S, _, _>(&region, heap, script)
+    }
+}
+
+/// An arena over a block of an arena over a block of an arena, under other sizings and locks.
+pub(crate) struct Nested<S, L, const LEN: usize>(PhantomData<(S, L)>);
+
+impl<S: Sizing, L: Lock + 'static, const LEN: usize> Case for Nested<S, L, LEN> {
+    fn name() -> String {
+        type_name::<Self>().into()
+    }
+
+    fn run(script: &Script) -> Result<(), Fault> {
+        let region = Region::new(LEN + LEN / 16 + 2048, script.skew);
+        // SAFETY: the region outlives the arena, and this is the only one in it.
+        let outer =
+            unsafe { Teaspoon::<Sizing16MiB, SpinLock>::from_raw_parts(region.start(), region.len()) };
+        let fresh = outer.usage();
+        // A live block on each side, so that the one between is not special.
+        let beside =
+            [1, 2].map(|_| Layout::from_size_align(40, 8).ok().and_then(|l| outer.try_alloc(l).ok()));
+        assert!(beside.iter().all(Option::is_some), "the outer arena has room");
+        let Ok(middle) =
+            SourceTeaspoon::<_, Bounded<Sizing16MiB>, NoLock>::with_size(&outer, LEN + LEN / 32 + 512)
+        else {
+            panic!("the outer arena has room for the middle one");
+        };
+        let len = LEN - script.trim;
+        let Ok(heap) = SourceTeaspoon::<_, S, L>::with_size(&middle, len) else {
+            panic!("the middle arena has room for {len} bytes");
+        };
+        let mut under = Under { heap, face: Face::of_locked(), facts: facts::<S>(len, None) };
+        run::run(&mut under, &|| region.untouched(), script)?;
+        drop(under);
+        assert_eq!((middle.usage().objects, middle.verify()), (0, Ok(())));
+        drop(middle);
+        let usage = outer.usage();
+        assert_eq!((usage.objects, usage.free, outer.verify()), (2, fresh.free - 80, Ok(())));
+        Ok(())
+    }
+}
+
+/// An arena over a block of a source that gets its memory elsewhere.
+#[cfg(any(feature = "os", feature = "alloc"))]
+pub(crate) struct Over<B, S, L, const LEN: usize>(PhantomData<(B, S, L)>);
+
+#[cfg(any(feature = "os", feature = "alloc"))]
+impl<B: BackingSource + Default + 'static, S: Sizing, L: Lock + 'static, const LEN: usize> Case
+    for Over<B, S, L, LEN>
+{
+    fn name() -> String {
+        type_name::<Self>().into()
+    }
+
+    fn run(script: &Script) -> Result<(), Fault> {
+        let len = LEN - script.trim;
+        let Ok(heap) = SourceTeaspoon::<B, S, L>::with_size(B::default(), len) else {
+            panic!("the source has {len} bytes");
+        };
+        run::run(
+            &mut Under { heap, face: Face::of_locked(), facts: facts::<S>(len, None) },
+            &|| Ok(()),
+            script,
+        )
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) enum Seeded {
     RoundsDown,
     /// The last block may end one granule past the region.
     PassesTheEnd,
-    /// A free writes a granule behind the block, past the region's end at times.
+    /// A free of the block at the region's end writes a granule behind it.
     WritesBehind,
     /// An object that shrinks is counted twice.
     CountsTwice,
@@ -137,7 +137,7 @@ unsafe impl Heap for FirstFit<'_> {
         if self.is(Seeded::FreesExactOnly) && layout.size() != size {
             return;
         }
-        if self.is(Seeded::WritesBehind) {
+        if self.is(Seeded::WritesBehind) && offset + len == self.len {
             // SAFETY: whoever switches this fault on gave a granule more than the region.
             let behind = unsafe { self.base.add(offset + len) };
             // SAFETY: as above.

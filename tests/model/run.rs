@@ -170,7 +170,7 @@ impl Run<'_> {
             Size::Granules(count, delta) => (usize::from(count) * self.facts.granule, delta),
             Size::Largest(delta) => (self.facts.object_size_max, delta),
             Size::OfFree(sixteenths, delta) => {
-                (self.subject.usage().free / 16 * usize::from(sixteenths), delta)
+                (self.subject.usage().free * usize::from(sixteenths) / 16, delta)
             }
             Size::OfOld(eighths, delta) => (old.unwrap_or(64) * usize::from(eighths) / 8, delta),
             Size::Huge(less) => (isize::MAX as usize - usize::from(less), 0),

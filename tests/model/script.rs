@@ -84,7 +84,9 @@ fn nudge(g: &mut Gen) -> i8 {
 }
 
 fn draw_size(g: &mut Gen, mood: &Mood) -> Size {
-    let kind = below(g, if mood.small { 9 } else { 16 });
+    // Even among small objects a large one at times, so that what those leave behind must be merged.
+    let kinds = if mood.small && below(g, 12) > 0 { 9 } else { 16 };
+    let kind = below(g, kinds);
     match kind {
         0..3 => Size::Bytes(below(g, 65) as usize),
         3..6 => Size::Granules((below(g, 12)) as u8, nudge(g)),
@@ -92,6 +94,7 @@ fn draw_size(g: &mut Gen, mood: &Mood) -> Size {
         7 => Size::OfOld((1 + below(g, 20)) as u8, nudge(g)),
         8 => Size::Bytes(below(g, 513) as usize),
         9..13 => Size::OfFree((1 + below(g, 5)) as u8, nudge(g)),
+        13 if bool::arbitrary(g) => Size::OfFree(16, nudge(g)),
         13 => Size::OfFree((1 + below(g, 17)) as u8, nudge(g)),
         14 => Size::Largest(nudge(g)),
         _ => Size::Huge(below(g, 40) as u8),
@@ -174,13 +177,14 @@ impl Arbitrary for Op {
     }
 }
 
-/// Sizes to try instead of `size`: plain bytes, halves, one less.
+/// Sizes to try instead of `size`: plain bytes, halves, one less, or just all that is free.
 fn simpler_sizes(size: Size) -> impl Iterator<Item = Size> {
-    let bytes = match size {
-        Size::Bytes(bytes) => [bytes / 2, bytes.saturating_sub(1)],
-        _ => [8, 64],
+    const ALL: Size = Size::OfFree(16, 0);
+    let simpler = match size {
+        Size::Bytes(bytes) => [Size::Bytes(bytes / 2), Size::Bytes(bytes.saturating_sub(1)), size],
+        _ => [Size::Bytes(8), Size::Bytes(64), ALL],
     };
-    bytes.into_iter().map(Size::Bytes).filter(move |&simpler| simpler != size)
+    simpler.into_iter().filter(move |&simpler| simpler != size)
 }
 
 fn simpler_picks(pick: u16) -> impl Iterator<Item = u16> {
