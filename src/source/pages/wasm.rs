@@ -42,14 +42,8 @@ pub(super) fn acquire(len: usize, _: usize) -> Result<NonNull<u8>, AllocError> {
 /// # Safety
 /// The block is live and `len` bytes long, and nobody uses it again.
 pub(super) unsafe fn release(block: NonNull<u8>, len: usize) {
-    // Made anew, as in `acquire`: what an owner gives back may be good for its object's bytes only, and a run begins with a list entry.
-    let Some(start) = NonNull::new(ptr::with_exposed_provenance_mut(block.addr().get())) else { return };
     // SAFETY: the pages are ours again, far longer than a list entry, and parts of the one linear memory.
-<<<<<<< HEAD
-    unsafe { KEPT.lock().keep(start, len) };
-=======
     unsafe { KEPT.lock().keep(whole(block), len) };
->>>>>>> prov
 }
 
 /// Fresh pages may belong to anybody.
