@@ -40,7 +40,7 @@ impl<S: Sizing> View<'_, S> {
         let hot = self.state.hot;
         // Where the largest object ends inside a granule, so many granules may still be too large.
         let fits = S::OBJECT_SIZE_MAX % S::GRANULE == 0 || layout.size() <= S::OBJECT_SIZE_MAX;
-        if granules as u64 == hot & u64::from(u32::MAX) && granules != 0 && fits {
+        if granules as u64 == hot & u64::from(u32::MAX) && layout.size() != 0 && fits {
             let index = (hot >> 32) as u32;
             if self.is_aligned(index, layout.align()) {
                 self.state.hot = 0;
@@ -67,7 +67,8 @@ impl<S: Sizing> View<'_, S> {
 
     #[inline(always)]
     pub(super) fn is_aligned(&self, index: u32, align: usize) -> bool {
-        align <= self.granule() || self.at(index).addr() & (align - 1) == 0
+        // The smaller granule is a constant, the one in use need not be; the address tells in any case.
+        align <= S::GRANULE_SMALL || self.at(index).addr() & (align - 1) == 0
     }
 
     /// Granules for `size`, if an object may be that large here.
