@@ -67,8 +67,7 @@ impl<S: Sizing> View<'_, S> {
 
     #[inline(always)]
     pub(super) fn is_aligned(&self, index: u32, align: usize) -> bool {
-        // The smaller granule is a constant, the one in use need not be; the address tells in any case.
-        align <= S::GRANULE_SMALL || self.at(index).addr() & (align - 1) == 0
+        align <= self.granule() || self.at(index).addr() & (align - 1) == 0
     }
 
     /// Granules for `size`, if an object may be that large here.
