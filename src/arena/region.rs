@@ -59,13 +59,51 @@ use crate::sizing::{Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 pub type Teaspoon<'a, S, L = SpinLock> = Locked<Arena<'a, S>, L>;
 
 /// A [`Teaspoon`] for objects of up to 4 KiB.
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::{arena::Teaspoon4KiB, lock::NoLock};
+/// let mut memory = [MaybeUninit::uninit(); 512];
+/// let spoon = Teaspoon4KiB::<NoLock>::from_slice(&mut memory);
+/// assert!(spoon.usage().free > 470);
+/// ```
 pub type Teaspoon4KiB<'a, L = SpinLock> = Teaspoon<'a, Sizing4KiB, L>;
 /// A [`Teaspoon`] for objects of up to 128 KiB.
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::{arena::Teaspoon128KiB, lock::NoLock};
+/// let mut memory = [MaybeUninit::uninit(); 512];
+/// let spoon = Teaspoon128KiB::<NoLock>::from_slice(&mut memory);
+/// assert!(spoon.usage().free > 470);
+/// ```
 pub type Teaspoon128KiB<'a, L = SpinLock> = Teaspoon<'a, Sizing128KiB, L>;
 /// A [`Teaspoon`] for objects of up to 16 MiB.
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::{arena::Teaspoon16MiB, lock::NoLock};
+/// let mut memory = [MaybeUninit::uninit(); 512];
+/// let spoon = Teaspoon16MiB::<NoLock>::from_slice(&mut memory);
+/// assert!(spoon.usage().free > 470);
+/// ```
 pub type Teaspoon16MiB<'a, L = SpinLock> = Teaspoon<'a, Sizing16MiB, L>;
 
 /// The core of an arena over borrowed memory, without a lock; see [`Teaspoon`].
+///
+/// Choose it as a part of a core of your own, which works behind a lock already.
+///
+/// ```
+/// use core::{alloc::Layout, mem::MaybeUninit};
+/// use heapwright::{arena::Arena, heap::Heap, sizing::Sizing4KiB};
+/// let mut memory = [MaybeUninit::uninit(); 512];
+/// let mut arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+/// let block = arena.alloc(Layout::new::<[u8; 6]>())?;
+/// assert_eq!(block.len(), 8, "whole granules of 4 bytes");
+/// // SAFETY: the block is live, and its layout this one.
+/// unsafe { arena.dealloc(block.cast(), Layout::new::<[u8; 6]>()) };
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
 pub struct Arena<'a, S> {
     /// First granule (A1). Dangling if there is none.
     origin: NonNull<u8>,
@@ -103,6 +141,12 @@ impl<'a, S: Sizing> Arena<'a, S> {
 
     /// An arena in bytes that are borrowed for ever: a leaked slice, or a static's. Otherwise as
     /// [`from_slice`](Arena::from_slice).
+    ///
+    /// ```
+    /// use heapwright::{arena::Arena, heap::Inspect, sizing::Sizing4KiB};
+    /// let arena = Arena::<Sizing4KiB>::from_static(Box::leak(Box::new([0; 512])));
+    /// assert!(arena.usage().free > 480);
+    /// ```
     #[must_use]
     pub fn from_static(memory: &'static mut [u8]) -> Arena<'static, S> {
         // SAFETY: the borrow never ends, so nobody reads bytes that are no longer initialised.
@@ -110,6 +154,14 @@ impl<'a, S: Sizing> Arena<'a, S> {
     }
 
     /// An arena in bytes that hold nothing of use afterwards. Otherwise as [`from_slice`](Arena::from_slice).
+    ///
+    /// ```
+    /// use heapwright::{arena::Arena, heap::Inspect, sizing::Sizing4KiB};
+    /// let mut memory = [0; 512];
+    /// // SAFETY: the array is not read after this.
+    /// let arena = unsafe { Arena::<Sizing4KiB>::from_bytes(&mut memory) };
+    /// assert!(arena.usage().free > 480);
+    /// ```
     ///
     /// # Safety
     /// When the borrow ends, nobody reads a byte of `memory` before writing it: objects with padding, or without a value yet,
@@ -122,6 +174,16 @@ impl<'a, S: Sizing> Arena<'a, S> {
     }
 
     /// An arena in `len` bytes from `start` on, which need not be initialised.
+    ///
+    /// ```
+    /// use core::{mem::MaybeUninit, ptr::NonNull};
+    /// use heapwright::{arena::Arena, heap::Inspect, sizing::Sizing4KiB};
+    /// let mut memory = [MaybeUninit::<u8>::uninit(); 512];
+    /// let start = NonNull::from(&mut memory).cast();
+    /// // SAFETY: the array outlives the arena, and nobody else uses it, then or later.
+    /// let arena = unsafe { Arena::<Sizing4KiB>::from_raw_parts(start, 512) };
+    /// assert!(arena.usage().free > 480);
+    /// ```
     ///
     /// # Safety
     /// For as long as the arena or a block of it is used (`'a`), the bytes are valid for reads and writes through
@@ -506,6 +568,16 @@ impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
 
     /// An arena in `len` bytes from `start` on, which need not be initialised.
     ///
+    /// ```
+    /// use core::{mem::MaybeUninit, ptr::NonNull};
+    /// use heapwright::arena::Teaspoon4KiB;
+    /// let mut memory = [MaybeUninit::<u8>::uninit(); 512];
+    /// let start = NonNull::from(&mut memory).cast();
+    /// // SAFETY: the array outlives the arena, and nobody else uses it, then or later.
+    /// let spoon = unsafe { <Teaspoon4KiB<'_>>::from_raw_parts(start, 512) };
+    /// assert!(spoon.usage().free > 480);
+    /// ```
+    ///
     /// # Safety
     /// As [`Arena::from_raw_parts`].
     #[must_use]
@@ -515,6 +587,14 @@ impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
     }
 
     /// An arena in the bytes that a slice pointer names. A null pointer gives an arena in which every request fails.
+    ///
+    /// ```
+    /// use heapwright::arena::Teaspoon4KiB;
+    /// let mut memory = [0u8; 512];
+    /// // SAFETY: the array outlives the arena, and nobody else uses it, then or later.
+    /// let spoon = unsafe { <Teaspoon4KiB<'_>>::from_ptr(&raw mut memory[..]) };
+    /// assert!(spoon.usage().free > 480);
+    /// ```
     ///
     /// # Safety
     /// As [`Arena::from_raw_parts`], unless null.
@@ -548,6 +628,12 @@ impl<'a, S: Sizing, L: Lock> Teaspoon<'a, S, L> {
     /// An arena in `size` bytes from an address on: a bank of RAM that the linker knows nothing of.
     ///
     /// Address 0 gives an arena in which every request fails.
+    ///
+    /// ```no_run
+    /// use heapwright::arena::Teaspoon128KiB;
+    /// // SAFETY: the second bank of RAM of this chip is here, and the linker script leaves it alone.
+    /// let bank = unsafe { <Teaspoon128KiB<'_>>::from_addr_size(0x1000_0000, 64 << 10) };
+    /// ```
     ///
     /// # Safety
     /// As [`Arena::from_raw_parts`], and if the bytes belong to a Rust object, a pointer to all of them had its

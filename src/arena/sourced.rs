@@ -33,6 +33,16 @@ use crate::source::BackingSource;
 pub type SourceTeaspoon<B, S, L = SpinLock> = Locked<SourceArena<B, S>, L>;
 
 /// The core of an arena over a block of a backing source, without a lock; see [`SourceTeaspoon`].
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::{arena::SourceArena, heap::Inspect, sizing::Sizing4KiB, source::Buffer};
+/// let mut memory = [MaybeUninit::uninit(); 1024];
+/// let arena = SourceArena::<Buffer<'_>, Sizing4KiB>::with_size(Buffer::from_slice(&mut memory), 512)?;
+/// assert!(arena.usage().free > 480);
+/// assert!(arena.source().left() <= 512);
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
 pub struct SourceArena<B: BackingSource, S: Sizing> {
     source: B,
     block: NonNull<u8>,

@@ -36,6 +36,22 @@ use crate::sizing::Sizing;
 /// # drop(words);
 /// ```
 ///
+/// Looked into, and emptied at once, all blocks forgotten:
+/// ```
+/// use heapwright::{arena::StaticArena, heap::SharedHeap, lock::NoLock, sizing::Sizing4KiB};
+/// use std::alloc::Layout;
+/// let mut arena = StaticArena::<1024, Sizing4KiB, NoLock>::new();
+/// let layout = Layout::new::<[u64; 4]>();
+/// let block = arena.try_alloc(layout)?;
+/// assert!(arena.owns(block.cast(), layout));
+/// assert_eq!((arena.usage().used, arena.usage().objects), (32, 1));
+/// assert_eq!(arena.chunks().map(|chunk| chunk.len).sum::<usize>(), arena.usage().total);
+/// assert_eq!((arena.verify(), arena.misuses()), (Ok(()), 0));
+/// arena.reset();
+/// assert_eq!(arena.usage().objects, 0);
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
 /// By value it is no allocator:
 /// ```compile_fail,E0277
 /// use allocator_api2_04::alloc::Allocator;

@@ -140,6 +140,20 @@ pub(super) enum Bitmap {
 }
 
 /// An arena at work: what an arena's lock guards, put together for one operation.
+///
+/// It is the core that [`SharedHeap::enter`](crate::heap::SharedHeap::enter) of a [`StaticArena`](super::StaticArena) gives; there is no other
+/// way to get one.
+///
+/// ```
+/// use heapwright::arena::StaticArena;
+/// use heapwright::heap::{Inspect, SharedHeap};
+/// use heapwright::{lock::NoLock, sizing::Sizing4KiB};
+/// let arena = StaticArena::<1024, Sizing4KiB, NoLock>::new();
+/// // SAFETY: the closure only looks.
+/// let usage = unsafe { arena.enter(|view| view.usage()) }?;
+/// assert_eq!(usage, arena.usage());
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
 pub struct View<'s, S> {
     pub(super) origin: *mut u8,
     /// Bytes from the region's first byte to the origin.

@@ -34,6 +34,15 @@ impl Usage {
 }
 
 /// What a stretch of a heap's region is.
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::{arena::Teaspoon4KiB, heap::ChunkKind};
+/// let mut memory = [MaybeUninit::uninit(); 256];
+/// let spoon = <Teaspoon4KiB<'_>>::from_slice(&mut memory);
+/// let kinds: Vec<_> = spoon.chunks().map(|chunk| chunk.kind).collect();
+/// assert_eq!(kinds, [ChunkKind::Table, ChunkKind::Free]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkKind {
     /// The heap's own tables.
@@ -45,6 +54,12 @@ pub enum ChunkKind {
 }
 
 /// A stretch of a heap's region that is all of one kind.
+///
+/// ```
+/// use heapwright::heap::{Chunk, ChunkKind};
+/// let chunk = Chunk { offset: 32, len: 40, kind: ChunkKind::Used };
+/// assert_eq!(chunk.offset + chunk.len, 72, "where the next one begins");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// Distance from the region's first byte, in bytes.
@@ -56,6 +71,25 @@ pub struct Chunk {
 }
 
 /// A heap over one region that can be looked into.
+///
+/// The shells have methods of the same names, under the lock. Here is a core without one:
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::arena::Arena;
+/// use heapwright::heap::{Cursor, Inspect};
+/// use heapwright::sizing::Sizing4KiB;
+///
+/// let mut memory = [MaybeUninit::uninit(); 256];
+/// let mut arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+/// let mut cursor = Cursor::default();
+/// let mut bytes = 0;
+/// while let Some(chunk) = arena.next_chunk(&mut cursor) {
+///     bytes += chunk.len;
+/// }
+/// assert_eq!(bytes, arena.usage().total);
+/// assert_eq!((arena.verify(), arena.misuses()), (Ok(()), 0));
+/// ```
 pub trait Inspect: Heap {
     /// How full it is. O(1).
     fn usage(&self) -> Usage;
@@ -108,6 +142,19 @@ impl core::error::Error for Corruption {}
 /// Where a walk over a heap's chunks stands. The default is the region's start.
 ///
 /// Any code can make one: a heap takes it for a wish, and answers one that stands inside a chunk with the rest of that.
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::arena::Arena;
+/// use heapwright::heap::{Cursor, Inspect};
+/// use heapwright::sizing::Sizing4KiB;
+///
+/// let mut memory = [MaybeUninit::uninit(); 256];
+/// let mut arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+/// let mut cursor = Cursor { offset: 200, version: 0 };
+/// let rest = arena.next_chunk(&mut cursor).map(|chunk| chunk.offset);
+/// assert_eq!(rest, Some(200), "the rest of the free memory");
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
     /// Distance from the region's first byte, in bytes.
@@ -120,6 +167,15 @@ pub struct Cursor {
 ///
 /// Each step takes the heap's lock for itself: with other threads at work the walk is no snapshot, but every chunk
 /// was true when it was given.
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use heapwright::{arena::Teaspoon4KiB, heap::ChunkKind};
+/// let mut memory = [MaybeUninit::uninit(); 256];
+/// let spoon = <Teaspoon4KiB<'_>>::from_slice(&mut memory);
+/// let largest = spoon.chunks().filter(|chunk| chunk.kind == ChunkKind::Free).map(|chunk| chunk.len).max();
+/// assert_eq!(largest, Some(spoon.usage().free));
+/// ```
 #[derive(Debug)]
 pub struct Chunks<'a, A> {
     heap: &'a A,

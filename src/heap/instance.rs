@@ -67,7 +67,18 @@ pub unsafe trait Instance: 'static {
 /// Any two `Of<I>` are *equivalent*: what one allocated any other may grow and free. They compare equal. Handles to
 /// different heaps have different types, so that mixing them up does not compile.
 ///
-/// [`instance!`](crate::instance) declares heap and handle, with an example.
+/// [`instance!`](crate::instance) declares heap and handle.
+///
+/// ```
+/// use heapwright::{arena::StaticArena, heap::Of, sizing::Sizing4KiB};
+/// heapwright::instance! {
+///     static NODES as Nodes: StaticArena<1024, Sizing4KiB> = StaticArena::new();
+/// }
+/// let handle = Of::new();
+/// assert_eq!(handle, Nodes);
+/// assert_eq!(size_of_val(&handle), 0);
+/// assert_eq!(handle.heap().usage(), NODES.usage());
+/// ```
 pub struct Of<I: Instance>(PhantomData<fn() -> I>);
 
 impl<I: Instance> Of<I> {

@@ -32,6 +32,23 @@ use crate::lock::Lock;
 /// # }
 /// ```
 ///
+/// Looked into, and emptied at once, all blocks forgotten:
+/// ```
+/// use heapwright::{arena::Teaspoon, heap::SharedHeap, lock::NoLock, sizing::Sizing4KiB};
+/// use std::{alloc::Layout, mem::MaybeUninit};
+/// let mut memory = [MaybeUninit::uninit(); 1024];
+/// let mut heap = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
+/// let layout = Layout::new::<[u64; 4]>();
+/// let block = heap.try_alloc(layout)?;
+/// assert!(heap.owns(block.cast(), layout));
+/// assert_eq!((heap.usage().used, heap.usage().objects), (32, 1));
+/// assert_eq!(heap.chunks().map(|chunk| chunk.len).sum::<usize>(), heap.usage().total);
+/// assert_eq!((heap.verify(), heap.misuses()), (Ok(()), 0));
+/// heap.reset();
+/// assert_eq!(heap.usage().objects, 0);
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
 /// What a lock does not allow, the compiler refuses. Without one the heap can't be a `static`:
 /// ```compile_fail,E0277
 /// # use heapwright::{AllocError, heap::{Heap, Locked}, lock::NoLock};

@@ -77,6 +77,28 @@ pub use self::shared::SharedHeap;
 
 /// A heap core: memory of any layout, behind `&mut self`.
 ///
+/// [The module's docs](self) have an implementation in three steps. Used without a shell:
+///
+/// ```
+/// use core::{alloc::Layout, mem::MaybeUninit};
+/// use heapwright::arena::Arena;
+/// use heapwright::heap::Heap;
+/// use heapwright::sizing::Sizing4KiB;
+///
+/// let mut memory = [MaybeUninit::uninit(); 256];
+/// let mut arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+/// let (short, long) = (Layout::new::<u32>(), Layout::new::<[u32; 4]>());
+/// assert_eq!(arena.good_size(Layout::new::<[u8; 5]>()), 8);
+/// let block = arena.alloc_zeroed(short)?.cast::<u8>();
+/// // SAFETY: the block is live, and its layout is first `short`, then `long`.
+/// unsafe {
+///     let block = arena.resize(block, short, long)?.cast::<u8>();
+///     assert_eq!(block.cast::<u32>().read(), 0);
+///     arena.dealloc(block, long);
+/// }
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
 /// # Safety
 /// An implementation keeps these:
 /// - **H1** (blocks) a block handed out has at least the layout's size and its alignment, overlaps no live block, and stays
@@ -175,6 +197,21 @@ pub unsafe trait Heap {
 
 /// A heap that can tell its own blocks from others', so that a free can be routed to it.
 ///
+/// ```
+/// use core::{alloc::Layout, mem::MaybeUninit, ptr::NonNull};
+/// use heapwright::arena::Arena;
+/// use heapwright::heap::{Heap, Owns};
+/// use heapwright::sizing::Sizing4KiB;
+///
+/// let mut memory = [MaybeUninit::uninit(); 256];
+/// let mut arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+/// let block = arena.alloc(Layout::new::<u32>())?;
+/// assert!(arena.owns(block.cast(), Layout::new::<u32>()));
+/// let mut other = 5u32;
+/// assert!(!arena.owns(NonNull::from(&mut other).cast(), Layout::new::<u32>()));
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
 /// # Safety
 /// `owns` is true for every live block of this heap, and false for every block of any other heap that is not built over this
 /// one. (The blocks of a heap that is built over this one lie in blocks of this one: ask that heap first.)
@@ -184,6 +221,21 @@ pub unsafe trait Owns: Heap {
 }
 
 /// A heap that can forget all its blocks at once.
+///
+/// ```
+/// use core::{alloc::Layout, mem::MaybeUninit};
+/// use heapwright::arena::Arena;
+/// use heapwright::heap::{Heap, Inspect, Reset};
+/// use heapwright::sizing::Sizing4KiB;
+///
+/// let mut memory = [MaybeUninit::uninit(); 256];
+/// let mut arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+/// arena.alloc(Layout::new::<u32>())?;
+/// // SAFETY: the block is not used again.
+/// unsafe { arena.reset() };
+/// assert_eq!(arena.usage().objects, 0);
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
 pub trait Reset: Heap {
     /// Forgets all blocks: the heap is as it was when new.
     ///

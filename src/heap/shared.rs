@@ -12,6 +12,26 @@ use crate::mem;
 /// The methods have names of their own, so that they never collide with those of `Allocator` or `GlobalAlloc`.
 /// Zero-size requests end here: they get a dangling, aligned pointer and never reach the core.
 ///
+/// ```
+/// use heapwright::{arena::Teaspoon, heap::SharedHeap, lock::NoLock, sizing::Sizing4KiB};
+/// use std::{alloc::Layout, mem::MaybeUninit};
+/// let mut memory = [MaybeUninit::uninit(); 1024];
+/// let heap = Teaspoon::<Sizing4KiB, NoLock>::from_slice(&mut memory);
+/// let (short, long) = (Layout::new::<[u32; 4]>(), Layout::new::<[u32; 8]>());
+///
+/// let block = heap.try_alloc_zeroed(short)?;
+/// assert_eq!(block.len(), 16);
+/// // SAFETY: the block is live and its layout `short`; of the result it is `long`.
+/// unsafe {
+///     let block = heap.try_resize_zeroed(block.cast(), short, long)?;
+///     assert_eq!(block.cast::<[u32; 8]>().read(), [0; 8]);
+///     heap.free(block.cast(), long);
+/// }
+/// assert_eq!(heap.try_alloc(Layout::new::<()>())?.len(), 0);
+/// assert_eq!(heap.usage().objects, 0);
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
 /// # Safety
 /// An implementation keeps these:
 /// - **S1** (exclusion) `enter` runs its closure on the one core of this heap, alone, or does not run it and gives an error.

@@ -103,6 +103,17 @@ pub use self::ticket::TicketLock;
 /// Work is passed in and no guard comes out: so entries and exits nest whatever safe code does, which critical sections require, and
 /// none is forgotten.
 ///
+/// [The module's docs](self) have an implementation in three steps.
+///
+/// ```
+/// use heapwright::lock::{Lock, SpinLock, NoLock};
+/// let lock = SpinLock::INIT;
+/// assert_eq!(lock.with(|| 5), Some(5));
+/// assert_eq!(lock.with(|| lock.try_with(|| 5)), Some(None));
+/// let none = NoLock::INIT;
+/// assert_eq!(none.with(|| none.with(|| 5)), Some(None), "a re-entry is told");
+/// ```
+///
 /// # Safety
 /// An implementation keeps these:
 /// - **L1** (exclusion) while work runs under a lock, no other work runs under it.

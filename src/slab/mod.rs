@@ -50,6 +50,7 @@
 //! // SAFETY: the object is live and its layout its own.
 //! unsafe { slabs.put(&mut source, object, Layout::new::<u64>()) };
 //! assert_eq!(slabs.take(&mut source, Layout::new::<u64>())?, object);
+//! // SAFETY: as above.
 //! unsafe { slabs.put(&mut source, object, Layout::new::<u64>()) };
 //! assert_eq!(slabs.trim(&mut source, 0), 1);
 //! # }

@@ -35,6 +35,12 @@ pub struct Counted<B: BackingSource> {
 /// What a [`Counted`] source has seen.
 ///
 /// `blocks = acquired - released`, and the peaks are at least the present values.
+///
+/// ```
+/// use heapwright::source::{Counted, Counts, StaticBuffer};
+/// static RAM: StaticBuffer<4096> = StaticBuffer::new();
+/// assert_eq!(Counted::new(&RAM).counts(), Counts::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {

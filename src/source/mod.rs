@@ -138,6 +138,22 @@ pub use self::static_buffer::StaticBuffer;
 /// Sources are asked rarely and for much; arenas and slabs cut what they give. The table of ready-made ones and a worked
 /// example are in [the module's docs](self).
 ///
+/// ```
+/// use core::{alloc::Layout, mem::MaybeUninit};
+/// use heapwright::source::{BackingSource, Buffer};
+///
+/// let mut memory = [MaybeUninit::uninit(); 1024];
+/// let mut source = Buffer::from_slice(&mut memory);
+/// let layout = Layout::new::<[u8; 600]>();
+/// let block = source.acquire(layout)?;
+/// // SAFETY: the block is live; its layout is first this one, then one of 700 bytes.
+/// unsafe {
+///     assert_eq!(source.extend(block.cast(), layout, 700)?.len(), 700);
+///     source.release(block.cast(), Layout::new::<[u8; 700]>());
+/// }
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+///
 /// # Safety
 /// An implementation keeps these:
 /// - **B1** (blocks) a block handed out has at least the layout's size and its alignment, overlaps no live block, and stays

@@ -130,7 +130,7 @@ impl Pages {
         }
     }
 
-    /// Makes the whole pages in a decommitted range usable again; they read as zero.
+    /// Makes the whole pages in a decommitted range usable again; they read as zero. [`decommit`](Pages::decommit) has an example.
     ///
     /// # Errors
     /// When the OS has no memory for them. They are still decommitted then.
@@ -152,6 +152,21 @@ impl Pages {
     /// Worth its while for ranges that hold a whole, aligned huge page ([`huge_page_size`](BackingSource::huge_page_size)): they
     /// take fewer faults and fewer entries of the translation cache. In return the first touch of each clears all of it at once, and
     /// a huge page that is in use anywhere takes memory everywhere. The contents stay as they are.
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use heapwright::source::{BackingSource, Pages};
+    ///
+    /// let huge = Pages.huge_page_size().unwrap_or(2 << 20);
+    /// let layout = Layout::from_size_align(huge, huge)?;
+    /// let block = Pages.acquire(layout)?.cast::<u8>();
+    /// // SAFETY: the block is live and ours, and its layout this one.
+    /// unsafe {
+    ///     let _ = Pages.advise_huge(block, huge); // advice: without huge pages all goes on as before
+    ///     Pages.release(block, layout);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// When this OS, or the kernel as it is built, knows no such advice.
