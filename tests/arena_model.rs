@@ -5,9 +5,13 @@ mod model;
 use std::marker::PhantomData;
 
 use heapwright::heap::Locked;
-#[cfg(feature = "std")]
-use heapwright::lock::StdLock;
+#[cfg(feature = "critical-section")]
+use heapwright::lock::CriticalSectionLock;
+#[cfg(feature = "lock_api")]
+use heapwright::lock::LockApi;
 use heapwright::lock::{NoLock, SpinLock, TicketLock};
+#[cfg(feature = "std")]
+use heapwright::lock::{OwnerChecked, StdLock};
 use heapwright::sizing::{Bounded, Checked, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
 #[cfg(all(feature = "alloc", feature = "allocator-api2-04"))]
@@ -96,6 +100,21 @@ models! {
 #[cfg(feature = "std")]
 models! {
     slice_with_std_lock: |S, LEN| In<InSlice, S, StdLock, LEN>;
+}
+
+#[cfg(feature = "std")]
+models! {
+    slice_with_owner_checked: |S, LEN| In<InSlice, S, OwnerChecked<SpinLock>, LEN>;
+}
+
+#[cfg(feature = "critical-section")]
+models! {
+    slice_with_critical_section: |S, LEN| In<InSlice, S, CriticalSectionLock, LEN>;
+}
+
+#[cfg(feature = "lock_api")]
+models! {
+    slice_with_lock_api: |S, LEN| In<InSlice, S, LockApi<parking_lot::RawMutex>, LEN>;
 }
 
 #[cfg(feature = "os")]

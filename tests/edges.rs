@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 
 use heapwright::arena::{Arena, StaticArena, Teaspoon};
 use heapwright::heap::{ChunkKind, Heap, Inspect, Locked, SharedHeap, Usage};
-use heapwright::lock::{NoLock, SpinLock};
+use heapwright::lock::{NoLock, SpinLock, TicketLock};
 use heapwright::sizing::{Bounded, Checked, Link, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
 /// A user's own sizing.
@@ -631,6 +631,25 @@ fn static_arenas() {
     fill(&MIDDLE);
     fill(&LARGE);
     fill(&CHECKED);
+}
+
+/// A static arena takes no room in the program's file: all its bytes are zero, so it lies in `.bss`.
+#[cfg(all(not(miri), not(target_family = "wasm")))]
+#[test]
+fn static_arenas_take_no_room_in_the_program() {
+    const SIZE: usize = 64 << 20;
+    static SPINNING: StaticArena<SIZE, Sizing4KiB> = StaticArena::new();
+    static IN_TURN: StaticArena<SIZE, Sizing16MiB, TicketLock> = StaticArena::new();
+    assert_eq!((SPINNING.usage().objects, IN_TURN.usage().objects), (0, 0));
+    #[cfg(feature = "std")]
+    {
+        static SLEEPING: StaticArena<SIZE, Bounded<Sizing128KiB>, heapwright::lock::StdLock> =
+            StaticArena::new();
+        assert_eq!(SLEEPING.usage().objects, 0);
+    }
+    let program = std::env::current_exe().expect("a running program has a file");
+    let len = std::fs::metadata(program).expect("the file is still there").len();
+    assert!(len < SIZE as u64, "{len} bytes");
 }
 
 /// An arena in which objects with holes have been may be moved, empty or not, and goes on.
