@@ -20,7 +20,7 @@ const COUNTS: [usize; 4] = [1_000, 10_000, 100_000, 600_000];
 const OBJECT: Layout = layout(16, 8);
 
 /// The operations, in the order of the rows.
-const ROWS: [&str; 8] = [
+const ROWS: [&str; 9] = [
     "alloc + free, room at the end",
     "grow in place + shrink",
     "alloc + grow by moving + free",
@@ -28,6 +28,7 @@ const ROWS: [&str; 8] = [
     "alloc + free in the last hole",
     "failing alloc, full",
     "free + alloc, every second one free",
+    "the first failing alloc after that",
     "failing alloc, every second one free",
 ];
 
@@ -121,6 +122,10 @@ where
             self.live[index] = self.alloc(OBJECT);
             turn += 2;
         }));
+        // What the frees left unmerged is merged now, once.
+        let start = clock::now();
+        assert!(self.alloc(layout(64 << 10, 8)).is_null(), "the arena found room between objects");
+        row.push((clock::now() - start).as_nanos() as f64);
         row.push(time(|| {
             assert!(self.alloc(layout(64 << 10, 8)).is_null(), "the arena found room between objects");
         }));
