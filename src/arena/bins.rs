@@ -153,6 +153,8 @@ fn best_in_class<S: Sizing>(
     granules: u32,
     align: usize,
 ) -> Option<(u32, u32)> {
+    // The last class has no next one where all fit; its blocks are large, so they are few.
+    let gives_up = S::QUICK_SIZES == 0 && class != usize::from(view.shape.last);
     let mut best: Option<(u32, u32)> = None;
     let mut tries = 0;
     let mut link = view.class_head(class);
@@ -164,7 +166,7 @@ fn best_in_class<S: Sizing>(
             best = Some((block, len));
         }
         tries += 1;
-        if tries >= TRIES_MAX && (best.is_some() || S::QUICK_SIZES == 0) {
+        if tries >= TRIES_MAX && (best.is_some() || gives_up) {
             break;
         }
         link = view.node(block).next;

@@ -26,11 +26,30 @@ pub(super) struct Shape {
     pub(super) exact: u8,
     /// log2 of the number of classes per doubling above those.
     pub(super) steps: u8,
+    /// The last class, which has all sizes that are too large for the others.
+    pub(super) last: u8,
 }
 
-/// The shapes of bins, finest first: log2 of exact classes, log2 of classes per doubling. The first that costs at most 1/128 of
-/// the region is taken, or else the last.
-const BIN_SHAPES: [(u8, u8); 9] = [(6, 2), (6, 1), (5, 1), (4, 1), (4, 0), (3, 0), (2, 0), (1, 0), (0, 0)];
+/// The shapes of bins, finest first: log2 of exact classes, log2 of classes per doubling, and how many doublings have classes of their own;
+/// what is longer still shares the last. The first that costs at most 1/112 of the region is taken, or else the last.
+const BIN_SHAPES: [(u8, u8, u8); 10] = [
+    (6, 2, ALL),
+    (6, 1, ALL),
+    (5, 1, ALL),
+    (4, 1, ALL),
+    (4, 0, ALL),
+    (4, 0, 2),
+    (3, 0, ALL),
+    (2, 0, ALL),
+    (1, 0, ALL),
+    (0, 0, ALL),
+];
+
+/// As many doublings as there are.
+const ALL: u8 = 32;
+
+/// The part of the region that bins may cost.
+const BINS_PART: usize = 112;
 
 /// The most classes that there are: one bit each in the state's map.
 const CLASSES_MAX: usize = 128;
@@ -82,6 +101,7 @@ impl Shape {
             shift: granule.trailing_zeros() as u8,
             exact: 0,
             steps: 0,
+            last: 0,
         };
         shape.choose_bins::<S>(len);
         // Fewer granules need smaller tables: go down to where both fit, then use what that left.
@@ -108,13 +128,19 @@ impl Shape {
     const fn choose_bins<S: Sizing>(&mut self, len: usize) {
         let mut row = 0;
         while row < BIN_SHAPES.len() {
-            (self.exact, self.steps) = BIN_SHAPES[row];
-            if self.steps as u32 > S::BIN_STEPS {
-                self.steps = S::BIN_STEPS as u8;
-            }
-            let classes = self.class(self.granules) + 1;
-            if classes <= CLASSES_MAX && classes * Self::head_bytes::<S>() <= len / 128 {
-                break;
+            let (exact, steps, doublings) = BIN_SHAPES[row];
+            self.exact = exact;
+            self.steps = if steps as u32 > S::BIN_STEPS { S::BIN_STEPS as u8 } else { steps };
+            // All classes there are, and then no more than wanted.
+            self.last = u8::MAX;
+            let all = self.class(self.granules);
+            let wanted = (1usize << exact) + ((doublings as usize) << self.steps) - 1;
+            let last = if all < wanted { all } else { wanted };
+            if last < CLASSES_MAX {
+                self.last = last as u8;
+                if (last + 1) * Self::head_bytes::<S>() <= len / BINS_PART {
+                    break;
+                }
             }
             row += 1;
         }
@@ -152,7 +178,7 @@ impl Shape {
 
     /// The class of free blocks of `granules` (at least 1).
     ///
-    /// Sizes up to `2^exact` have a class each; above, every doubling has `2^steps` classes.
+    /// Sizes up to `2^exact` have a class each; above, every doubling has `2^steps` classes, up to the last.
     #[inline]
     pub(super) const fn class(&self, granules: u32) -> usize {
         let exact = 1u32 << self.exact;
@@ -169,7 +195,8 @@ impl Shape {
         };
         // With as many steps as exact bits the first step above would hold `2^exact` alone, which has its exact class.
         let skip = (self.exact == self.steps) as u32;
-        (exact + doubling + step - skip) as usize
+        let class = (exact + doubling + step - skip) as usize;
+        if class < self.last as usize { class } else { self.last as usize }
     }
 
     /// Whether all blocks of `class` have one size.
