@@ -226,7 +226,7 @@ impl Sizing for Sizing16MiB {
 /// ```
 /// use heapwright::{arena::StaticArena, sizing::{Bounded, Sizing4KiB}};
 /// static HEAP: StaticArena<4096, Bounded<Sizing4KiB>> = StaticArena::new();
-/// assert_eq!(HEAP.usage().tables(), 156);
+/// assert_eq!(HEAP.usage().tables(), 160);
 /// ```
 #[derive(Debug)]
 pub struct Bounded<S>(core::marker::PhantomData<fn() -> S>);
