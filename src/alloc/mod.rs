@@ -1,4 +1,5 @@
-//! The one place that knows which allocator traits exist.
+//! The one place that implements the allocator traits. (Those who have such an allocator and want a source: `source::FromAllocator02` and
+//! its kin.)
 //!
 //! allocator-api2 0.2, 0.3 and 0.4 and nightly core each have a trait of the same text and a
 //! different identity. The macro in this layer writes the impls of all that are switched on.

@@ -11,7 +11,7 @@ use super::shape::Shape;
 use super::view::{Bitmap, Node, View};
 use crate::sizing::Sizing;
 
-/// Blocks of one class that are looked at for the best fit; in bounded time also to find one that fits at all.
+/// Blocks of one class that are looked at for the best fit; in bounded time also to find one that fits at all, but in the last.
 const TRIES_MAX: u32 = 8;
 
 /// The commonest way to take: the first block of the list of exactly this size. `None`: it takes [`take`] to tell.

@@ -234,6 +234,27 @@ mod tests {
         check_all_lengths::<Sizing16MiB>((0..40 << 20).step_by(10_007));
     }
 
+    /// How many blocks the last class can have at most.
+    fn last_class_blocks<S: Sizing>(len: usize) -> u32 {
+        let shape = Shape::new::<S>(len);
+        let shortest =
+            (1..=shape.granules).find(|&granules| shape.class(granules) == usize::from(shape.last));
+        shortest.map_or(0, |shortest| shape.granules / shortest)
+    }
+
+    #[test]
+    fn the_last_class_has_few_blocks() {
+        // Up to here shapes have a last class for several doublings; above, it is a part of one.
+        let most = (64..16_000).map(|len| {
+            last_class_blocks::<Bounded<Sizing4KiB>>(len)
+                .max(last_class_blocks::<Bounded<Sizing128KiB>>(len))
+                .max(last_class_blocks::<Bounded<Sizing16MiB>>(len))
+        });
+        assert_eq!(most.max(), Some(39));
+        assert!(last_class_blocks::<Bounded<Sizing128KiB>>(128 << 10) <= 2);
+        assert!(last_class_blocks::<Bounded<Sizing16MiB>>(16 << 20) <= 2);
+    }
+
     #[test]
     fn classes_rise_with_size_and_are_dense() {
         for len in [64, 4096, 128 << 10, 16 << 20] {

@@ -172,7 +172,7 @@ impl Sizing for Sizing4KiB {
 
 /// Objects of up to 128 KiB in regions of up to 256 KiB (less 8 bytes, so that links of 15 bits reach).
 ///
-/// The granule is 4 bytes in regions of up to 64 KiB and 8 bytes above. Tables: 1 bit per granule, and bins of about 1/128 of the
+/// The granule is 4 bytes in regions of up to 64 KiB and 8 bytes above. Tables: 1 bit per granule, and bins of about 1/112 of the
 /// region but no more than 204 bytes; together 3.3 % of 64 KiB, 1.7 % of 128 KiB.
 ///
 /// ```
@@ -195,7 +195,7 @@ impl Sizing for Sizing128KiB {
 
 /// Objects of up to 16 MiB in regions of up to 32 MiB, in 8-byte granules.
 ///
-/// Tables: 1 bit per granule, and bins of about 1/128 of the region but no more than 516 bytes; together 1.6 % of 1 MiB, 1.5 % of
+/// Tables: 1 bit per granule, and bins of about 1/112 of the region but no more than 516 bytes; together 1.6 % of 1 MiB, 1.5 % of
 /// 16 MiB.
 ///
 /// ```
@@ -217,10 +217,11 @@ impl Sizing for Sizing16MiB {
 ///
 /// Free blocks are looked up in bins and merged with their neighbours, all but the one freed last at once. For real-time users: nothing
 /// that happened before makes a later call slower. A request looks at 8 blocks of its size class at most, of 8 classes if it is
-/// aligned above the granule, and so may be refused although a block further back would do. What depends on a size is the request's
+/// aligned above the granule, and so may be refused although a block further back would do. Only of the last class, which has the
+/// largest blocks and so at most 39 of them, it looks at all. What depends on a size is the request's
 /// own: the table words of memory that was never used before (4 bytes for 32 granules), and the bytes that a resize moves.
 ///
-/// Costs speed on average where sizes are mixed, and 0.8 % more of 4 KiB for tables than `Sizing4KiB`; the guide's chapter
+/// Costs speed on average where sizes are mixed, and 0.9 % more of 4 KiB for tables than `Sizing4KiB`; the guide's chapter
 /// [`performance`](crate::guide::performance) has the figures.
 ///
 /// ```
