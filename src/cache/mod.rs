@@ -2,6 +2,16 @@
 //!
 //! The traits here let code be generic over caches; each cache implements them.
 
+mod clock;
 mod object_alloc;
+mod retention;
+mod slab_cache;
+mod slot;
 
+pub use self::clock::Clock;
+#[cfg(feature = "std")]
+pub use self::clock::StdClock;
 pub use self::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
+pub use self::retention::{KeepAll, KeepSlabs, ReleaseAtOnce, Retention, WorkingSet};
+pub use self::slab_cache::{CacheStats, SlabCache, SlabCore, SlabStats};
+pub use self::slot::{AtRunTime, ConstSlot, Exactly, For, Slot};
