@@ -3,7 +3,10 @@
 //! The traits here let code be generic over caches; each cache implements them.
 
 mod clock;
+mod init;
+mod obj;
 mod object_alloc;
+mod object_cache;
 mod retention;
 mod slab_cache;
 mod slot;
@@ -11,7 +14,10 @@ mod slot;
 pub use self::clock::Clock;
 #[cfg(feature = "std")]
 pub use self::clock::StdClock;
+pub use self::init::{DefaultInit, FnInit, InPlace, Init, NewObjectError, TryInit, Uninit, WithReset};
+pub use self::obj::{Obj, PinnedObj};
 pub use self::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
+pub use self::object_cache::ObjectCache;
 pub use self::retention::{KeepAll, KeepSlabs, ReleaseAtOnce, Retention, WorkingSet};
 pub use self::slab_cache::{CacheStats, SlabCache, SlabCore, SlabStats};
-pub use self::slot::{AtRunTime, ConstSlot, Exactly, For, Slot};
+pub use self::slot::{AtRunTime, ConstSlot, Constructed, Exactly, For, Slot};

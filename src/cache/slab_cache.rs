@@ -279,6 +279,17 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         if count == 0 { Err(AllocError) } else { Ok(count) }
     }
 
+    /// Fills `out` with objects at hand; if there are none, with some of one slab (tracked: all constructed, or a raw one; says which).
+    pub(super) fn take_kept(&mut self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<Taken, AllocError> {
+        let mut count = 0;
+        while let Some(place) = out.get_mut(count) {
+            let Some(object) = self.pop() else { break };
+            place.write(object);
+            count += 1;
+        }
+        if count > 0 { Ok(Taken { count, constructed: true }) } else { self.take_batch(out) }
+    }
+
     /// Takes an object back (tracked: a constructed one).
     ///
     /// # Safety

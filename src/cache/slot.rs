@@ -3,6 +3,7 @@
 use core::alloc::Layout;
 use core::marker::PhantomData;
 
+use super::init::Init;
 use crate::slab::{Shape, ShapeError, SlabSystem};
 
 /// The layout that a cache's objects have.
@@ -63,29 +64,29 @@ impl<T> ConstSlot for For<T> {
     const NEW: Self = For(PhantomData);
 }
 
-/// As [`For`], of a type of which constructed objects are told from raw ones.
+/// As [`For`], for objects that `I` initialises: constructed ones are told from raw ones, if it keeps them.
 #[derive(Debug)]
-pub(super) struct Constructed<T>(PhantomData<fn() -> T>);
+pub struct Constructed<T, I>(PhantomData<fn() -> (T, I)>);
 
-impl<T> Clone for Constructed<T> {
+impl<T, I> Clone for Constructed<T, I> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Constructed<T> {}
+impl<T, I> Copy for Constructed<T, I> {}
 
-// SAFETY: T1: one constant for each `S` and `T`.
-unsafe impl<T> Slot for Constructed<T> {
-    const TRACKED: bool = true;
+// SAFETY: T1: one constant for each `S`, `T` and `I`.
+unsafe impl<T, I: Init<T>> Slot for Constructed<T, I> {
+    const TRACKED: bool = I::KEEPS;
 
     #[inline(always)]
     fn shape<S: SlabSystem>(&self) -> Shape {
-        const { Shape::checked(&S::RULES, Layout::new::<T>(), true) }
+        const { Shape::checked(&S::RULES, Layout::new::<T>(), I::KEEPS) }
     }
 }
 
-impl<T> ConstSlot for Constructed<T> {
+impl<T, I: Init<T>> ConstSlot for Constructed<T, I> {
     const NEW: Self = Constructed(PhantomData);
 }
 
