@@ -2,7 +2,6 @@
 
 use core::alloc::Layout;
 use core::fmt;
-use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 /// All class sizes are multiples of this, in bytes.
@@ -151,14 +150,13 @@ pub struct ClassArray<C: SizeClasses, T> {
     array: MaybeUninit<C::Array<T>>,
     /// At most `COUNT`.
     len: usize,
-    elements: PhantomData<T>,
 }
 
 impl<C: SizeClasses, T> ClassArray<C, T> {
     /// An array without elements so far.
     #[must_use]
     pub const fn new() -> Self {
-        ClassArray { array: MaybeUninit::uninit(), len: 0, elements: PhantomData }
+        ClassArray { array: MaybeUninit::uninit(), len: 0 }
     }
 
     /// How many elements there are so far: the index of the class that comes next.
@@ -267,30 +265,27 @@ impl<const SMALL: usize, const LARGE: usize, const NEXT: usize> ClassLookup<SMAL
     }
 
     /// The class of `layout` among `sizes`, those of which the tables were made.
+    ///
+    /// The tables always have what is looked up: `get` is there so that no machine code for a panic is.
     #[inline]
     #[must_use]
-    pub const fn index(&self, sizes: &[usize], layout: Layout) -> Option<usize> {
+    pub fn index(&self, sizes: &[usize], layout: Layout) -> Option<usize> {
         // Size zero becomes the greatest number, for which there is no class.
         let last = layout.size().wrapping_sub(1) | (layout.align() - 1);
         let mut class = if last < SMALL * GRANULE {
-            self.small[last / GRANULE] as usize
+            usize::from(self.small[last / GRANULE])
         } else if LARGE > 0 && last < sizes[sizes.len() - 1] && layout.align() <= ALIGN_MAX {
-            let mut class = self.large[part(last)] as usize;
-            let mut further = 0;
-            while further < self.further_max {
-                class += (sizes[class] <= last) as usize;
-                further += 1;
+            let mut class = usize::from(*self.large.get(part(last))?);
+            for _ in 0..self.further_max {
+                class += usize::from(*sizes.get(class)? <= last);
             }
             class
         } else {
             return None;
         };
         // At most as many rounds as there are alignments.
-        while NEXT > 0 && sizes[class] & (layout.align() - 1) != 0 {
-            class = self.next[class] as usize;
-            if class == NEXT {
-                return None;
-            }
+        while NEXT > 0 && *sizes.get(class)? & (layout.align() - 1) != 0 {
+            class = usize::from(*self.next.get(class)?);
         }
         Some(class)
     }
@@ -308,9 +303,11 @@ const fn class_of(sizes: &[usize], last: usize) -> usize {
 /// Which part of which doubling above `SMALL_MAX` `last` lies in.
 #[inline]
 const fn part(last: usize) -> usize {
-    let log = last.ilog2();
-    let within = (last >> (log - PARTS_LOG)) & ((1 << PARTS_LOG) - 1);
-    (((log - SMALL_LOG) as usize) << PARTS_LOG) + within
+    let shift = last.ilog2() - PARTS_LOG;
+    // The highest bit and the next ones: 8 to 15. Both terms rise by 8 from one doubling to the next.
+    let within = last >> shift;
+    let first = ((SMALL_LOG - PARTS_LOG) << PARTS_LOG) + (1 << PARTS_LOG);
+    ((shift << PARTS_LOG) as usize + within) - first as usize
 }
 
 /// The least `last` of a part.
@@ -323,6 +320,9 @@ const fn part_start(part: usize) -> usize {
 #[doc(hidden)]
 pub mod class_rules {
     use super::{ALIGN_MAX, GRANULE, SMALL_MAX, part};
+
+    /// The largest size in bytes that a layout can have, whatever its alignment.
+    const SIZE_LIMIT: usize = isize::MAX as usize - ALIGN_MAX;
 
     /// Length of the table for small sizes.
     #[must_use]
@@ -378,6 +378,10 @@ pub mod class_rules {
             first > 0 && first % GRANULE == 0 && first % step_after(first, steps) == 0 && last >= first,
             "size classes: the range must begin with a size that the rule gives; take a power of two from 8 on, and a larger one as its end"
         );
+        assert!(
+            last <= SIZE_LIMIT,
+            "size classes: the range goes up to more than any block can have; end it lower"
+        );
         let mut count = 1;
         let mut size = first;
         while size < last {
@@ -421,27 +425,93 @@ pub mod class_rules {
         );
         let mut idx = 0;
         while idx < sizes.len() {
-            assert!(
-                sizes[idx] > 0 && sizes[idx] % GRANULE == 0,
-                "size classes: every size must be a multiple of 8 bytes and not zero; round it up"
-            );
-            assert!(
-                sizes[idx] <= isize::MAX as usize - ALIGN_MAX,
-                "size classes: a size is larger than any block can be; leave it out"
-            );
-            if idx > 0 {
-                assert!(
-                    sizes[idx] > sizes[idx - 1],
-                    "size classes: sizes must rise; sort them and leave duplicates out"
-                );
-                let wasted = sizes[idx] - (sizes[idx - 1] + GRANULE);
-                assert!(
-                    wasted as u128 * whole as u128 <= sizes[idx] as u128 * part as u128,
-                    "size classes: two sizes lie so far apart that a request between them wastes more of its slot than is allowed \
-                     (12.5 %); put a size between them, or allow it: `= [..], waste 25 %;`"
-                );
+            let size = sizes[idx];
+            if size == 0 || size % GRANULE != 0 {
+                Message::new("")
+                    .number(size)
+                    .text(" is no size: round it up to a multiple of 8 bytes, and not zero")
+                    .fail();
+            }
+            if size > SIZE_LIMIT {
+                Message::new("")
+                    .number(size)
+                    .text(" bytes are more than any block can have; leave them out")
+                    .fail();
+            }
+            if idx > 0 && size <= sizes[idx - 1] {
+                Message::new("")
+                    .number(size)
+                    .text(" comes after ")
+                    .number(sizes[idx - 1])
+                    .text(", but sizes must rise; sort them, and leave duplicates out")
+                    .fail();
             }
             idx += 1;
+        }
+        let (request, slot) = most_wasteful(sizes);
+        let wasted = (slot - request) as u128;
+        if wasted * whole as u128 > slot as u128 * part as u128 {
+            Message::new("a request of ")
+                .number(request)
+                .text(" bytes gets a slot of ")
+                .number(slot)
+                .text(", which wastes more than is allowed (12.5 %, if nothing is said); put a size between them, or say `= [..], waste ")
+                .number((wasted * 100).div_ceil(slot as u128) as usize)
+                .text(" %;`")
+                .fail();
+        }
+    }
+
+    /// The request that wastes the greatest part of its slot, and the slot; from the first size on, in steps of a granule.
+    const fn most_wasteful(sizes: &[usize]) -> (usize, usize) {
+        let (mut request, mut slot) = (sizes[0], sizes[0]);
+        let mut idx = 1;
+        while idx < sizes.len() {
+            let shortest = sizes[idx - 1] + GRANULE;
+            // Less of its slot is used.
+            if (shortest as u128) * (slot as u128) < (request as u128) * (sizes[idx] as u128) {
+                (request, slot) = (shortest, sizes[idx]);
+            }
+            idx += 1;
+        }
+        (request, slot)
+    }
+
+    /// What the compiler says of a wrong list, with the numbers in it.
+    struct Message {
+        text: [u8; 256],
+        len: usize,
+    }
+
+    impl Message {
+        const fn new(text: &str) -> Self {
+            Message { text: [0; 256], len: 0 }.text("size classes: ").text(text)
+        }
+
+        const fn text(mut self, text: &str) -> Self {
+            let mut idx = 0;
+            while idx < text.len() {
+                self.text[self.len] = text.as_bytes()[idx];
+                self.len += 1;
+                idx += 1;
+            }
+            self
+        }
+
+        const fn number(mut self, number: usize) -> Self {
+            if number >= 10 {
+                self = self.number(number / 10);
+            }
+            self.text[self.len] = b'0' + (number % 10) as u8;
+            self.len += 1;
+            self
+        }
+
+        const fn fail(&self) -> ! {
+            match core::str::from_utf8(self.text.split_at(self.len).0) {
+                Ok(text) => panic!("{}", text),
+                Err(_) => panic!("size classes: a size is wrong"),
+            }
         }
     }
 }
@@ -616,8 +686,10 @@ size_classes! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::Cell;
     use core::{array, iter};
     use quickcheck::quickcheck;
+    use static_assertions::{assert_eq_size, assert_impl_all, assert_not_impl_any};
     use std::vec::Vec;
 
     /// The smallest class that fits, found one by one.
@@ -697,6 +769,31 @@ mod tests {
     }
 
     #[test]
+    fn wrong_lists_are_refused_with_a_remedy() {
+        let refuse = |sizes: &'static [usize], part, whole| {
+            let checked = std::panic::catch_unwind(|| class_rules::check(sizes, part, whole));
+            *checked.unwrap_err().downcast::<std::string::String>().unwrap()
+        };
+        assert!(refuse(&[8, 12], 1, 8).starts_with("size classes: 12 is no size: round it up"));
+        assert!(refuse(&[0, 8], 1, 8).starts_with("size classes: 0 is no size"));
+        assert!(
+            refuse(&[8, 24, 16], 1, 1).starts_with("size classes: 16 comes after 24, but sizes must rise")
+        );
+        assert!(refuse(&[8, 16, 16], 1, 1).starts_with("size classes: 16 comes after 16"));
+        assert!(
+            refuse(&[8, isize::MAX as usize - 7], 1, 1).contains("bytes are more than any block can have")
+        );
+        let wasteful = &[8, 16, 24, 32, 64, 104];
+        let message = refuse(wasteful, 1, 8);
+        assert!(message.starts_with("size classes: a request of 40 bytes gets a slot of 64"), "{message}");
+        assert!(message.ends_with("say `= [..], waste 38 %;`"), "{message}");
+        assert_eq!(refuse(wasteful, 37, 100), message);
+        class_rules::check(wasteful, 38, 100);
+        // 12.5 % itself is allowed.
+        class_rules::check(&[48, 64], 1, 8);
+    }
+
+    #[test]
     fn rules_give_the_sizes_that_they_promise() {
         assert_eq!(Powers::SIZES, [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]);
         assert_eq!(Late::SIZES, [192, 256, 384, 512, 768, 1024, 1536, 2048]);
@@ -719,6 +816,11 @@ mod tests {
 
     #[test]
     fn arrays_have_one_element_per_class() {
+        assert_eq_size!(<Classes as SizeClasses>::Array<u64>, [u64; 76]);
+        assert_eq_size!(ClassArray<Classes, u64>, [u64; 77]);
+        assert_impl_all!(Classes: Send, Sync);
+        assert_impl_all!(ClassArray<Classes, Cell<u8>>: Send);
+        assert_not_impl_any!(ClassArray<Classes, Cell<u8>>: Sync);
         const SLOTS: [Layout; Classes::COUNT] = {
             let mut slots = ClassArray::<Classes, Layout>::new();
             while slots.len() < Classes::COUNT {
