@@ -527,10 +527,11 @@ pub mod class_rules {
 /// The first two take a bound on waste: no request from the smallest class on, in steps of 8 bytes, may waste more of its slot than
 /// 12.5 %, or than `, waste 25 %` says.
 ///
-/// A look-up costs one table access, up to 1 KiB by the granule of 8 bytes and above by eighths of a doubling. Costs 1 byte of constants per
-/// 8 bytes of the largest size, but no more than 128, and 8 bytes for every doubling above 1 KiB. Lists add to that where they are irregular:
-/// one comparison if two classes lie within an eighth of a doubling above 1 KiB, and so on; and one byte per class if a class is too little aligned
-/// for a request that is no larger than it, as 40 is for 32 bytes aligned to 32.
+/// A look-up is a branch and one byte of a table: by granules of 8 bytes up to 1 KiB, by eighths of a doubling above. The tables take 1 byte of
+/// constants per 8 bytes of the largest size, but no more than 128, and 8 bytes for every doubling above 1 KiB. Irregular lists cost more:
+/// - a comparison for each further class that begins within an eighth of a doubling above 1 KiB;
+/// - 1 byte of constants per class, and a comparison, if a class that is large enough may be too little aligned: in `[24, 40, 64]` that is 40
+///   for a request of 32 bytes aligned to 32, which gets 64.
 ///
 /// ```
 /// use core::alloc::Layout;
