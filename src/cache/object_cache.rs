@@ -136,6 +136,16 @@ where
     /// An object, made if it is raw.
     #[inline(always)]
     fn obtain(&self) -> Result<NonNull<T>, NewObjectError<I::Error>> {
+        // SAFETY: `pop` calls nothing and does not unwind. What is at hand is constructed.
+        if let Some(Some(object)) = unsafe { self.core.at_hand(SlabCore::pop) } {
+            return Ok(object.cast());
+        }
+        self.obtain_from_slabs()
+    }
+
+    /// As [`obtain`](ObjectCache::obtain), if nothing is at hand, or that can't be told without locking.
+    #[inline]
+    fn obtain_from_slabs(&self) -> Result<NonNull<T>, NewObjectError<I::Error>> {
         // SAFETY: the closure only calls the core.
         let (object, constructed) = unsafe { self.core.enter(SlabCore::take) }
             .and_then(|taken| taken)
@@ -367,6 +377,12 @@ where
 
     #[inline]
     unsafe fn free_slot(&self, slot: NonNull<u8>) {
+        // SAFETY: the caller's promise: an object of ours that has not come back yet; it holds a `T`.
+        let push = |core: &mut SlabCore<S, Constructed<T, I>, R, FRONT>| unsafe { core.push(slot) };
+        // SAFETY: `push` calls nothing and does not unwind.
+        if unsafe { self.core.at_hand(push) } == Some(true) {
+            return;
+        }
         let give = |core: &mut SlabCore<S, Constructed<T, I>, R, FRONT>| {
             // SAFETY: the caller's promise: an object of ours that has not come back yet; it holds a `T`.
             unsafe { core.give(slot) };

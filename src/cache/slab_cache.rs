@@ -71,7 +71,11 @@ pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
 pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
-    /// How many objects are at hand: `front[..top]` are free objects of ours (if tracked, constructed ones).
+    /// The object that came back last, if it has not gone out again: most often it is what is wanted next, and it comes and goes without
+    /// a count of the others (whose change, read again right away, takes longer than all the rest).
+    hot: Option<NonNull<u8>>,
+    /// How many more objects are at hand: `front[..top]`, and `hot`, are free objects of ours (if tracked, constructed ones).
+    /// At most `FRONT`.
     top: usize,
     front: [MaybeUninit<NonNull<u8>>; FRONT],
     system: S,
@@ -110,7 +114,7 @@ where
 pub struct CacheStats {
     /// Objects that are in use.
     pub live: usize,
-    /// The most that ever were, or up to `FRONT` more: objects at hand are not told apart at every moment.
+    /// The most that ever were, or up to `FRONT` + 1 more: objects at hand are not told apart at every moment.
     pub live_peak: usize,
     /// Free objects at hand.
     pub at_hand: usize,
@@ -188,6 +192,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
 
     const fn with_slot(source: S::Source, slot: Z) -> Self {
         SlabCore {
+            hot: None,
             top: 0,
             front: [const { MaybeUninit::uninit() }; FRONT],
             system: S::NEW,
@@ -207,13 +212,20 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
 
     /// An object from those at hand (tracked: a constructed one).
     #[inline(always)]
-    fn pop(&mut self) -> Option<NonNull<u8>> {
-        if FRONT == 0 || self.top == 0 {
+    pub(super) fn pop(&mut self) -> Option<NonNull<u8>> {
+        if FRONT == 0 {
             return None;
         }
-        self.top -= 1;
+        if let Some(object) = self.hot {
+            self.hot = None;
+            return Some(renewed(object));
+        }
+        let top = self.top.checked_sub(1)?;
+        self.top = top;
+        // SAFETY: `top` was at most `FRONT`, and is now below.
+        let place = unsafe { self.front.get_unchecked(top) };
         // SAFETY: places below the old top hold objects.
-        let object = unsafe { self.front[self.top].assume_init() };
+        let object = unsafe { place.assume_init() };
         Some(renewed(object))
     }
 
@@ -296,12 +308,34 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     /// The object was taken from this cache, and has not come back since.
     #[inline(always)]
     pub(super) unsafe fn give(&mut self, object: NonNull<u8>) {
-        if FRONT == 0 || self.top == FRONT {
+        // SAFETY: the caller's promise is the same.
+        if !unsafe { self.push(object) } {
             // SAFETY: the caller's promise is the same.
-            return unsafe { self.give_when_full(object) };
+            unsafe { self.give_when_full(object) };
         }
-        self.front[self.top].write(object);
+    }
+
+    /// As [`give`](SlabCore::give), if there is room in front; says whether.
+    ///
+    /// # Safety
+    /// The same.
+    #[inline(always)]
+    pub(super) unsafe fn push(&mut self, object: NonNull<u8>) -> bool {
+        if FRONT == 0 {
+            return false;
+        }
+        if self.hot.is_none() {
+            self.hot = Some(object);
+            return true;
+        }
+        if self.top == FRONT {
+            return false;
+        }
+        // SAFETY: `top` is below `FRONT`.
+        let place = unsafe { self.front.get_unchecked_mut(self.top) };
+        place.write(object);
         self.top += 1;
+        true
     }
 
     /// As [`give`](SlabCore::give), when there is no room in front: the older half goes to the slabs.
@@ -381,6 +415,10 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     pub(super) fn flush(&mut self) {
         let top = core::mem::take(&mut self.top);
         self.give_back(top);
+        if let Some(object) = self.hot.take() {
+            // SAFETY: a free object of ours.
+            unsafe { self.put(&[object], true) };
+        }
     }
 
     /// Gives slabs without live objects back to the source until `keep` are left; says how many went.
@@ -452,10 +490,11 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
 
     pub(super) fn stats(&self) -> CacheStats {
         let (census, shape) = (self.system.census(), self.shape());
+        let at_hand = self.top + usize::from(self.hot.is_some());
         CacheStats {
-            live: census.taken - self.top,
+            live: census.taken - at_hand,
             live_peak: self.taken_peak,
-            at_hand: self.top,
+            at_hand,
             capacity: census.capacity,
             slabs: census.slabs,
             free_slabs: census.free_slabs,
@@ -517,6 +556,22 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Heap for S
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, _: Layout) {
         // SAFETY: the caller's promise: a live block.
         unsafe { self.give(ptr) };
+    }
+
+    const AT_HAND: bool = FRONT > 0;
+
+    #[inline(always)]
+    fn alloc_at_hand(&mut self, layout: Layout) -> Option<NonNull<[u8]>> {
+        if !self.fits(layout) {
+            return None;
+        }
+        Some(NonNull::slice_from_raw_parts(self.pop()?, self.shape().stride()))
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, _: Layout) -> bool {
+        // SAFETY: the caller's promise: a live block.
+        unsafe { self.push(ptr) }
     }
 
     #[inline]
@@ -654,6 +709,10 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
 
     #[inline]
     fn alloc_slot(&self) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: `pop` calls nothing and does not unwind.
+        if let Some(Some(object)) = unsafe { self.at_hand(SlabCore::pop) } {
+            return Ok(object);
+        }
         // SAFETY: the closure only calls the core.
         let (object, _) = unsafe { self.enter(SlabCore::take) }??;
         Ok(object)
@@ -661,6 +720,12 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
 
     #[inline]
     unsafe fn free_slot(&self, slot: NonNull<u8>) {
+        // SAFETY: the caller's promise is the same.
+        let push = |core: &mut SlabCore<S, Z, R, FRONT>| unsafe { core.push(slot) };
+        // SAFETY: `push` calls nothing and does not unwind.
+        if unsafe { self.at_hand(push) } == Some(true) {
+            return;
+        }
         // SAFETY: the caller's promise is the same.
         self.locked(|core| unsafe { core.give(slot) });
     }

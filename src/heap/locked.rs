@@ -9,6 +9,7 @@ use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
 use crate::lock::Lock;
+use crate::mem;
 
 /// A heap core behind a lock: the shell that users hold.
 ///
@@ -103,6 +104,23 @@ impl<H: Heap, L: Lock> Locked<H, L> {
             // SAFETY: the lock gives exclusion (L1), and the callers in this file pass closures that only read the core.
             read(unsafe { &mut *self.core.get() })
         })
+    }
+
+    /// Runs a leaf on the core, if core and lock are such that it pays to try one first; `None` if they are not, and on re-entry.
+    ///
+    /// # Safety
+    /// `leaf` calls nothing but the core, leaves it in its place, and does not unwind.
+    #[inline(always)]
+    pub(crate) unsafe fn at_hand<R>(&self, leaf: impl FnOnce(&mut H) -> R) -> Option<R> {
+        if !(H::AT_HAND && L::LEAF_IS_FREE) {
+            return None;
+        }
+        let work = || {
+            // SAFETY: the lock gives exclusion (L1).
+            leaf(unsafe { &mut *self.core.get() })
+        };
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.lock.with_leaf(work) }
     }
 
     /// Whether the block is one of this heap's. `false` on re-entry.
@@ -200,6 +218,36 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
             work(unsafe { &mut *self.core.get() })
         });
         locked.ok_or(AllocError)
+    }
+
+    #[inline]
+    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            return Ok(mem::slice(mem::dangling(layout), 0));
+        }
+        // SAFETY: H5: `alloc_at_hand` calls nothing but the core; H3.
+        if let Some(Some(block)) = unsafe { self.at_hand(|core| core.alloc_at_hand(layout)) } {
+            return Ok(block);
+        }
+        // SAFETY: the closure only calls the core.
+        unsafe { self.enter(|core| core.alloc(layout)) }?
+    }
+
+    #[inline]
+    unsafe fn free(&self, ptr: NonNull<u8>, layout: Layout) {
+        if layout.size() == 0 {
+            return;
+        }
+        // SAFETY: the caller's promise is the same.
+        let at_hand = |core: &mut H| unsafe { core.dealloc_at_hand(ptr, layout) };
+        // SAFETY: H5: `dealloc_at_hand` calls nothing but the core; H3.
+        if unsafe { self.at_hand(at_hand) } == Some(true) {
+            return;
+        }
+        // SAFETY: the caller's promise is the same.
+        let work = |core: &mut H| unsafe { core.dealloc(ptr, layout) };
+        // SAFETY: the closure only calls the core. An error means re-entry: the block is leaked, as documented.
+        let _ = unsafe { self.enter(work) };
     }
 }
 

@@ -108,7 +108,8 @@ pub use self::shared::SharedHeap;
 /// - **H2** (outside) the core does not contain the memory that it hands out: moving the core moves no block.
 /// - **H3** (no unwinding) no method unwinds, whatever the layout.
 /// - **H4** (whole) after an error nothing has changed: every live block is as it was.
-/// - **H5** (no way back) no method calls, directly or not, the shell that guards this core.
+/// - **H5** (no way back) no method calls, directly or not, the shell that guards this core. `alloc_at_hand` and `dealloc_at_hand` call
+///   nothing that is not part of the core.
 /// - **H6** (size zero) a request of size zero is answered with an error, not with undefined behaviour. [`Locked`] never makes one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright heap core",
@@ -128,6 +129,27 @@ pub unsafe trait Heap {
     /// # Safety
     /// `ptr` is a live block of this heap, and `layout` its own: the same alignment, a size from the requested to the returned one.
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout);
+
+    /// Whether [`alloc_at_hand`](Heap::alloc_at_hand) and [`dealloc_at_hand`](Heap::dealloc_at_hand) are worth calling.
+    const AT_HAND: bool = false;
+
+    /// What [`alloc`](Heap::alloc) gives, if it can be had at once, without a call to anything but the core (no source, no policy). For
+    /// shells, which need not note that such a call runs. `None`: ask `alloc`.
+    #[inline(always)]
+    fn alloc_at_hand(&mut self, layout: Layout) -> Option<NonNull<[u8]>> {
+        let _ = layout;
+        None
+    }
+
+    /// Does what [`dealloc`](Heap::dealloc) does, if it can be done at once, without a call to anything but the core; says whether it was.
+    ///
+    /// # Safety
+    /// As [`dealloc`](Heap::dealloc).
+    #[inline(always)]
+    unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let _ = (ptr, layout);
+        false
+    }
 
     /// A block for `layout`, all its bytes zero.
     ///

@@ -137,4 +137,18 @@ pub unsafe trait Lock {
 
     /// Runs `work` under the lock if it is free now, without waiting.
     fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R>;
+
+    /// Whether [`with_leaf`](Lock::with_leaf) costs so much less than [`with`](Lock::with) that it is worth to try work that may turn out to be
+    /// no leaf, and to enter again for the rest.
+    const LEAF_IS_FREE: bool = false;
+
+    /// As [`with`](Lock::with), for work that can't come back here: a lock that is there to tell re-entries only need not note that it
+    /// runs.
+    ///
+    /// # Safety
+    /// `work` does not unwind, and calls nothing that could use this lock.
+    #[inline(always)]
+    unsafe fn with_leaf<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.with(work)
+    }
 }

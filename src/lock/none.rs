@@ -52,6 +52,14 @@ unsafe impl Lock for NoLock {
         Some(work())
     }
 
+    const LEAF_IS_FREE: bool = true;
+
+    #[inline(always)]
+    unsafe fn with_leaf<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        // Nothing else can run under this lock before the work has ended, so nobody would see the flag.
+        if self.held.get() { None } else { Some(work()) }
+    }
+
     #[inline(always)]
     fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         self.with(work)
