@@ -57,6 +57,8 @@
 //! # Ok::<(), AllocError>(())
 //! ```
 
+mod map;
+
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
