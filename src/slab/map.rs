@@ -207,6 +207,7 @@ impl SlabMap {
 
     /// Slabs in the map. O(1).
     #[inline]
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -109,6 +109,8 @@ mod objects;
 mod shape;
 mod shelves;
 
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::AllocError;
@@ -116,8 +118,8 @@ use crate::heap::Corruption;
 use crate::source::BackingSource;
 
 pub use self::aligned::AlignedSlabs;
-pub use self::large::LargeSlabs;
 pub use self::color::{ByStride, Colored, Coloring, NoColor};
+pub use self::large::LargeSlabs;
 pub use self::objects::{Bitmap, FreeObjects, IndexStack, IntrusiveList, SlabView};
 pub use self::shape::{Rules, Shape, ShapeError};
 
