@@ -15,7 +15,7 @@ const INLINE: usize = 4;
 /// Slots of the smallest table.
 const TABLE_MIN: usize = 16;
 
-/// The golden ratio's share of all numbers of a word, made odd (Knuth, The Art of Computer Programming 3, 6.4: Fibonacci hashing).
+/// Two to the bits of a word, divided by the golden ratio and made odd (Knuth, The Art of Computer Programming 3, 6.4: Fibonacci hashing).
 const FACTOR: usize = (0x9E37_79B9_7F4A_7C15_u64 >> (64 - usize::BITS)) as usize | 1;
 
 /// A set of slabs, all of one length, that finds the slab of an address.
@@ -33,8 +33,8 @@ const FACTOR: usize = (0x9E37_79B9_7F4A_7C15_u64 >> (64 - usize::BITS)) as usize
 /// # How a slab is found
 /// Addresses are cut into cells; a cell's length in bytes is that of a slab, rounded up to a power of two. So a slab touches two cells at
 /// most, and the slab of an address begins in the address's own cell or in the one before. A slab is entered under the cell that it
-/// begins in: the top bits of the cell's number times [`FACTOR`] tell a slot, the cell's home. Where that is taken, the slab stands in the next slot
-/// that is not (linear probing). No key is stored: it is the right entry if the address is less than a length above it.
+/// begins in: the top bits of the cell's number times [`FACTOR`] tell a slot, the cell's home. Where that is taken, the slab stands in
+/// the next slot that is not (linear probing). No key is stored: it is the right entry if the address is less than a length above it.
 ///
 /// ```text
 ///   cells       |      7      |      8      |      9      |     10      |
@@ -47,15 +47,15 @@ const FACTOR: usize = (0x9E37_79B9_7F4A_7C15_u64 >> (64 - usize::BITS)) as usize
 /// as A's, so it stands in slot 3.
 ///
 /// # Cost
-/// `find` is O(1): it loads the slots at both homes, compares both without a jump, and is done if it was one of them; else it goes on to
-/// the next empty slot, 2.5 slots on average when 3/4 are taken at random. Neighbouring slabs hardly ever meet in the table, as multiples of
-/// the golden ratio lie far apart. Slabs at one and the same great distance from each other may meet often: the worst is a Fibonacci number of cells,
-/// larger than the slots.
+/// `find` is O(1): it loads the slots at both homes, compares both without a jump, and is done if it was one of them; else it goes on
+/// from there, 2.5 slots on average when 3/4 are taken at random. Neighbouring slabs hardly ever meet in the table, as multiples of
+/// the golden ratio lie far apart. Slabs at one and the same great distance from each other may meet often: the worst is a large
+/// Fibonacci number of cells.
 ///
 /// `reserve`, `insert` and `remove` are O(1), amortised. A growth acquires a table twice as long, clears it (unless the source is `ZEROED`),
 /// reads the old one once, enters each slab anew, and only then releases the old one. A table of which less than 1/8 is taken is exchanged for
 /// one of which 1/4 is. So between two exchanges lie at least 1/8 as many calls as the table has slots. Only the smallest table that the
-/// source has is kept until one slab is left, then given back: four more must come before there is one again.
+/// source has is kept until one slab is left, then given back: the fifth slab brings one again.
 #[derive(Debug)]
 pub(super) struct SlabMap {
     slots: Slots,
@@ -257,7 +257,7 @@ impl SlabMap {
     #[cold]
     #[inline(never)]
     unsafe fn shrink<B: BackingSource>(&mut self, source: &mut B, len: usize) {
-        // No more than the smallest table keeps: so many may come again before there is a need for a table.
+        // Fewer than go inline: it takes some more before there is a table again.
         if self.len < TABLE_MIN / 8 {
             // SAFETY: the table is the source's (the caller's promise), and the slabs are no more than `INLINE`.
             unsafe { self.move_to(Slots::Inline([None; INLINE]), source, len) };
