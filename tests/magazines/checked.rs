@@ -57,7 +57,7 @@ impl Checked {
     /// With a limit to the number of slots in all, and one to what a call gives.
     pub(crate) fn limited(limit: usize, per_call: usize) -> Self {
         let cache = Checked::new();
-        cache.state().limit = limit;
+        cache.set_limit(limit);
         cache.state().per_call = per_call;
         cache
     }
@@ -69,6 +69,11 @@ impl Checked {
     /// Lets `hook` run whenever slots are asked for, but not while it runs already.
     pub(crate) fn set_constructor(&self, hook: Option<Hook>) {
         *self.constructor.lock().unwrap() = hook;
+    }
+
+    /// Lets no more than `limit` slots be made from now on.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.state().limit = limit;
     }
 
     /// How many slots are out.

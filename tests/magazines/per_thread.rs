@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::ptr::NonNull;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use heapwright::cache::magazine::ThreadFronts;
@@ -21,6 +22,7 @@ heapwright::magazined! {
     static PANICKING as Panicking: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
     static EXCHANGED as Exchanged: Magazined<Checked, StdLock, 8, 2> = Magazined::new(Checked::new());
     static LATE as Late: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
+    static SCARCE as Scarce: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
     static NESTED as Nested: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
 }
 
@@ -130,6 +132,39 @@ fn destructors_may_use_the_cache_before_and_after_the_front_is_gone() {
     assert_eq!(SEEN.lock().unwrap().len(), 2);
     LATE.reap();
     assert_eq!(LATE.cache().out(), 0);
+}
+
+/// Takes and frees one object when the thread's values are dropped.
+struct TakesOne;
+
+impl Drop for TakesOne {
+    fn drop(&mut self) {
+        give(&Scarce, take(&Scarce, 1));
+        SCARCE_SEEN.store(true, Ordering::SeqCst);
+    }
+}
+
+static SCARCE_SEEN: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn without_a_front_the_depot_is_the_last_resort() {
+    thread_local! {
+        static EARLIER: TakesOne = const { TakesOne };
+        static LATER: TakesOne = const { TakesOne };
+    }
+    on_a_thread(|| {
+        EARLIER.with(|_| ());
+        let slots = take(&Scarce, 8);
+        SCARCE.cache().set_limit(8);
+        LATER.with(|_| ());
+        give(&Scarce, slots);
+        // When the front goes, all there is goes to the depot.
+    })
+    .unwrap();
+    assert!(SCARCE_SEEN.load(Ordering::SeqCst));
+    assert_eq!(SCARCE.cache().made(), 8);
+    SCARCE.reap();
+    assert_eq!(SCARCE.cache().out(), 0);
 }
 
 /// The type that a handle is made of.

@@ -11,6 +11,11 @@ use crate::lock::Lock;
 /// stands for its four parameters.
 ///
 /// A `Place` that is passed in belongs to this layer.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a magazine layer",
+    label = "fronts stand before a magazine layer",
+    note = "wrap the cache: `Magazined<{Self}>`"
+)]
 pub trait Layer {
     /// The cache behind the depot.
     type Cache: UntypedObjectAlloc;

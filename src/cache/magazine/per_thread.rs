@@ -96,12 +96,35 @@ impl<I: ThreadFronts> Place for ThreadFront<I> {
 ///
 /// **Cost.** That of a [`Handle`](super::Handle), and a test whether the thread has a front yet. The front is opened at the first use
 /// and gives all back when the thread ends, also by a panic: nothing is lost. What the thread's other destructors
-/// allocate and free after that goes to the inner cache at once. If such a thread-local is the main thread's, it is up to the OS whether
-/// its destructor runs.
+/// allocate and free after that goes to the inner cache at once. Whether the main thread's is
+/// given back at the program's end is up to the OS.
 ///
-/// **Memory.** `2 * N + 3` words of thread-local memory for each thread of the program and each such cache, used or not.
+/// **Memory.** `2 * N + 4` words of thread-local memory for each thread of the program and each such cache, used or not.
 ///
 /// Like all that is shared by threads it is not for signal handlers.
+///
+/// ```
+/// use heapwright::cache::{HeapSlots, Magazined, UntypedObjectAlloc};
+/// use heapwright::{arena::StaticArena, sizing::Sizing128KiB};
+///
+/// type Arena = StaticArena<8192, Sizing128KiB>;
+/// static ARENA: Arena = Arena::new();
+/// heapwright::magazined! {
+///     static NODES as Nodes: Magazined<HeapSlots<'static, Arena>> =
+///         Magazined::new(HeapSlots::new(&ARENA, std::alloc::Layout::new::<[u64; 4]>()));
+/// }
+///
+/// fn churn(cache: impl UntypedObjectAlloc) {
+///     let node = cache.alloc_slot().unwrap();
+///     // SAFETY: it was handed out just now.
+///     unsafe { cache.free_slot(node) };
+/// }
+/// churn(Nodes);
+/// assert!(ARENA.usage().objects > 0, "kept at hand");
+/// Nodes.flush();
+/// Nodes.magazined().reap();
+/// assert_eq!(ARENA.usage().objects, 0);
+/// ```
 pub struct PerThread<I: ThreadFronts>(PhantomData<fn() -> I>);
 
 impl<I: ThreadFronts> PerThread<I> {
