@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use heapwright::cache::magazine::ThreadFronts;
+use heapwright::cache::magazine::{FrontPointer, ThreadFront, ThreadFronts};
 use heapwright::cache::{Magazined, PerThread, UntypedObjectAlloc};
 use heapwright::lock::{SpinLock, StdLock};
 use static_assertions::{assert_impl_all, const_assert_eq};
@@ -165,6 +165,49 @@ fn without_a_front_the_depot_is_the_last_resort() {
     assert_eq!(SCARCE.cache().made(), 8);
     SCARCE.reap();
     assert_eq!(SCARCE.cache().out(), 0);
+}
+
+/// Thread-locals whose registration allocates from the cache that they are for, as those of a global allocator may.
+struct Greedy;
+
+static GREEDY: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
+
+thread_local! {
+    static POINTER: FrontPointer<Greedy> = const { FrontPointer::new() };
+    static FRONT: ThreadFront<Greedy> = const { ThreadFront::new() };
+}
+
+// SAFETY: T1: one static. T2, T3: the standard library's thread-locals.
+unsafe impl ThreadFronts for Greedy {
+    type Layer = Magazined<Checked, SpinLock, 4, 2>;
+
+    fn magazined() -> &'static Self::Layer {
+        &GREEDY
+    }
+
+    fn with_pointer<R>(work: impl FnOnce(&FrontPointer<Self>) -> R) -> Option<R> {
+        POINTER.try_with(work).ok()
+    }
+
+    fn with_front<R>(work: impl FnOnce(&ThreadFront<Self>) -> R) -> Option<R> {
+        let slots = take(&PerThread::<Greedy>::new(), 3);
+        assert_eq!(GREEDY.cache().out(), 3, "without a front there is no magazine");
+        give(&PerThread::<Greedy>::new(), slots);
+        FRONT.try_with(work).ok()
+    }
+}
+
+#[test]
+fn opening_a_front_may_allocate() {
+    on_a_thread(|| {
+        let slot = take(&PerThread::<Greedy>::new(), 1);
+        assert_eq!(GREEDY.cache().out(), 4, "a magazine");
+        give(&PerThread::<Greedy>::new(), slot);
+    })
+    .unwrap();
+    assert_eq!((GREEDY.cache().out(), GREEDY.stats().magazines), (4, 1));
+    GREEDY.reap();
+    assert_eq!(GREEDY.cache().out(), 0);
 }
 
 /// The type that a handle is made of.

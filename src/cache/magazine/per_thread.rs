@@ -36,23 +36,22 @@ pub unsafe trait ThreadFronts: Sized + 'static {
 pub struct FrontPointer<I: ThreadFronts> {
     /// Set while the thread's `ThreadFront` is registered to be dropped and has not been: then it points to its front.
     front: Cell<Option<NonNull<<I::Layer as Layer>::Front>>>,
-    /// True while the thread's `ThreadFront` is being registered: the standard library may allocate for that, from this very
-    /// cache if the global allocator is made of it.
-    registering: Cell<bool>,
+    /// Set before the thread's `ThreadFront` is registered, which happens once: the standard library may allocate for that,
+    /// from this very cache if the global allocator is made of it, and does without a front then.
+    opened: Cell<bool>,
 }
 
 impl<I: ThreadFronts> FrontPointer<I> {
     /// To no front, all zero.
     #[must_use]
     pub const fn new() -> Self {
-        FrontPointer { front: Cell::new(None), registering: Cell::new(false) }
+        FrontPointer { front: Cell::new(None), opened: Cell::new(false) }
     }
 
-    /// Opens the thread's front, unless it is gone, or about to be opened.
+    /// Opens the thread's front, once.
     fn open(&self) {
-        if !self.registering.replace(true) {
+        if !self.opened.replace(true) {
             self.front.set(I::with_front(|thread| NonNull::from(&thread.front)));
-            self.registering.set(false);
         }
     }
 }
@@ -166,11 +165,7 @@ impl<I: ThreadFronts> Place for PerThread<I> {
     }
 
     fn visit<R>(&self, work: impl FnOnce(&<I::Layer as Layer>::Front) -> R) -> Option<R> {
-        I::with_pointer(|pointer| {
-            if pointer.front.get().is_none() {
-                pointer.open();
-            }
-        })?;
+        I::with_pointer(FrontPointer::open)?;
         self.peek(work)
     }
 }
