@@ -157,4 +157,11 @@ unsafe impl ObjectAlloc<Object> for Checked {
     fn reset_object(&self, object: &mut Object) {
         object[2] = 0;
     }
+
+    unsafe fn free_uninit(&self, object: NonNull<Object>) {
+        // SAFETY: the caller's promise: the slot is ours; an object is made anew in it.
+        unsafe { object.write(FRESH) };
+        // SAFETY: the caller's promise: it is out, and comes back once.
+        unsafe { self.free_slot(object.cast()) };
+    }
 }

@@ -149,6 +149,13 @@ macro_rules! impl_object_alloc {
             fn reset_object(&self, object: &mut T) {
                 $crate::cache::ObjectAlloc::reset_object(Layer::inner(Place::layer(self)), object);
             }
+
+            // Magazines hold constructed objects only.
+            unsafe fn free_uninit(&self, object: core::ptr::NonNull<T>) {
+                let cache = Layer::inner(Place::layer(self));
+                // SAFETY: the caller's promise: the slot is the inner cache's, and comes back once.
+                unsafe { $crate::cache::ObjectAlloc::free_uninit(cache, object) };
+            }
         }
     };
 }
