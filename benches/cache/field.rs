@@ -40,15 +40,15 @@ fn visit_designs<const SIZE: usize>(visit: &mut impl Visit) {
 /// Shows `visit` the pools behind a lock.
 pub(crate) fn visit_locked<L: Lock + 'static>(visit: &mut impl Visit) {
     ours::visit_locked::<L>(visit);
-    visit.visit::<Guarded<L, GlobalList<64, 0>>>();
-    visit.visit::<Guarded<L, Floor<64>>>();
+    visit.visit::<Guarded<L, GlobalList<64, 0>, 1>>();
+    visit.visit::<Guarded<L, Floor<64>, 0>>();
 }
 
 /// Shows `visit` the pools that several threads share.
 pub(crate) fn visit_shared(visit: &mut impl VisitShared) {
     ours::visit_shared(visit);
-    visit.visit::<Guarded<SpinLock, GlobalList<64, 0>>>();
-    visit.visit::<Guarded<StdLock, GlobalList<64, 0>>>();
+    visit.visit::<Guarded<SpinLock, GlobalList<64, 0>, 2>>();
+    visit.visit::<Guarded<StdLock, GlobalList<64, 0>, 3>>();
     crates::visit_shared(visit);
     visit.visit::<OfSize<System, 64>>();
     visit.visit::<SharedFloor>();

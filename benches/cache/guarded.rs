@@ -6,7 +6,7 @@ use heapwright::lock::{Lock, SpinLock, StdLock};
 
 use crate::field;
 use crate::pair::Pair;
-use crate::pool::{Kind, Objects, Pool, Shared, Store, Visit};
+use crate::pool::{Objects, Pool, Shared, Store, Visit};
 use crate::race::{Column, Race, Section};
 
 pub(crate) const SECTION: Section = Section {
@@ -43,18 +43,18 @@ impl Visit for Start {
     }
 }
 
-/// A pool behind a lock.
-pub(crate) struct Guarded<L, P> {
+/// A pool behind a lock; the number says under which name.
+pub(crate) struct Guarded<L, P, const VARIANT: usize> {
     lock: L,
     pool: UnsafeCell<P>,
 }
 
 // SAFETY: the pool is used under the lock only, and the pools here may be used by any thread.
-unsafe impl<L: Send, P> Send for Guarded<L, P> {}
+unsafe impl<L: Send, P, const VARIANT: usize> Send for Guarded<L, P, VARIANT> {}
 // SAFETY: as above.
-unsafe impl<L: Sync, P> Sync for Guarded<L, P> {}
+unsafe impl<L: Sync, P, const VARIANT: usize> Sync for Guarded<L, P, VARIANT> {}
 
-impl<L: Lock, P: Pool> Guarded<L, P> {
+impl<L: Lock, P: Pool, const VARIANT: usize> Guarded<L, P, VARIANT> {
     #[inline(always)]
     fn locked_alloc(&self) -> *mut u8 {
         let object = self.lock.with(|| {
@@ -77,7 +77,7 @@ impl<L: Lock, P: Pool> Guarded<L, P> {
     }
 }
 
-impl<L: Lock, P: Pool> Objects for Guarded<L, P> {
+impl<L: Lock, P: Pool, const VARIANT: usize> Objects for Guarded<L, P, VARIANT> {
     #[inline(always)]
     fn alloc(&mut self) -> *mut u8 {
         self.locked_alloc()
@@ -90,7 +90,7 @@ impl<L: Lock, P: Pool> Objects for Guarded<L, P> {
     }
 }
 
-impl<L: Lock, P: Pool> Objects for &Guarded<L, P> {
+impl<L: Lock, P: Pool, const VARIANT: usize> Objects for &Guarded<L, P, VARIANT> {
     #[inline(always)]
     fn alloc(&mut self) -> *mut u8 {
         self.locked_alloc()
@@ -103,19 +103,20 @@ impl<L: Lock, P: Pool> Objects for &Guarded<L, P> {
     }
 }
 
-impl<L: Lock + 'static, P: Pool> Pool for Guarded<L, P> {
-    const NAME: &'static str = if matches!(P::KIND, Kind::Floor) {
-        "(floor: the bare lock, twice)"
-    } else {
-        "toy: one list, locked"
-    };
+impl<L: Lock + 'static, P: Pool, const VARIANT: usize> Pool for Guarded<L, P, VARIANT> {
+    const NAME: &'static str = [
+        "(floor: the bare lock, twice)",
+        "toy: one list, locked",
+        "toy: one list, SpinLock",
+        "toy: one list, StdLock",
+    ][VARIANT];
 
     fn make() -> Self {
         Guarded { lock: L::INIT, pool: UnsafeCell::new(P::make()) }
     }
 }
 
-impl<L: Lock + Send + Sync + 'static, P: Pool> Shared for Guarded<L, P> {
+impl<L: Lock + Send + Sync + 'static, P: Pool, const VARIANT: usize> Shared for Guarded<L, P, VARIANT> {
     const NAME: &'static str = <Self as Pool>::NAME;
     type Handle<'a> = &'a Self;
 
