@@ -1,7 +1,7 @@
 //! What all caches have in common.
 
 use core::alloc::Layout;
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use core::ptr::NonNull;
 
 use crate::AllocError;
@@ -82,16 +82,62 @@ pub unsafe trait ObjectAlloc<T>: UntypedObjectAlloc {
         self.alloc_slot().map(NonNull::cast)
     }
 
-    /// Takes an object back, in the state in which it is to come again.
+    /// Takes back the memory of an object that has been moved out or destroyed: it will be initialised anew.
+    ///
+    /// # Safety
+    /// As [`free_slot`](UntypedObjectAlloc::free_slot), but the slot need not hold anything.
+    unsafe fn free_uninit(&self, object: NonNull<T>);
+
+    /// Resets an object and takes it back, in the state in which it is to come again. If the reset hook unwinds, the object is
+    /// destroyed.
     ///
     /// # Safety
     /// As [`free_slot`](UntypedObjectAlloc::free_slot), and the slot holds a valid `T`.
     #[inline]
     unsafe fn free_object(&self, mut object: NonNull<T>) {
+        let unwinding = Destroy { cache: self, object };
         // SAFETY: the caller's promise: the object is valid, and the caller's alone.
         self.reset_object(unsafe { object.as_mut() });
+        mem::forget(unwinding);
         // SAFETY: the caller's promise is the same.
         unsafe { self.free_slot(object.cast()) };
+    }
+
+    /// Destroys an object and takes its memory back, also if its destructor unwinds.
+    ///
+    /// # Safety
+    /// As [`free_object`](ObjectAlloc::free_object).
+    unsafe fn destroy_object(&self, object: NonNull<T>) {
+        drop(Destroy { cache: self, object });
+    }
+}
+
+/// An object that is destroyed, and its memory taken back, when this is dropped.
+struct Destroy<'a, T, C: ObjectAlloc<T> + ?Sized> {
+    cache: &'a C,
+    /// Valid, and nobody else's.
+    object: NonNull<T>,
+}
+
+impl<T, C: ObjectAlloc<T> + ?Sized> Drop for Destroy<'_, T, C> {
+    fn drop(&mut self) {
+        let _raw = FreeUninit { cache: self.cache, object: self.object };
+        // SAFETY: the field's invariant.
+        unsafe { self.object.drop_in_place() };
+    }
+}
+
+/// A slot that is taken back as raw memory when this is dropped.
+struct FreeUninit<'a, T, C: ObjectAlloc<T> + ?Sized> {
+    cache: &'a C,
+    /// Out, and nobody else's.
+    object: NonNull<T>,
+}
+
+impl<T, C: ObjectAlloc<T> + ?Sized> Drop for FreeUninit<'_, T, C> {
+    fn drop(&mut self) {
+        // SAFETY: the field's invariant.
+        unsafe { self.cache.free_uninit(self.object) };
     }
 }
 
@@ -138,8 +184,19 @@ unsafe impl<T, C: ObjectAlloc<T> + ?Sized> ObjectAlloc<T> for &C {
     }
 
     #[inline]
+    unsafe fn free_uninit(&self, object: NonNull<T>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { C::free_uninit(self, object) };
+    }
+
+    #[inline]
     unsafe fn free_object(&self, object: NonNull<T>) {
         // SAFETY: the caller's promise is the same.
         unsafe { C::free_object(self, object) };
+    }
+
+    unsafe fn destroy_object(&self, object: NonNull<T>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { C::destroy_object(self, object) };
     }
 }

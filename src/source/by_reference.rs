@@ -116,6 +116,7 @@ unsafe impl<B: BackingSource> BackingSource for &mut B {
     const GRANULE: usize = B::GRANULE;
     const ALIGN_MAX: usize = B::ALIGN_MAX;
     const ZEROED: bool = B::ZEROED;
+    const LAZY: bool = B::LAZY;
 
     #[inline]
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {

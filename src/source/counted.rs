@@ -111,6 +111,7 @@ unsafe impl<B: BackingSource> BackingSource for Counted<B> {
     const GRANULE: usize = B::GRANULE;
     const ALIGN_MAX: usize = B::ALIGN_MAX;
     const ZEROED: bool = B::ZEROED;
+    const LAZY: bool = B::LAZY;
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let Ok(block) = self.source.acquire(layout) else {

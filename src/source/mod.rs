@@ -183,6 +183,10 @@ pub unsafe trait BackingSource {
     /// Whether every block arrives all zero.
     const ZEROED: bool = false;
 
+    /// Whether memory that nobody has touched costs nothing, so that it is as well to ask for much at once. (A limit on the bytes handed
+    /// out makes them cost: [`Limited`] sets it to `false`.)
+    const LAZY: bool = false;
+
     /// A block for `layout`; it may be longer than asked, and any size from the request to its length may be released.
     ///
     /// # Errors

@@ -231,6 +231,8 @@ unsafe impl BackingSource for Pages {
     const GRANULE: usize = os::GRANULE;
     const ALIGN_MAX: usize = os::ALIGN_MAX;
     const ZEROED: bool = true;
+    // `memory.grow` gives memory that is there; the others give it when it is touched.
+    const LAZY: bool = cfg!(not(target_arch = "wasm32"));
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 || layout.align() > Self::ALIGN_MAX {

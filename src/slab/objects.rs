@@ -1,0 +1,495 @@
+//! Which objects of a slab are free: the kinds of bookkeeping.
+
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+/// A slab, as its bookkeeping sees it.
+///
+/// You meet it when you write [`FreeObjects`] of your own.
+#[derive(Clone, Copy, Debug)]
+pub struct SlabView {
+    /// The table: `BITS` bits for each object, in whole words of eight bytes; all bytes zero when the slab is new.
+    pub table: NonNull<u64>,
+    /// Two words that only the bookkeeping uses; zero when the slab is new.
+    pub notes: NonNull<[u32; 2]>,
+    /// Object 0, good for all objects of the slab.
+    pub objects: NonNull<u8>,
+    /// Bytes from one object to the next.
+    pub stride: usize,
+    /// Objects with numbers below this one are never handed out.
+    pub reserved: u32,
+    /// Objects with numbers from this one on do not exist.
+    pub end: u32,
+}
+
+impl SlabView {
+    /// Where an object lies.
+    ///
+    /// # Safety
+    /// `index` is below `end`.
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn object(&self, index: u32) -> NonNull<u8> {
+        // SAFETY: the object lies in the slab, whose base `objects` is good for all of it.
+        unsafe { self.objects.add(index as usize * self.stride) }
+    }
+}
+
+/// Keeps account of which objects of a slab are free.
+///
+/// The kinds here are [`Bitmap`], the default, [`IntrusiveList`] and [`IndexStack`].
+///
+/// ```
+/// use heapwright::cache::SlabCache;
+/// use heapwright::heap::SharedHeap;
+/// use heapwright::lock::NoLock;
+/// use heapwright::slab::{AlignedSlabs, FreeObjects, IntrusiveList};
+/// use heapwright::source::StaticBuffer;
+/// use std::alloc::Layout;
+///
+/// static RAM: StaticBuffer<4096> = StaticBuffer::new();
+/// let cache = <SlabCache<AlignedSlabs<_, 1024, IntrusiveList>>>::with_layout(&RAM, Layout::new::<[u64; 4]>())?;
+/// let block = cache.try_alloc(Layout::new::<[u64; 4]>())?;
+/// assert_eq!((IntrusiveList::BITS, IntrusiveList::KEEPS), (0, false));
+/// # // SAFETY: the block is live, and its layout this one.
+/// # unsafe { cache.free(block.cast(), Layout::new::<[u64; 4]>()) };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Safety
+/// An implementation keeps these:
+/// - **K1** (once) an object that `take` has given is not given again before `put` has brought it back; objects below `reserved` or
+///   from `end` on are never given.
+/// - **K2** (within) it touches nothing but the table, the notes and, unless `KEEPS`, the first `OBJECT_MIN` bytes of free objects.
+/// - **K3** (as many as asked) `take` fills `out` unless fewer objects are free.
+/// - **K4** (no unwinding) no method unwinds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a heapwright bookkeeping of free objects",
+    label = "this type parameter takes `Bitmap`, `IntrusiveList` or `IndexStack`",
+    note = "or implement `heapwright::slab::FreeObjects`"
+)]
+pub unsafe trait FreeObjects {
+    /// Bits of the table per object.
+    const BITS: usize;
+    /// Whether free objects stay as they are.
+    const KEEPS: bool;
+    /// The smallest object that can be served, in bytes; smaller ones take up this much.
+    const OBJECT_MIN: usize = 1;
+    /// The most objects of a slab.
+    const CAPACITY_MAX: usize = u32::MAX as usize;
+
+    /// Starts the account of a new slab: all objects from `reserved` to `end` are free.
+    ///
+    /// # Safety
+    /// `slab` describes a slab of the caller's alone, its table and notes zero.
+    unsafe fn start(slab: SlabView);
+
+    /// Takes free objects; gives how many. What is put last into `out` is to be used first.
+    ///
+    /// # Safety
+    /// `slab` describes a slab of the caller's alone, with an account.
+    unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize;
+
+    /// As [`take`](FreeObjects::take), of the objects that have the same bit in `kept` as `constructed`.
+    ///
+    /// # Safety
+    /// As [`take`](FreeObjects::take); `kept` is a table of one bit per object.
+    unsafe fn take_of(
+        slab: SlabView,
+        kept: NonNull<u64>,
+        constructed: bool,
+        out: &mut [MaybeUninit<NonNull<u8>>],
+    ) -> usize;
+
+    /// Brings an object back.
+    ///
+    /// # Safety
+    /// `slab` as for [`take`](FreeObjects::take); object `index` was taken and has not been brought back since.
+    unsafe fn put(slab: SlabView, index: u32);
+
+    /// Whether an object is free. For looking into slabs; O(objects) in the worst case.
+    ///
+    /// # Safety
+    /// `slab` as for [`take`](FreeObjects::take); `index` is from `reserved` to below `end`.
+    unsafe fn is_free(slab: SlabView, index: u32) -> bool;
+}
+
+/// One bit for each object, outside the objects: dense, leaves objects as they are, and hands them out in order of address.
+///
+/// The default. Freeing touches neither the object nor its neighbours, taking finds up to 64 objects with one look, and memory is reused in
+/// order of address, which is what makes walking over data fast later. Cost: one bit per object; a take is O(objects / 64) in the worst case,
+/// when all of a slab's free objects lie at its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bitmap;
+
+/// Notes: the word to look at next.
+impl Bitmap {
+    /// Takes objects whose bits, combined by `mask` with their word's number, are set.
+    ///
+    /// # Safety
+    /// As [`FreeObjects::take`].
+    #[inline(always)]
+    unsafe fn take_where(
+        slab: SlabView,
+        out: &mut [MaybeUninit<NonNull<u8>>],
+        mask: impl Fn(usize, u64) -> u64,
+    ) -> usize {
+        let words = slab.end.div_ceil(64) as usize;
+        let notes = slab.notes.cast::<u32>();
+        // SAFETY: the notes are the account's.
+        let start = unsafe { notes.read() } as usize;
+        let (mut word, mut taken) = (start, 0);
+        // Once around, and the first word again for what the start has left of it.
+        for _ in 0..=words {
+            // SAFETY: `word` is below `words`.
+            let place = unsafe { slab.table.add(word) };
+            // SAFETY: a word of the table.
+            let all = unsafe { place.read() };
+            let mut left = mask(word, all);
+            let mut gone = 0;
+            while left != 0 && taken < out.len() {
+                let lowest = left & left.wrapping_neg();
+                // SAFETY: the bit is set, so the object exists.
+                let object = unsafe { slab.object(word as u32 * 64 + left.trailing_zeros()) };
+                out[taken].write(object);
+                taken += 1;
+                left ^= lowest;
+                gone |= lowest;
+            }
+            // SAFETY: a word of the table.
+            unsafe { place.write(all & !gone) };
+            if taken == out.len() {
+                break;
+            }
+            word = if word + 1 == words { 0 } else { word + 1 };
+        }
+        // SAFETY: the notes are the account's.
+        unsafe { notes.write(word as u32) };
+        out[..taken].reverse();
+        taken
+    }
+
+    /// The word of an object, and its bit in it.
+    ///
+    /// # Safety
+    /// `index` is below `end`.
+    #[inline(always)]
+    const unsafe fn bit(slab: SlabView, index: u32) -> (NonNull<u64>, u64) {
+        // SAFETY: the table has a bit for every object.
+        (unsafe { slab.table.add(index as usize / 64) }, 1 << (index % 64))
+    }
+}
+
+// SAFETY: K1: a free object is a set bit, cleared when it is taken; only bits from `reserved` to `end` are ever set. K2: only
+// the table and the notes are written. K3: all words are visited. K4: nothing unwinds.
+unsafe impl FreeObjects for Bitmap {
+    const BITS: usize = 1;
+    const KEEPS: bool = true;
+
+    unsafe fn start(slab: SlabView) {
+        let words = slab.end.div_ceil(64);
+        for word in 0..words {
+            let from = slab.reserved.saturating_sub(word * 64).min(64);
+            let to = (slab.end - word * 64).min(64);
+            let below = |bits: u32| if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+            // SAFETY: a word of the table.
+            let place = unsafe { slab.table.add(word as usize) };
+            // SAFETY: as above.
+            unsafe { place.write(below(to) & !below(from)) };
+        }
+    }
+
+    #[inline]
+    unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::take_where(slab, out, |_, all| all) }
+    }
+
+    #[inline]
+    unsafe fn take_of(
+        slab: SlabView,
+        kept: NonNull<u64>,
+        constructed: bool,
+        out: &mut [MaybeUninit<NonNull<u8>>],
+    ) -> usize {
+        let mask = |word: usize, all: u64| {
+            // SAFETY: the table of constructed objects is as long as that of free ones.
+            let kept = unsafe { kept.add(word) };
+            // SAFETY: a word of that table.
+            let kept = unsafe { kept.read() };
+            if constructed { all & kept } else { all & !kept }
+        };
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::take_where(slab, out, mask) }
+    }
+
+    #[inline(always)]
+    unsafe fn put(slab: SlabView, index: u32) {
+        // SAFETY: the caller's promise: the object exists.
+        let (word, bit) = unsafe { Self::bit(slab, index) };
+        // SAFETY: a word of the table.
+        let all = unsafe { word.read() };
+        debug_assert!(all & bit == 0, "an object was freed that is free: it was freed twice");
+        // SAFETY: a word of the table.
+        unsafe { word.write(all | bit) };
+    }
+
+    unsafe fn is_free(slab: SlabView, index: u32) -> bool {
+        // SAFETY: the caller's promise: the object exists.
+        let (word, bit) = unsafe { Self::bit(slab, index) };
+        // SAFETY: a word of the table.
+        unsafe { word.read() & bit != 0 }
+    }
+}
+
+/// A list through the free objects themselves: no table at all.
+///
+/// For tiny slabs, and memory so scarce that a bit counts. What comes back last goes out first. It writes two bytes into each free
+/// object, so it serves raw memory only: an object cache that keeps objects constructed refuses it at compile time. Objects of one byte take two.
+/// Take and put are O(1) per object.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IntrusiveList;
+
+/// Notes: the number of the first free object and one more, 0 for none; how many objects have never been taken, counted
+/// from `end` down to there.
+impl IntrusiveList {
+    /// The end of the list.
+    const NONE: u32 = 0;
+
+    /// The first of the list, and the objects from `reserved` to below this one have never been taken.
+    ///
+    /// # Safety
+    /// As [`FreeObjects::take`].
+    #[inline(always)]
+    const unsafe fn notes(slab: SlabView) -> [u32; 2] {
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.read() }
+    }
+
+    /// The link in a free object.
+    ///
+    /// # Safety
+    /// The object is free, and in the list.
+    #[inline(always)]
+    const unsafe fn link(slab: SlabView, index: u32) -> NonNull<u16> {
+        // SAFETY: the object exists.
+        unsafe { slab.object(index) }.cast()
+    }
+}
+
+// SAFETY: K1: an object is in the list, or above the mark of those never taken, or taken: it leaves the former two when it is taken. K2: links are
+// written into free objects' first two bytes only. K3: list and rest are all there is. K4: nothing unwinds.
+unsafe impl FreeObjects for IntrusiveList {
+    const BITS: usize = 0;
+    const KEEPS: bool = false;
+    const OBJECT_MIN: usize = 2;
+    const CAPACITY_MAX: usize = u16::MAX as usize - 1;
+
+    unsafe fn start(slab: SlabView) {
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write([Self::NONE, slab.reserved]) };
+    }
+
+    #[inline]
+    unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
+        // SAFETY: the caller's promise is the same.
+        let [mut first, mut fresh] = unsafe { Self::notes(slab) };
+        let mut taken = 0;
+        while taken < out.len() {
+            let index = if first != Self::NONE {
+                let index = first - 1;
+                // SAFETY: the object is the first of the list.
+                let link = unsafe { Self::link(slab, index) };
+                // SAFETY: the link was written when the object was put here.
+                first = u32::from(unsafe { link.read_unaligned() });
+                index
+            } else if fresh < slab.end {
+                fresh += 1;
+                fresh - 1
+            } else {
+                break;
+            };
+            // SAFETY: the object exists.
+            out[taken].write(unsafe { slab.object(index) });
+            taken += 1;
+        }
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write([first, fresh]) };
+        out[..taken].reverse();
+        taken
+    }
+
+    unsafe fn take_of(
+        slab: SlabView,
+        _: NonNull<u64>,
+        _: bool,
+        out: &mut [MaybeUninit<NonNull<u8>>],
+    ) -> usize {
+        // A shape that tracks constructed objects refuses this kind, so nobody comes here.
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::take(slab, out) }
+    }
+
+    #[inline(always)]
+    unsafe fn put(slab: SlabView, index: u32) {
+        // SAFETY: the caller's promise is the same.
+        let [first, fresh] = unsafe { Self::notes(slab) };
+        // SAFETY: the object exists, and is free from now on.
+        let link = unsafe { Self::link(slab, index) };
+        // SAFETY: the first two bytes of a free object; numbers have 16 bits (`CAPACITY_MAX`).
+        unsafe { link.write_unaligned(first as u16) };
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write([index + 1, fresh]) };
+    }
+
+    unsafe fn is_free(slab: SlabView, index: u32) -> bool {
+        // SAFETY: the caller's promise is the same.
+        let [mut next, fresh] = unsafe { Self::notes(slab) };
+        if index >= fresh {
+            return true;
+        }
+        while next != Self::NONE {
+            if next - 1 == index {
+                return true;
+            }
+            // SAFETY: the object is in the list.
+            let link = unsafe { Self::link(slab, next - 1) };
+            // SAFETY: its link was written when it was put here.
+            next = u32::from(unsafe { link.read_unaligned() });
+        }
+        false
+    }
+}
+
+/// A stack of the numbers of free objects: 16 bits for each, leaves objects as they are, and every call is O(1).
+///
+/// What comes back last goes out first, as with [`IntrusiveList`], but objects stay constructed, as with [`Bitmap`]. For
+/// real-time use: no call looks further than the top of the stack. (slab-alloc 0.1 had one of addresses, 64 bits each.)
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IndexStack;
+
+/// Notes: numbers on the stack; as for the list, the first object that was never taken.
+impl IndexStack {
+    /// A place of the stack.
+    ///
+    /// # Safety
+    /// `place` is below `end`.
+    #[inline(always)]
+    const unsafe fn place(slab: SlabView, place: u32) -> NonNull<u16> {
+        // SAFETY: the table has 16 bits for each object.
+        unsafe { slab.table.cast::<u16>().add(place as usize) }
+    }
+}
+
+// SAFETY: K1: an object's number is on the stack, or it was never taken, or it is taken. K2: only table and notes are
+// written. K3: stack and rest are all there is. K4: nothing unwinds.
+unsafe impl FreeObjects for IndexStack {
+    const BITS: usize = 16;
+    const KEEPS: bool = true;
+    const CAPACITY_MAX: usize = u16::MAX as usize;
+
+    unsafe fn start(slab: SlabView) {
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write([0, slab.reserved]) };
+    }
+
+    #[inline]
+    unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
+        // SAFETY: the notes are the account's.
+        let [mut top, mut fresh] = unsafe { slab.notes.read() };
+        let mut taken = 0;
+        while taken < out.len() {
+            let index = if top > 0 {
+                top -= 1;
+                // SAFETY: `top` was below `end`: no more numbers are on the stack than there are objects.
+                let place = unsafe { Self::place(slab, top) };
+                // SAFETY: places below the top are written.
+                u32::from(unsafe { place.read() })
+            } else if fresh < slab.end {
+                fresh += 1;
+                fresh - 1
+            } else {
+                break;
+            };
+            // SAFETY: the object exists.
+            out[taken].write(unsafe { slab.object(index) });
+            taken += 1;
+        }
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write([top, fresh]) };
+        out[..taken].reverse();
+        taken
+    }
+
+    #[inline]
+    unsafe fn take_of(
+        slab: SlabView,
+        kept: NonNull<u64>,
+        constructed: bool,
+        out: &mut [MaybeUninit<NonNull<u8>>],
+    ) -> usize {
+        let mut taken = 0;
+        // SAFETY: the notes are the account's.
+        let [mut top, mut fresh] = unsafe { slab.notes.read() };
+        // Downwards through the stack; what is not taken moves up by as many places as have become free.
+        let mut place = top;
+        while place > 0 && taken < out.len() {
+            place -= 1;
+            // SAFETY: places below the top exist and are written.
+            let at = unsafe { Self::place(slab, place) };
+            // SAFETY: as above.
+            let index = u32::from(unsafe { at.read() });
+            // SAFETY: the table of constructed objects has a bit for every object.
+            let (word, bit) = unsafe { Bitmap::bit(SlabView { table: kept, ..slab }, index) };
+            // SAFETY: a word of that table.
+            if (unsafe { word.read() } & bit != 0) == constructed {
+                // SAFETY: the object exists.
+                out[taken].write(unsafe { slab.object(index) });
+                taken += 1;
+                top -= 1;
+                for gap in place..top {
+                    // SAFETY: places up to the old top exist.
+                    let to = unsafe { Self::place(slab, gap) };
+                    // SAFETY: as above.
+                    let from = unsafe { Self::place(slab, gap + 1) };
+                    // SAFETY: both are places of the stack.
+                    unsafe { to.copy_from(from, 1) };
+                }
+            }
+        }
+        while !constructed && taken < out.len() && fresh < slab.end {
+            // SAFETY: the object exists.
+            out[taken].write(unsafe { slab.object(fresh) });
+            taken += 1;
+            fresh += 1;
+        }
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write([top, fresh]) };
+        out[..taken].reverse();
+        taken
+    }
+
+    #[inline(always)]
+    unsafe fn put(slab: SlabView, index: u32) {
+        // SAFETY: the notes are the account's.
+        let [top, fresh] = unsafe { slab.notes.read() };
+        // SAFETY: fewer numbers are on the stack than there are objects, since this one was taken.
+        let place = unsafe { Self::place(slab, top) };
+        // SAFETY: as above; numbers have 16 bits (`CAPACITY_MAX`).
+        unsafe { place.write(index as u16) };
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write([top + 1, fresh]) };
+    }
+
+    unsafe fn is_free(slab: SlabView, index: u32) -> bool {
+        // SAFETY: the notes are the account's.
+        let [top, fresh] = unsafe { slab.notes.read() };
+        let on_stack = (0..top).any(|place| {
+            // SAFETY: places below the top exist.
+            let place = unsafe { Self::place(slab, place) };
+            // SAFETY: places below the top are written.
+            u32::from(unsafe { place.read() }) == index
+        });
+        index >= fresh || on_stack
+    }
+}

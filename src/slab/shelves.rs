@@ -1,0 +1,534 @@
+//! What all slab systems share: slabs in lists by how much of them is free, and objects taken from the fullest.
+
+use core::mem::{self, MaybeUninit};
+use core::ptr::NonNull;
+
+use super::header::{HEADER_LEN, Header, List, PARTIAL, SHELVES, Shelf};
+use super::objects::{FreeObjects, SlabView};
+use super::shape::Shape;
+use super::{Census, Slab, SlabInfo, Taken};
+use crate::AllocError;
+use crate::heap::Corruption;
+use crate::source::BackingSource;
+
+/// Where the slabs of a system stand, and how that of an object is found.
+///
+/// # Safety
+/// An implementation keeps these:
+/// - **G1** (room) `acquire` gives a header with its tables and a slab, both of the shape's lengths and alignments, exposed, and the
+///   caller's alone until `release`. It says the slab's base, and how many of its objects' room the headers have.
+/// - **G2** (owner) `find` gives the header of the slab in which an object lies, good for the header and its tables.
+/// - **G3** (no unwinding) no method unwinds, and after an error nothing has changed.
+pub(super) unsafe trait Ground {
+    type Source: BackingSource;
+
+    fn acquire(&mut self, source: &mut Self::Source, shape: &Shape) -> Result<Place, AllocError>;
+
+    /// # Safety
+    /// The slab was acquired here, and none of its objects is in use.
+    unsafe fn release(
+        &mut self,
+        source: &mut Self::Source,
+        shape: &Shape,
+        header: NonNull<Header>,
+        base: NonNull<u8>,
+    );
+
+    /// # Safety
+    /// `object` is the address of an object in a slab that was acquired here and not released.
+    unsafe fn find(&self, shape: &Shape, object: usize) -> NonNull<Header>;
+
+    /// Gives back what is left when no slab will be released any more.
+    fn close(&mut self, source: &mut Self::Source);
+}
+
+/// A slab newly acquired.
+pub(super) struct Place {
+    pub(super) header: NonNull<Header>,
+    pub(super) base: NonNull<u8>,
+    pub(super) reserved: u32,
+}
+
+/// The slabs of a system.
+///
+/// Invariants: every slab stands in the list that its `shelf` names, is `current`, or has been detached. `census` counts the slabs, those
+/// all free (in the list `Free`), their objects and those taken.
+#[derive(Debug)]
+pub(super) struct Shelves {
+    /// Objects are taken from here until none is left; null, or a slab that stands in no list.
+    current: *mut Header,
+    lists: [List; SHELVES],
+    pub(super) census: Census,
+}
+
+impl Shelves {
+    pub(super) const NEW: Self = Shelves {
+        current: core::ptr::null_mut(),
+        lists: [const { List::EMPTY }; SHELVES],
+        census: Census::NONE,
+    };
+
+    /// [`SlabSystem::take`](super::SlabSystem::take).
+    #[inline]
+    pub(super) fn take<G: Ground, K: FreeObjects>(
+        &mut self,
+        ground: &mut G,
+        source: &mut G::Source,
+        shape: &Shape,
+        out: &mut [MaybeUninit<NonNull<u8>>],
+    ) -> Result<Taken, AllocError> {
+        if out.is_empty() {
+            return Err(AllocError);
+        }
+        let slab = match NonNull::new(self.current) {
+            Some(slab) => slab,
+            None => self.next_slab::<G, K>(ground, source, shape)?,
+        };
+        // SAFETY: the current slab has an account, and is ours.
+        let view = unsafe { view(shape, slab) };
+        // SAFETY: as above.
+        let header = unsafe { &mut *slab.as_ptr() };
+        let mut taken = Taken { count: 0, constructed: false };
+        if shape.tracked {
+            taken.constructed = header.kept > 0;
+            // Raw objects come one at a time: each is constructed as it goes out, and no more than are needed.
+            let most = if taken.constructed { out.len() } else { 1 };
+            // SAFETY: a tracked slab of ours.
+            let kept = unsafe { kept_table(shape, slab) };
+            // SAFETY: the slab is ours, and that its table.
+            taken.count = unsafe { K::take_of(view, kept, taken.constructed, &mut out[..most]) };
+            header.kept -= if taken.constructed { taken.count as u32 } else { 0 };
+        } else {
+            // SAFETY: the slab is ours.
+            taken.count = unsafe { K::take(view, out) };
+        }
+        header.free -= taken.count as u32;
+        self.census.taken += taken.count;
+        if header.free == 0 {
+            self.put_down(slab);
+        }
+        Ok(taken)
+    }
+
+    /// The current slab, which has no free object left or is to be no longer current, into its list.
+    fn put_down(&mut self, slab: NonNull<Header>) {
+        self.current = core::ptr::null_mut();
+        // SAFETY: a slab of ours.
+        let header = unsafe { &mut *slab.as_ptr() };
+        let (shelf, limit) = Header::place(header.free, header.capacity);
+        header.limit = limit;
+        self.shelve(slab, shelf);
+    }
+
+    /// Puts a slab that stands in no list into one.
+    fn shelve(&mut self, slab: NonNull<Header>, shelf: Shelf) {
+        // SAFETY: a slab of ours.
+        unsafe { (*slab.as_ptr()).shelf = shelf };
+        self.census.free_slabs += usize::from(shelf == Shelf::Free);
+        // SAFETY: the slab stands in no list.
+        unsafe { self.lists[shelf as usize].push(slab) };
+    }
+
+    /// Takes a slab out of its list.
+    fn lift(&mut self, slab: NonNull<Header>) {
+        // SAFETY: a slab of ours.
+        let shelf = mem::replace(unsafe { &mut (*slab.as_ptr()).shelf }, Shelf::Out);
+        self.census.free_slabs -= usize::from(shelf == Shelf::Free);
+        if shelf != Shelf::Out {
+            // SAFETY: it stands in the list that it names.
+            unsafe { self.lists[shelf as usize].unlink(slab) };
+        }
+    }
+
+    /// A slab with free objects, made current: the fullest of those awake, else one all free, else a new one, else whatever has any left.
+    #[cold]
+    #[inline(never)]
+    fn next_slab<G: Ground, K: FreeObjects>(
+        &mut self,
+        ground: &mut G,
+        source: &mut G::Source,
+        shape: &Shape,
+    ) -> Result<NonNull<Header>, AllocError> {
+        let awake = PARTIAL
+            .iter()
+            .chain(&[Shelf::Free])
+            .find_map(|&shelf| NonNull::new(self.lists[shelf as usize].first));
+        let slab = match awake {
+            Some(slab) => {
+                self.lift(slab);
+                slab
+            }
+            None => match self.new_slab::<G, K>(ground, source, shape) {
+                Ok(slab) => slab,
+                Err(error) => {
+                    let slab = self.sleeper().ok_or(error)?;
+                    self.lift(slab);
+                    slab
+                }
+            },
+        };
+        // SAFETY: a slab of ours.
+        let header = unsafe { &mut *slab.as_ptr() };
+        // Only all of it free is of interest while it is current.
+        header.limit = header.capacity;
+        self.current = slab.as_ptr();
+        Ok(slab)
+    }
+
+    /// A slab in the list `Asleep` with some object free, if there is one at all.
+    fn sleeper(&self) -> Option<NonNull<Header>> {
+        if self.census.taken == self.census.capacity {
+            return None;
+        }
+        let mut next = NonNull::new(self.lists[Shelf::Asleep as usize].first);
+        while let Some(slab) = next {
+            // SAFETY: the list's invariant: a header in use.
+            let header = unsafe { slab.as_ref() };
+            if header.free > 0 {
+                return Some(slab);
+            }
+            next = NonNull::new(header.next);
+        }
+        None
+    }
+
+    /// A new slab from the source, all its objects free, in no list.
+    fn new_slab<G: Ground, K: FreeObjects>(
+        &mut self,
+        ground: &mut G,
+        source: &mut G::Source,
+        shape: &Shape,
+    ) -> Result<NonNull<Header>, AllocError> {
+        let Place { header, base, reserved } = ground.acquire(source, shape)?;
+        let free = shape.capacity - reserved;
+        // SAFETY: G1: room for a header, and ours.
+        unsafe {
+            header.write(Header {
+                next: core::ptr::null_mut(),
+                prev: core::ptr::null_mut(),
+                base,
+                free,
+                limit: free,
+                capacity: free,
+                kept: 0,
+                notes: [0; 2],
+                shelf: Shelf::Out,
+            });
+        }
+        let tables = shape.header_len as usize - HEADER_LEN;
+        // SAFETY: G1: the tables lie behind the header.
+        let table = unsafe { header.add(1) };
+        // SAFETY: as above.
+        unsafe { table.cast::<u8>().write_bytes(0, tables) };
+        // SAFETY: G1: the slab is ours, and header and tables have just been written.
+        let view = unsafe { view(shape, header) };
+        // SAFETY: as above.
+        unsafe { K::start(view) };
+        self.census.slabs += 1;
+        self.census.capacity += free as usize;
+        self.census.slabs_peak = self.census.slabs_peak.max(self.census.slabs);
+        Ok(header)
+    }
+
+    /// [`SlabSystem::put`](super::SlabSystem::put).
+    ///
+    /// # Safety
+    /// The same.
+    #[inline]
+    pub(super) unsafe fn put<G: Ground, K: FreeObjects>(
+        &mut self,
+        ground: &G,
+        shape: &Shape,
+        objects: &[NonNull<u8>],
+        constructed: bool,
+    ) {
+        for object in objects {
+            let address = object.addr().get();
+            // SAFETY: the caller's promise: an object of ours.
+            let slab = unsafe { ground.find(shape, address) };
+            // SAFETY: G2: the header of a slab in use.
+            let view = unsafe { view(shape, slab) };
+            // SAFETY: as above.
+            let header = unsafe { &mut *slab.as_ptr() };
+            let index = shape.index(header.base.addr().get(), address);
+            debug_assert!(index < shape.capacity, "what was freed is no object of its slab");
+            if shape.tracked {
+                // SAFETY: a tracked slab of ours.
+                let kept = unsafe { kept_table(shape, slab) };
+                // SAFETY: the table has a bit for each object.
+                unsafe { mark(kept, index, constructed) };
+                header.kept += u32::from(constructed);
+            }
+            // SAFETY: the caller's promise: it was taken, and comes back once.
+            unsafe { K::put(view, index) };
+            header.free += 1;
+            if header.free >= header.limit {
+                self.rise(slab);
+            }
+        }
+        self.census.taken -= objects.len();
+    }
+
+    /// A slab that has got so many free objects that it changes lists.
+    #[cold]
+    #[inline(never)]
+    fn rise(&mut self, slab: NonNull<Header>) {
+        if slab.as_ptr() == self.current {
+            self.current = core::ptr::null_mut();
+        } else {
+            self.lift(slab);
+        }
+        // SAFETY: a slab of ours.
+        let header = unsafe { &mut *slab.as_ptr() };
+        let (shelf, limit) = Header::place(header.free, header.capacity);
+        header.limit = limit;
+        self.shelve(slab, shelf);
+    }
+
+    /// [`SlabSystem::detach`](super::SlabSystem::detach).
+    pub(super) fn detach(&mut self, any: bool) -> Option<Slab> {
+        let free = NonNull::new(self.lists[Shelf::Free as usize].first);
+        let slab = match free {
+            None if any => self.first_slab()?,
+            other => other?,
+        };
+        if slab.as_ptr() == self.current {
+            self.current = core::ptr::null_mut();
+        } else {
+            self.lift(slab);
+        }
+        // SAFETY: a slab of ours.
+        let header = unsafe { slab.as_ref() };
+        self.census.slabs -= 1;
+        self.census.capacity -= header.capacity as usize;
+        self.census.taken -= (header.capacity - header.free) as usize;
+        Some(Slab::new(slab.cast()))
+    }
+
+    /// A constructed object of a detached slab that is free; from now on it counts as raw.
+    ///
+    /// # Safety
+    /// `slab` was detached here, has not been released, and has this shape.
+    pub(super) unsafe fn next_constructed<K: FreeObjects>(shape: &Shape, slab: &Slab) -> Option<NonNull<u8>> {
+        let slab = slab.header.cast::<Header>();
+        // SAFETY: the caller's promise: a slab that nobody else knows.
+        let header = unsafe { &mut *slab.as_ptr() };
+        if !shape.tracked || header.kept == 0 {
+            return None;
+        }
+        let mut out = [MaybeUninit::uninit()];
+        // SAFETY: as above.
+        let view = unsafe { view(shape, slab) };
+        // SAFETY: as above; it is tracked.
+        let kept = unsafe { kept_table(shape, slab) };
+        // SAFETY: as above, and that is its table.
+        let count = unsafe { K::take_of(view, kept, true, &mut out) };
+        header.kept -= count as u32;
+        // The account counts it as taken from now on, `free` does not change: it is still nobody's.
+        // SAFETY: `take_of` has written as many as it says.
+        (count == 1).then(|| unsafe { out[0].assume_init() })
+    }
+
+    /// Whether all objects of a detached slab are free.
+    ///
+    /// # Safety
+    /// As [`next_constructed`](Shelves::next_constructed).
+    pub(super) unsafe fn is_all_free(slab: &Slab) -> bool {
+        // SAFETY: the caller's promise.
+        let header = unsafe { slab.header.cast::<Header>().as_ref() };
+        header.free == header.capacity
+    }
+
+    /// Any slab: the current one, or the first of a list.
+    fn first_slab(&self) -> Option<NonNull<Header>> {
+        let listed = || self.lists.iter().find_map(|list| NonNull::new(list.first));
+        NonNull::new(self.current).or_else(listed)
+    }
+
+    /// Calls `see` with each slab.
+    fn each(&self, mut see: impl FnMut(NonNull<Header>, &Header)) {
+        let firsts = self.lists.iter().map(|list| list.first);
+        for first in firsts.chain([self.current]) {
+            let mut next = NonNull::new(first);
+            while let Some(slab) = next {
+                // SAFETY: a header in use: the current one, or one of a list.
+                let header = unsafe { slab.as_ref() };
+                see(slab, header);
+                next = if first == self.current { None } else { NonNull::new(header.next) };
+            }
+        }
+    }
+
+    /// [`SlabSystem::slab`](super::SlabSystem::slab).
+    pub(super) fn slab<K: FreeObjects>(&self, shape: &Shape, number: usize) -> Option<SlabInfo<'_>> {
+        let mut found = None;
+        let mut count = 0;
+        self.each(|slab, _| {
+            if count == number {
+                found = Some(slab);
+            }
+            count += 1;
+        });
+        let slab = found?;
+        // SAFETY: a header in use, and nothing changes while `self` is borrowed.
+        let header = unsafe { slab.as_ref() };
+        // SAFETY: a slab of ours.
+        let view = unsafe { view(shape, slab) };
+        Some(SlabInfo {
+            base: header.base,
+            len: shape.slab_size,
+            first: shape.first(header.base.addr().get()),
+            stride: shape.stride,
+            reserved: view.reserved,
+            end: view.end,
+            free: header.free,
+            kept: header.kept,
+            // SAFETY: the slab is ours for as long as the borrow, and callers ask for numbers in range.
+            is_free: |view, index| unsafe { K::is_free(view, index) },
+            view,
+            borrow: core::marker::PhantomData,
+        })
+    }
+
+    /// [`SlabSystem::verify`](super::SlabSystem::verify).
+    pub(super) fn verify<G: Ground, K: FreeObjects>(
+        &self,
+        ground: &G,
+        shape: &Shape,
+    ) -> Result<(), Corruption> {
+        let mut broken = None;
+        let mut sum = Census { slabs_peak: self.census.slabs_peak, ..Census::NONE };
+        self.each(|slab, header| {
+            sum.capacity += header.capacity as usize;
+            sum.taken += (header.capacity - header.free) as usize;
+            sum.free_slabs += usize::from(header.shelf == Shelf::Free);
+            if let Err(rule) = self.verify_slab::<G, K>(ground, shape, slab) {
+                broken = Some(Corruption { rule, offset: sum.slabs * shape.slab_size });
+            }
+            sum.slabs += 1;
+        });
+        if sum != self.census {
+            return Err(Corruption { rule: "the sums over all slabs are what is counted", offset: 0 });
+        }
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// What of a slab does not hold.
+    fn verify_slab<G: Ground, K: FreeObjects>(
+        &self,
+        ground: &G,
+        shape: &Shape,
+        slab: NonNull<Header>,
+    ) -> Result<(), &'static str> {
+        // SAFETY: a header in use, and nothing changes while `self` is borrowed.
+        let header = unsafe { slab.as_ref() };
+        // SAFETY: a slab of ours.
+        let view = unsafe { view(shape, slab) };
+        let (mut free, mut kept) = (0, 0);
+        for index in view.reserved..view.end {
+            // SAFETY: the number is in range.
+            if unsafe { K::is_free(view, index) } {
+                free += 1;
+                // SAFETY: a slab of ours; not looked at unless it is tracked.
+                let table = unsafe { kept_table(shape, slab) };
+                // SAFETY: tracked slabs have that table, with a bit for each object.
+                kept += u32::from(shape.tracked && unsafe { is_marked(table, index) });
+            }
+        }
+        if (free, kept) != (header.free, header.kept) {
+            return Err("a slab's free objects are as many as it counts");
+        }
+        let (shelf, limit) = Header::place(free, header.capacity);
+        let current = slab.as_ptr() == self.current;
+        let placed =
+            if current { header.shelf == Shelf::Out } else { (header.shelf, header.limit) == (shelf, limit) };
+        if !placed {
+            return Err("a slab stands in the list for as many free objects as it has");
+        }
+        // SAFETY: the last object of a slab of ours.
+        let last = unsafe { view.object(view.end - 1) }.addr().get();
+        // SAFETY: as above.
+        let found = unsafe { ground.find(shape, last) };
+        if found != slab || shape.index(header.base.addr().get(), last) != view.end - 1 {
+            return Err("a slab is found from its objects");
+        }
+        Ok(())
+    }
+}
+
+/// A slab as its bookkeeping sees it.
+///
+/// # Safety
+/// `slab` is a header in use, of this shape.
+#[inline(always)]
+unsafe fn view(shape: &Shape, slab: NonNull<Header>) -> SlabView {
+    // SAFETY: the caller's promise.
+    let base = unsafe { (*slab.as_ptr()).base };
+    // SAFETY: the caller's promise.
+    let capacity = unsafe { (*slab.as_ptr()).capacity };
+    // SAFETY: the field lies in the header.
+    let notes = unsafe { &raw mut (*slab.as_ptr()).notes };
+    SlabView {
+        // SAFETY: G1: the tables lie behind the header.
+        table: unsafe { slab.add(1) }.cast(),
+        // SAFETY: a field's address is not null.
+        notes: unsafe { NonNull::new_unchecked(notes) },
+        // SAFETY: G1: the objects lie in the slab.
+        objects: unsafe { base.add(shape.first(base.addr().get())) },
+        stride: shape.stride,
+        reserved: shape.capacity - capacity,
+        end: shape.capacity,
+    }
+}
+
+/// A tracked slab's table of constructed objects.
+///
+/// # Safety
+/// `slab` is a header in use, of this shape, which is tracked.
+#[inline(always)]
+unsafe fn kept_table(shape: &Shape, slab: NonNull<Header>) -> NonNull<u64> {
+    // SAFETY: G1: the tables lie behind the header.
+    unsafe { slab.cast::<u8>().add(shape.kept_at as usize) }.cast()
+}
+
+/// Sets or clears an object's bit.
+///
+/// # Safety
+/// `table` has a bit for the object, and is the caller's alone.
+#[inline(always)]
+unsafe fn mark(table: NonNull<u64>, index: u32, on: bool) {
+    // SAFETY: the caller's promise.
+    let word = unsafe { table.add(index as usize / 64) };
+    let bit = 1 << (index % 64);
+    // SAFETY: the caller's promise.
+    let all = unsafe { word.read() };
+    // SAFETY: the caller's promise.
+    unsafe { word.write(if on { all | bit } else { all & !bit }) };
+}
+
+/// Whether an object's bit is set.
+///
+/// # Safety
+/// `table` has a bit for the object.
+unsafe fn is_marked(table: NonNull<u64>, index: u32) -> bool {
+    // SAFETY: the caller's promise.
+    let word = unsafe { table.add(index as usize / 64) };
+    // SAFETY: the caller's promise.
+    unsafe { word.read() & (1 << (index % 64)) != 0 }
+}
+
+/// [`SlabSystem::release`](super::SlabSystem::release).
+///
+/// # Safety
+/// The same.
+pub(super) unsafe fn release<G: Ground>(ground: &mut G, source: &mut G::Source, shape: &Shape, slab: &Slab) {
+    // SAFETY: the caller's promise.
+    if !unsafe { Shelves::is_all_free(slab) } {
+        return;
+    }
+    let header = slab.header.cast::<Header>();
+    // SAFETY: the caller's promise: nobody else knows the slab.
+    let base = unsafe { header.as_ref() }.base;
+    // SAFETY: the caller's promise.
+    unsafe { ground.release(source, shape, header, base) };
+}
