@@ -49,6 +49,12 @@ impl<A: Allocator> Session<A> {
     }
 }
 
+impl<A: Allocator + Default> Default for Session<A> {
+    fn default() -> Self {
+        Session::new_in(A::default())
+    }
+}
+
 /// Where sessions come from.
 pub(crate) trait Sessions: 'static {
     /// As in the tables.

@@ -115,13 +115,20 @@ fn race(racers: &mut [Box<dyn Race>], heavy: bool, quick: bool) -> Times {
 pub(crate) struct Choice {
     /// Words that the names of the racers shown must contain, one of them at least; none: all are shown.
     pub(crate) only: Vec<String>,
-    /// The racer that the others are compared to.
+    /// What the names of our racers begin with; the first of them is what the others are compared to.
     pub(crate) ours: &'static str,
 }
 
 impl Choice {
+    /// Where the racer is that the others are compared to.
+    fn position(&self, names: &[&'static str]) -> Option<usize> {
+        names.iter().position(|name| name.starts_with(self.ours))
+    }
+
     fn admits(&self, name: &str) -> bool {
-        self.only.is_empty() || name == self.ours || self.only.iter().any(|word| name.contains(word))
+        self.only.is_empty()
+            || name.starts_with(self.ours)
+            || self.only.iter().any(|word| name.contains(word))
     }
 }
 
@@ -144,7 +151,7 @@ fn run_column(section: &Section, column: &Column, choice: &Choice, report: &mut 
     let mut racers = (column.start)();
     racers.retain(|racer| choice.admits(racer.name()));
     let times = race(&mut racers, column.heavy, report.quick);
-    let ours = times.names.iter().position(|name| *name == choice.ours);
+    let ours = choice.position(&times.names);
     for (index, name) in times.names.iter().enumerate() {
         let path = [section.name, &column.table, &column.label, name];
         report.keep(&path, times.median(index));
@@ -173,7 +180,7 @@ fn show(section: &Section, title: &str, results: &[(String, Times)], choice: &Ch
         let cells = results.iter().flat_map(|(_, times)| {
             let position = |wanted| times.names.iter().position(|name| *name == wanted);
             let Some(index) = position(name) else { return ["-".to_string(), String::new()] };
-            let ratio = position(choice.ours).map(|ours| format!("{:.2}", times.ratio(index, ours)));
+            let ratio = choice.position(&times.names).map(|ours| format!("{:.2}", times.ratio(index, ours)));
             [format!("{:.1}", times.median(index)), ratio.unwrap_or_default()]
         });
         table.row(name, cells);
