@@ -31,7 +31,7 @@ const NAMES: [&str; 9] = [
     "heapwright: StdLock",
 ];
 
-type Slabs<K = Bitmap, C = ByStride> = AlignedSlabs<Pages, 0, K, C>;
+type Slabs<K = Bitmap, C = ByStride, const SLAB_SIZE: usize = 0> = AlignedSlabs<Pages, SLAB_SIZE, K, C>;
 type Raw<const SIZE: usize, S = Slabs, L = NoLock, const FRONT: usize = 32> =
     SlabCache<S, L, Exactly<SIZE, 8>, KeepAll, FRONT>;
 
@@ -41,7 +41,7 @@ pub(crate) fn visit<const SIZE: usize>(visit: &mut impl Visit) {
     visit.visit::<Cache<Raw<SIZE, Slabs, NoLock, 64>, 1>>();
     visit.visit::<Cache<Raw<SIZE, Slabs, NoLock, 0>, 2>>();
     visit.visit::<Cache<Raw<SIZE, Slabs<IntrusiveList>>, 3>>();
-    visit.visit::<Cache<Raw<SIZE, Slabs<IndexStack>>, 4>>();
+    visit.visit::<Cache<Raw<SIZE, Slabs<IndexStack, ByStride, 0x10000>>, 4>>();
     visit.visit::<Cache<RunTime<SIZE>, 5>>();
 }
 
