@@ -7,7 +7,7 @@ use heapwright::lock::{Lock, SpinLock, StdLock};
 use crate::construct::VisitSessions;
 use crate::crates;
 use crate::designs::{GlobalList, SlabList, StolenList};
-use crate::floor::{Floor, SharedFloor};
+use crate::floor::{Floor, ListFloor, SharedFloor};
 use crate::global::{OfSize, Via};
 use crate::guarded::Guarded;
 use crate::ours;
@@ -21,6 +21,7 @@ pub(crate) fn visit_all<const SIZE: usize>(visit: &mut impl Visit) {
     crates::visit::<SIZE>(visit);
     visit.visit::<OfSize<System, SIZE>>();
     visit.visit::<Floor<SIZE>>();
+    visit.visit::<ListFloor<SIZE>>();
 }
 
 /// Shows `visit` where pools put objects of a large size.

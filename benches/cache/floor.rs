@@ -88,7 +88,7 @@ impl<const SIZE: usize> Objects for ListFloor<SIZE> {
 
 impl<const SIZE: usize> Pool for ListFloor<SIZE> {
     const NAME: &'static str = "(floor: a list, nothing counted)";
-    const KIND: Kind = Kind::Floor;
+    const KIND: Kind = Kind::ListFloor;
 
     fn make() -> Self {
         let mut lines: Vec<Lines> = (0..LIST_LINES).map(|_| Lines([0; BYTES])).collect();

@@ -20,6 +20,7 @@ mod mix;
 mod ours;
 mod pair;
 mod pool;
+mod program;
 mod race;
 mod replace;
 #[path = "../arena/report.rs"]
@@ -33,8 +34,9 @@ mod walk;
 
 use std::process::ExitCode;
 
-use crate::race::{Choice, Section};
-use crate::report::{Report, print, print_conditions};
+use crate::program::Program;
+use crate::race::Section;
+use crate::report::print;
 
 const SECTIONS: [Section; 11] = [
     pair::SECTION,
@@ -69,51 +71,21 @@ const CRATES: [&str; 15] = [
     "typed-arena",
 ];
 
-fn print_help() {
-    print(
-        "cargo bench --bench cache -- [SECTION..] [--only WORD].. [--quick] [--check]\n\nsections (all, if none is named):",
-    );
-    for section in &SECTIONS {
-        print(&format!("  {:10}  {}", section.name, section.what));
-    }
-    print(
-        "\n\
-         --only WORD  of the racers show ours and those whose names contain the word\n\
-         --quick      a smoke run: few rounds, no large sets\n\
-         --check      fail if a ratio misses its target (see benches/cache/targets.rs)",
-    );
-}
-
 fn main() -> ExitCode {
-    let mut wanted = Vec::new();
-    let mut only = Vec::new();
-    let (mut bench, mut quick, mut check) = (false, false, false);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            // From `cargo bench`.
-            "--bench" => bench = true,
-            "--quick" => quick = true,
-            "--check" => check = true,
-            "--only" => only.extend(arguments.next()),
-            name if SECTIONS.iter().any(|section| section.name == name) => wanted.push(name.to_string()),
-            _ => {
-                print_help();
-                return if argument == "--help" { ExitCode::SUCCESS } else { ExitCode::from(2) };
-            }
-        }
-    }
-    if !bench {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let count = arguments.len();
+    arguments.retain(|argument| argument != "--bench");
+    // It comes from `cargo bench`.
+    if arguments.len() == count {
         print("nothing to test here: run me with `cargo bench --bench cache`");
         return ExitCode::SUCCESS;
     }
-    let mut report = Report::new(quick);
-    print_conditions(&CRATES);
-    let choice = Choice { only, ours: ours::OURS };
-    for section in &SECTIONS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == section.name) {
-            race::run(section, &choice, &mut report);
-        }
-    }
-    if check && !targets::check(&report) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let program = Program {
+        command: "cargo bench --bench cache --",
+        sections: &SECTIONS,
+        crates: &CRATES,
+        ours: ours::OURS,
+        check: targets::check,
+    };
+    program.run(arguments)
 }

@@ -4,8 +4,7 @@ use std::hint::black_box;
 
 use crate::clock;
 use crate::field;
-use crate::floor::ListFloor;
-use crate::pool::{Kind, Pool, Store, Visit};
+use crate::pool::{Kind, Store, Visit};
 use crate::race::{Column, Lap, Race, Section};
 
 pub(crate) const SECTION: Section = Section {
@@ -34,7 +33,6 @@ fn column<const SIZE: usize>(live: usize) -> Column {
         start: Box::new(move || {
             let mut start = Start { live, racers: Vec::new() };
             field::visit_all::<SIZE>(&mut start);
-            start.visit::<ListFloor<SIZE>>();
             start.racers.extend(field::elsewhere(SECTION.name, &column::<SIZE>(live)));
             start.racers
         }),
@@ -48,8 +46,7 @@ struct Start {
 
 impl Visit for Start {
     fn visit<S: Store>(&mut self) {
-        let is_floor = S::NAME == <ListFloor<64> as Pool>::NAME;
-        if S::KIND == Kind::Ordinary || is_floor {
+        if matches!(S::KIND, Kind::Ordinary | Kind::ListFloor) {
             self.racers.push(Box::new(Pair::<S>::new(self.live)));
         }
     }

@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     FillOnly,
     /// No pool, but what the workload itself costs: objects overlap.
     Floor,
+    /// The least that a pool can do, with few objects.
+    ListFloor,
     /// Takes part in the races about cache sets only.
     Layout,
 }

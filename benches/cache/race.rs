@@ -49,7 +49,7 @@ pub(crate) struct Times {
 }
 
 /// How long a racer runs in a round, at least.
-const SPELL: Duration = Duration::from_millis(4);
+pub(crate) const SPELL: Duration = Duration::from_millis(4);
 /// How long it warms up, at least.
 const WARM_UP: Duration = Duration::from_millis(20);
 

@@ -94,7 +94,7 @@ struct Start {
 
 impl Visit for Start {
     fn visit<S: Store>(&mut self) {
-        if S::KIND != Kind::Layout && self.live <= S::LIVE_MAX {
+        if matches!(S::KIND, Kind::Ordinary | Kind::FillOnly | Kind::Floor) && self.live <= S::LIVE_MAX {
             let Start { live, order, keep, .. } = *self;
             let keys = Vec::with_capacity(live);
             let set =
