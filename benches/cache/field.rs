@@ -7,7 +7,7 @@ use heapwright::lock::{Lock, SpinLock, StdLock};
 use crate::construct::VisitSessions;
 use crate::crates;
 use crate::designs::{GlobalList, SlabList, StolenList};
-use crate::floor::{Floor, ListFloor, SharedFloor};
+use crate::floor::{Floor, ListFloor, SessionFloor, SharedFloor};
 use crate::global::{OfSize, Via};
 use crate::guarded::Guarded;
 use crate::ours;
@@ -60,6 +60,7 @@ pub(crate) fn visit_sessions(visit: &mut impl VisitSessions) {
     ours::visit_sessions(visit);
     crates::visit_sessions(visit);
     visit.visit::<Via<System>>();
+    visit.visit::<SessionFloor>();
 }
 
 /// Racers in other processes: none.

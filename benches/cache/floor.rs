@@ -1,7 +1,10 @@
 //! What the workloads cost without any pool behind them.
 
+use std::alloc::System;
 use std::ptr;
 
+use crate::construct::{Session, Sessions};
+use crate::global::Via;
 use crate::pool::{Kind, Objects, Pool, Shared};
 
 /// Bytes that the floors play with: they stay in the first-level cache.
@@ -34,6 +37,39 @@ impl<const SIZE: usize> Pool for Floor<SIZE> {
     fn make() -> Self {
         const { assert!(BYTES % SIZE == 0, "objects do not divide the floor") };
         Floor { lines: Box::new(Lines([0; BYTES])), next: 0 }
+    }
+}
+
+/// The floor of constructed objects: a few of them, given out in turn whatever happens.
+pub(crate) struct SessionFloor {
+    sessions: Vec<Session<Via<System>>>,
+    next: usize,
+}
+
+impl Sessions for SessionFloor {
+    const NAME: &'static str = <Floor<64> as Pool>::NAME;
+    type Handle = *mut Session<Via<System>>;
+
+    fn make() -> Self {
+        SessionFloor { sessions: (0..16).map(|_| Session::default()).collect(), next: 0 }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Self::Handle {
+        self.next = (self.next + 1) % self.sessions.len();
+        &raw mut self.sessions[self.next]
+    }
+
+    #[inline]
+    fn write(handle: &mut Self::Handle, bytes: &[u8]) {
+        // SAFETY: the sessions outlive their users, which use them one after the other.
+        unsafe { &mut **handle }.write(bytes);
+    }
+
+    #[inline]
+    fn give(&mut self, handle: Self::Handle) {
+        // SAFETY: as in `write`.
+        unsafe { &mut *handle }.reset();
     }
 }
 

@@ -7,7 +7,7 @@ use snmalloc_rs::SnMalloc;
 use tikv_jemallocator::Jemalloc;
 
 use crate::construct::VisitSessions;
-use crate::floor::{Floor, ListFloor, SharedFloor};
+use crate::floor::{Floor, ListFloor, SessionFloor, SharedFloor};
 use crate::global::{OfSize, Via};
 use crate::mimallocs::MiMallocPlain;
 use crate::ours;
@@ -46,6 +46,7 @@ pub(crate) fn visit_sessions(visit: &mut impl VisitSessions) {
     visit.visit::<Via<SnMalloc>>();
     visit.visit::<Via<Jemalloc>>();
     visit.visit::<Via<System>>();
+    visit.visit::<SessionFloor>();
 }
 
 /// The twin's racers.
