@@ -1,8 +1,8 @@
 //! Magazines: what fronts and depot pass on, when they ask whom, and that nothing is lost or out twice, whatever happens to
 //! a thread.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![cfg(feature = "std")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod checked;
 mod many_threads;
