@@ -147,8 +147,18 @@ impl Bitmap {
             let place = unsafe { slab.table.add(word) };
             // SAFETY: a word of the table.
             let all = unsafe { place.read() };
-            let mut left = mask(word, all);
-            let before = left;
+            let wanted = mask(word, all);
+            let mut left = wanted;
+            if left == u64::MAX && room >= 64 {
+                // All of them, as in a fresh slab: one behind the other, without looking for bits.
+                for number in 0..64 {
+                    // SAFETY: the bit is set, so the object exists.
+                    let object = unsafe { slab.object(word as u32 * 64 + number) };
+                    room -= 1;
+                    out[room].write(object);
+                }
+                left = 0;
+            }
             while left != 0 && room > 0 {
                 // SAFETY: the bit is set, so the object exists.
                 let object = unsafe { slab.object(word as u32 * 64 + left.trailing_zeros()) };
@@ -157,7 +167,7 @@ impl Bitmap {
                 left &= left - 1;
             }
             // SAFETY: a word of the table.
-            unsafe { place.write(all & !(before ^ left)) };
+            unsafe { place.write(all & !(wanted ^ left)) };
             if room == 0 {
                 break;
             }
@@ -214,13 +224,13 @@ unsafe impl FreeObjects for Bitmap {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         // SAFETY: the caller's promise is the same.
         unsafe { Self::take_where(slab, out, |_, all| all) }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take_of(
         slab: SlabView,
         kept: NonNull<u64>,
@@ -314,7 +324,7 @@ unsafe impl FreeObjects for IntrusiveList {
         unsafe { slab.notes.write([Self::NONE, slab.reserved]) };
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         // SAFETY: the caller's promise is the same.
         let [mut first, mut fresh] = unsafe { Self::notes(slab) };
@@ -420,7 +430,7 @@ unsafe impl FreeObjects for IndexStack {
         unsafe { slab.notes.write([0, slab.reserved]) };
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         // SAFETY: the notes are the account's.
         let [mut top, mut fresh] = unsafe { slab.notes.read() };
@@ -448,7 +458,7 @@ unsafe impl FreeObjects for IndexStack {
         taken
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take_of(
         slab: SlabView,
         kept: NonNull<u64>,
