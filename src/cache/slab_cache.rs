@@ -255,7 +255,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         let census = self.system.census();
         self.taken_peak = self.taken_peak.max(census.taken);
         if census.free_slabs < free {
-            self.retention.used(census.free_slabs);
+            self.retention.used(census.free_slabs.saturating_sub(self.surplus));
         }
         Ok((object, taken.constructed))
     }
@@ -268,7 +268,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         let census = self.system.census();
         self.taken_peak = self.taken_peak.max(census.taken);
         if census.free_slabs < free {
-            self.retention.used(census.free_slabs);
+            self.retention.used(census.free_slabs.saturating_sub(self.surplus));
         }
         Ok(taken)
     }
@@ -390,9 +390,11 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     #[cold]
     #[inline(never)]
     fn consider(&mut self, free: usize) {
-        let surplus = self.retention.surplus(free);
+        // Slabs that wait to be released are gone, as far as the policy knows.
+        self.surplus = self.surplus.min(free);
+        let surplus = self.retention.surplus(free - self.surplus);
         if Z::TRACKED {
-            self.surplus = surplus;
+            self.surplus += surplus;
         } else {
             self.release_free(surplus);
         }
@@ -423,11 +425,13 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
 
     /// Gives slabs without live objects back to the source until `keep` are left; says how many went.
     fn trim(&mut self, keep: usize) -> usize {
+        let slabs = self.system.census().slabs;
+        // The policy may release some on the occasion.
         self.flush();
         let free = self.system.census().free_slabs;
-        let gone = self.release_free(free.saturating_sub(keep));
+        self.release_free(free.saturating_sub(keep));
         self.retention.used(self.system.census().free_slabs);
-        gone
+        slabs - self.system.census().slabs
     }
 
     /// Lets the policy look again; says how many slabs went.
@@ -451,7 +455,10 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
                 self.retention.used(self.system.census().free_slabs);
                 None
             }
-            Wanted::Beyond(_) => self.system.detach(&shape, false),
+            Wanted::Beyond(_) => {
+                self.surplus = self.surplus.saturating_sub(1);
+                self.system.detach(&shape, false)
+            }
             Wanted::Any => self.system.detach(&shape, true),
         }
     }
