@@ -86,7 +86,7 @@ struct LargeGround<B> {
 unsafe impl<B: BackingSource> Ground for LargeGround<B> {
     type Source = B;
 
-    fn acquire(&mut self, source: &mut B, shape: &Shape) -> Result<Place, AllocError> {
+    unsafe fn acquire(&mut self, source: &mut B, shape: &Shape) -> Result<Place, AllocError> {
         // SAFETY: the map has seen this source and this length only.
         unsafe { self.map.reserve(source, shape.slab_size) }?;
         let base = source.acquire(shape.block_layout(false))?.cast::<u8>();
@@ -111,7 +111,7 @@ unsafe impl<B: BackingSource> Ground for LargeGround<B> {
         unsafe { slab.unwrap_unchecked() }.cast()
     }
 
-    fn close(&mut self, source: &mut B) {
+    unsafe fn close(&mut self, source: &mut B) {
         // SAFETY: the map has seen this source only, and is not used again.
         unsafe { self.map.release(source) };
     }
