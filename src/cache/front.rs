@@ -71,7 +71,7 @@ impl<S: SlabSystem, R: Retention> Slabs<S, R> {
         let census = self.system.census();
         self.taken_peak = self.taken_peak.max(census.taken);
         if census.free_slabs < free {
-            self.retention.used(census.free_slabs);
+            self.retention.used(census.free_slabs.saturating_sub(self.surplus));
         }
         Ok(taken)
     }
@@ -105,9 +105,12 @@ impl<S: SlabSystem, R: Retention> Slabs<S, R> {
     #[cold]
     #[inline(never)]
     unsafe fn consider(&mut self, source: &mut S::Source, shape: &Shape) {
-        let surplus = self.retention.surplus(self.system.census().free_slabs);
+        let free = self.system.census().free_slabs;
+        // Slabs that wait to be released are gone, as far as the policy knows.
+        self.surplus = self.surplus.min(free);
+        let surplus = self.retention.surplus(free - self.surplus);
         if shape.is_tracked() {
-            self.surplus = surplus;
+            self.surplus += surplus;
         } else {
             // SAFETY: the caller's promise is the same.
             unsafe { self.release_free(source, shape, surplus) };
@@ -291,13 +294,14 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize> Fronted<S, R, FRONT> {
     /// # Safety
     /// Source and shape are those of every call; no object holds anything that has to be destroyed.
     pub(super) unsafe fn trim(&mut self, source: &mut S::Source, shape: &Shape, keep: usize) -> usize {
-        // SAFETY: the caller's promise is the same.
+        let slabs = self.system().census().slabs;
+        // SAFETY: the caller's promise is the same. The policy may release some on the occasion.
         unsafe { self.flush(source, shape) };
         let surplus = self.system().census().free_slabs.saturating_sub(keep);
         // SAFETY: the caller's promise is the same.
-        let gone = unsafe { self.slabs.release_free(source, shape, surplus) };
+        unsafe { self.slabs.release_free(source, shape, surplus) };
         self.slabs.retention.used(self.system().census().free_slabs);
-        gone
+        slabs - self.system().census().slabs
     }
 
     /// Lets the policy look again; says how many slabs went (tracked: none, they are counted as surplus).
@@ -325,7 +329,8 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize> Fronted<S, R, FRONT> {
                 self.slabs.retention.used(free);
                 return None;
             }
-            Wanted::Beyond(_) | Wanted::Any => {}
+            Wanted::Beyond(_) => self.slabs.surplus = self.slabs.surplus.saturating_sub(1),
+            Wanted::Any => {}
         }
         // SAFETY: the caller's promise is the same.
         unsafe { self.slabs.system.detach(shape, matches!(wanted, Wanted::Any)) }

@@ -203,7 +203,8 @@ where
     /// If a destructor does; the slab is released all the same.
     pub fn trim(&self, keep: usize) -> usize {
         self.locked(SlabCore::flush);
-        self.release(|| Wanted::Beyond(keep))
+        // What the policy wants gone goes as well.
+        self.release(|| Wanted::Beyond(keep)) + self.release(|| Wanted::Surplus)
     }
 
     /// Gives all slabs without live objects back to the source; says how many went.

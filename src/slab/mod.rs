@@ -108,6 +108,8 @@ mod map;
 mod objects;
 mod shape;
 mod shelves;
+#[cfg(test)]
+mod tests;
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
