@@ -117,20 +117,17 @@ impl<S: SlabSystem, R: Retention> Slabs<S, R> {
         }
     }
 
-    /// Gives back up to `most` slabs without live objects; says how many.
+    /// Gives back up to `most` slabs without live objects.
     ///
     /// # Safety
     /// Source and shape are those of every call; no object holds anything that has to be destroyed.
-    unsafe fn release_free(&mut self, source: &mut S::Source, shape: &Shape, most: usize) -> usize {
-        let mut gone = 0;
-        while gone < most {
+    unsafe fn release_free(&mut self, source: &mut S::Source, shape: &Shape, most: usize) {
+        for _ in 0..most {
             // SAFETY: the caller's promise is the same.
             let Some(slab) = (unsafe { self.system.detach(shape, false) }) else { break };
             // SAFETY: the slab has just been detached; its objects are raw.
             unsafe { self.system.release(source, shape, slab) };
-            gone += 1;
         }
-        gone
     }
 }
 
