@@ -12,6 +12,7 @@ mod object_cache;
 mod retention;
 mod size_classes;
 mod slab_cache;
+mod slab_heap;
 mod slot;
 
 pub use self::clock::Clock;
