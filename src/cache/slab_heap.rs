@@ -500,14 +500,14 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        match (C::index(old), C::index(new)) {
+        let (from, to) = (C::index(old), C::index(new));
+        if from.is_none() && to.is_none() {
             // SAFETY: the caller's promise is the same.
-            (None, None) => return unsafe { self.resize_large(ptr, old, new, true) },
+            return unsafe { self.resize_large(ptr, old, new, true) };
+        }
+        if let Some(class) = from.filter(|_| from == to) {
             // SAFETY: K2.
-            (Some(class), Some(other)) if class == other => {
-                return Ok(unsafe { Self::slot(renewed(ptr), class) });
-            }
-            _ => {}
+            return Ok(unsafe { Self::slot(renewed(ptr), class) });
         }
         let block = self.alloc(new)?;
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
