@@ -17,7 +17,7 @@ use heapwright::cache::{Classes, KeepAll, KeepSlabs, ReleaseAtOnce, Retention, S
 use heapwright::heap::{Heap, Inspect, Locked, NoHeap, SharedHeap, Usage};
 use heapwright::lock::{Lock, NoLock, SpinLock, TicketLock};
 use heapwright::sizing::Sizing16MiB;
-use heapwright::slab::{AlignedSlabs, IndexStack, IntrusiveList, SlabSystem};
+use heapwright::slab::{AlignedSlabs, IndexStack, IntrusiveList, LargeSlabs, SlabSystem};
 use heapwright::source::{
     BackingSource, Counted, Failing, FromGlobalAlloc, GlobalHeap, Limited, Pages, SourceHeap,
 };
@@ -165,6 +165,7 @@ models! {
     #[cfg_attr(miri, ignore = "system calls")]
     small_slabs: Apart<Small, AlignedSlabs<Pages, 4096, IndexStack>, KeepSlabs<1>, TicketLock, 3>;
     blocks_of_the_system: Apart<Odd, AlignedSlabs<GlobalHeap, 16384, IntrusiveList>, ReleaseAtOnce, NoLock, 1>;
+    slabs_of_any_length: Apart<Classes, LargeSlabs<GlobalHeap>, KeepSlabs<2>, NoLock, 16>;
     arena: InArena<Small, KeepAll, 16, 100_000>;
     arena_released_at_once: InArena<Small, ReleaseAtOnce, 0, 50_000>;
     arena_with_all_classes: InArena<Classes, KeepAll, 8, 1_000_000>;
@@ -474,7 +475,7 @@ fn a_drop_leaves_slabs_with_live_objects() {
     unsafe { slabs.release(slab, layout(2048, 2048)) };
 }
 
-/// A class costs its slab system, two words, and the objects at hand.
+/// A class costs its slab system, four words, and the objects at hand.
 #[test]
 fn a_class_takes_what_the_docs_say() {
     const fn per_class<S: SlabSystem<Source = Pages>, const FRONT: usize>() -> usize {
@@ -482,7 +483,7 @@ fn a_class_takes_what_the_docs_say() {
     }
     type Slabs = AlignedSlabs<Pages>;
     for (bytes, front) in [(per_class::<Slabs, 0>(), 0), (per_class::<Slabs, 16>(), 16)] {
-        assert_eq!(bytes, Small::COUNT * (size_of::<Slabs>() + (2 + front) * size_of::<usize>()));
+        assert_eq!(bytes, Small::COUNT * (size_of::<Slabs>() + (4 + front) * size_of::<usize>()));
     }
     static_assertions::assert_impl_all!(SlabHeap<Classes, Slabs, SourceHeap<Pages>>: Send);
     static_assertions::assert_impl_all!(Locked<SlabHeap<Classes, Slabs>, SpinLock>: Send, Sync);

@@ -30,4 +30,5 @@ pub use self::size_classes::{ClassArray, Classes, SizeClasses, slot_layout};
 #[doc(hidden)]
 pub use self::size_classes::{ClassLookup, class_rules};
 pub use self::slab_cache::{CacheStats, SlabCache, SlabCore, SlabStats};
+pub use self::slab_heap::{SlabHeap, SlabHeapStats};
 pub use self::slot::{AtRunTime, ConstSlot, Exactly, For, Slot};

@@ -39,8 +39,8 @@ use crate::slab::{Shape, SlabSystem};
 /// class that has gone quiet is never in the way; in that case it costs O(classes + slabs released).
 ///
 /// # Cost
-/// An allocation and a free are O(1), bookkeeping apart. A class that is not used takes `size_of::<S>() + 16 + 8 * FRONT` bytes (on 64-bit
-/// targets, and the policy's if it has any) in this value, and nothing else; all of them zero, so that a static heap lies in `.bss`.
+/// An allocation and a free are O(1), bookkeeping apart. Each class takes `size_of::<S>()` and 4 + `FRONT` words in this value (and the policy's
+/// state, if it has any), and nothing else while it is not used; all of it zero, so that a static heap lies in `.bss`.
 /// Objects of one size can be resized where they stand as long as they stay in their class; larger ones as the next heap can.
 ///
 /// ```
@@ -106,7 +106,7 @@ pub struct SlabHeap<
     R: Retention = KeepAll,
     const FRONT: usize = 16,
 > {
-    /// One for each class, in order.
+    /// One for each class, in order. Invariant: every call on one brings `source` and the class's own shape, of [`Shapes`].
     classes: C::Array<Fronted<S, R, FRONT>>,
     source: S::Source,
     next: N,
@@ -225,7 +225,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
         &self.next
     }
 
-    /// A class, its shape, and the source for both.
+    /// A class, its shape, and the source: what the calls on that class bring.
     ///
     /// # Safety
     /// `class` is below `COUNT`.
@@ -277,7 +277,9 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
         self.with_room(|heap| {
             // SAFETY: the caller's promise.
             let (fronted, shape, source) = unsafe { heap.class(class) };
-            fronted.refill(source, shape)
+            // SAFETY: the invariant of `classes`.
+            let (object, _) = unsafe { fronted.refill(source, shape) }?;
+            Ok(object)
         })
     }
 
@@ -290,7 +292,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     unsafe fn push_when_full(&mut self, class: usize, object: NonNull<u8>) {
         // SAFETY: the caller's promise.
         let (fronted, shape, source) = unsafe { self.class(class) };
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; the invariant of `classes`.
         unsafe { fronted.push_when_full(source, shape, object) };
     }
 
@@ -357,14 +359,21 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
         class: usize,
         out: &mut [MaybeUninit<NonNull<u8>>],
     ) -> Result<usize, AllocError> {
-        if class >= C::COUNT {
+        if class >= C::COUNT || out.is_empty() {
             return Err(AllocError);
         }
-        self.with_room(|heap| {
+        let mut take = |heap: &mut Self, from| {
             // SAFETY: just checked.
             let (fronted, shape, source) = unsafe { heap.class(class) };
-            fronted.take(source, shape, out)
-        })
+            // SAFETY: the invariant of `classes`.
+            let taken = unsafe { fronted.take(source, shape, &mut out[from..]) }?;
+            Ok(from + taken.count)
+        };
+        let mut count = self.with_room(|heap| take(heap, 0))?;
+        while let Ok(more) = take(self, count) {
+            count = more;
+        }
+        Ok(count)
     }
 
     /// Takes slots of one class back, cheaper than one by one.
@@ -374,8 +383,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     pub unsafe fn give_slots(&mut self, class: usize, slots: &[NonNull<u8>]) {
         // SAFETY: the caller's promise: a class that blocks have is below `COUNT`.
         let (fronted, shape, source) = unsafe { self.class(class) };
-        // SAFETY: the caller's promise.
-        unsafe { fronted.put(source, shape, slots) };
+        // SAFETY: the caller's promise; the invariant of `classes`.
+        unsafe { fronted.put(source, shape, slots, false) };
     }
 }
 
@@ -384,12 +393,14 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// Gives slabs without live objects back to the source until each class has at most `keep` of them, objects at hand included; says how
     /// many went.
     fn trim(&mut self, keep: usize) -> usize {
-        self.each(|class, shape, source| class.trim(source, shape, keep))
+        // SAFETY: the invariant of `classes`; raw memory holds nothing that has to be destroyed.
+        self.each(|class, shape, source| unsafe { class.trim(source, shape, keep) })
     }
 
     /// Lets the policies look again; says how many slabs went.
     fn tick(&mut self) -> usize {
-        self.each(|class, shape, source| class.tick(source, shape))
+        // SAFETY: the invariant of `classes`.
+        self.each(|class, shape, source| unsafe { class.tick(source, shape) })
     }
 
     fn stats(&self) -> SlabHeapStats {
@@ -419,7 +430,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// The slab of this number, of a class.
     fn slab(&self, class: usize, number: usize) -> Option<SlabStats> {
         let fronted = self.classes.as_ref().get(class)?;
-        let slab = fronted.system().slab(Shapes::<C, S>::ALL.get(class)?, number)?;
+        // SAFETY: the invariant of `classes`.
+        let slab = unsafe { fronted.system().slab(Shapes::<C, S>::ALL.get(class)?, number) }?;
         Some(SlabStats {
             address: slab.address(),
             len: slab.len(),
@@ -434,10 +446,13 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
 // alignment, in which the layout fits (K2), and all sizes up to its length have the same class (K3), so it comes back to where it is from. It
 // is handed out with its slab's provenance (Y5). Layouts without a class go to the next heap (H1); a larger size at the same alignment has
 // none either, so its blocks come back there. H2: slabs are blocks of the source; the next heap (H2). H3: Y4, K5, H3, and policies do not
-// unwind. H4: Y4, H4. H5: B5, H5. H6: size zero has no class, and ends in `alloc_large`.
+// unwind. H4: Y4, H4. H5: B5, H5, and what is done at hand calls nothing but `C::index`, a function of its argument (K2). H6: size zero has no
+// class, and ends in `alloc_large`.
 unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> Heap
     for SlabHeap<C, S, N, R, FRONT>
 {
+    const AT_HAND: bool = FRONT > 0;
+
     #[inline]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let Some(class) = C::index(layout) else { return self.alloc_large(layout, false) };
@@ -460,10 +475,30 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
         };
         // SAFETY: K2.
         let (fronted, ..) = unsafe { self.class(class) };
-        if let Some(object) = fronted.push(ptr) {
-            // SAFETY: the caller's promise: a live block, of this class as its layout has it (K2, K3).
-            unsafe { self.push_when_full(class, object) };
+        // SAFETY: the caller's promise: a live block, of this class as its layout has it (K2, K3).
+        if !unsafe { fronted.push(ptr) } {
+            // SAFETY: the same.
+            unsafe { self.push_when_full(class, ptr) };
         }
+    }
+
+    #[inline(always)]
+    fn alloc_at_hand(&mut self, layout: Layout) -> Option<NonNull<[u8]>> {
+        let class = C::index(layout)?;
+        // SAFETY: K2.
+        let (fronted, ..) = unsafe { self.class(class) };
+        let object = fronted.pop()?;
+        // SAFETY: K2.
+        Some(unsafe { Self::slot(object, class) })
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let Some(class) = C::index(layout) else { return false };
+        // SAFETY: K2.
+        let (fronted, ..) = unsafe { self.class(class) };
+        // SAFETY: the caller's promise: a live block, of this class as its layout has it (K2, K3).
+        unsafe { fronted.push(ptr) }
     }
 
     #[inline]
@@ -549,7 +584,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> I
     fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
         if cursor.offset == 0 {
             self.each(|class, shape, source| {
-                class.flush(source, shape);
+                // SAFETY: the invariant of `classes`.
+                unsafe { class.flush(source, shape) };
                 0
             });
         }
@@ -558,7 +594,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> I
         for (class, shape) in self.classes.as_ref().iter().zip(Shapes::<C, S>::ALL) {
             let len = class.system().census().slabs * shape.slab_size();
             if offset < len {
-                let slab = class.system().slab(shape, offset / shape.slab_size())?;
+                // SAFETY: the invariant of `classes`.
+                let slab = unsafe { class.system().slab(shape, offset / shape.slab_size()) }?;
                 let within = offset % shape.slab_size();
                 let (kind, next) = stretch(&slab, within);
                 found = Some((kind, next - within));
@@ -576,7 +613,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> I
     /// Checks all slabs. What the next heap believes is its own business.
     fn verify(&mut self) -> Result<(), Corruption> {
         let mut classes = self.classes.as_ref().iter().zip(Shapes::<C, S>::ALL);
-        classes.try_for_each(|(class, shape)| class.system().verify(shape))
+        // SAFETY: the invariant of `classes`.
+        classes.try_for_each(|(class, shape)| unsafe { class.system().verify(shape) })
     }
 }
 
@@ -635,7 +673,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> D
 {
     fn drop(&mut self) {
         self.each(|class, shape, source| {
-            class.close(source, shape);
+            // SAFETY: the invariant of `classes`; no call follows.
+            unsafe { class.close(source, shape) };
             0
         });
     }
