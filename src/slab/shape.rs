@@ -77,7 +77,7 @@ impl Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShapeError {
-    /// Not one object fits into a slab of the given size, or into the largest there is (1 GiB).
+    /// Not one object fits into a slab of the given size, or no slab of up to 1 GiB holds such objects without wasting more than 1/8.
     TooLarge,
     /// The source can't give blocks that are aligned as the slabs have to be.
     Unaligned,

@@ -9,6 +9,9 @@ use std::vec::Vec;
 
 use super::header::{HEADER_LEN, REGION_LEN};
 use super::*;
+use crate::source::Buffer;
+
+static_assertions::const_assert_eq!(size_of::<AlignedSlabs<Buffer<'static>>>(), 13 * size_of::<usize>());
 
 /// The rules of a system over a source that gives memory lazily, or not.
 const fn rules<K: FreeObjects, C: Coloring>(slab_size: usize, aligned: bool, lazy: bool) -> Rules {
