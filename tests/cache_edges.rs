@@ -1,4 +1,5 @@
 //! The edges of slab caches: what a user's own parts may say and do, and what may be sent where.
+#![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -323,4 +324,76 @@ fn user_code_may_do_anything() {
     all::<IndexStack, NoLock, KeepAll>();
     all::<Bitmap, OwnerChecked<SpinLock>, KeepSlabs<1>>();
     all::<IndexStack, OwnerChecked<SpinLock>, ReleaseAtOnce>();
+}
+
+thread_local! {
+    /// How many objects of type `Once` there are.
+    static ONCES: Cell<usize> = const { Cell::new(0) };
+    /// Whether a destructor has unwound.
+    static UNWOUND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// An object of whose kind one destructor unwinds, the first.
+struct Once {
+    _bytes: [u8; 64],
+}
+
+impl Default for Once {
+    fn default() -> Self {
+        ONCES.set(ONCES.get() + 1);
+        Once { _bytes: [0; 64] }
+    }
+}
+
+impl Drop for Once {
+    fn drop(&mut self) {
+        ONCES.set(ONCES.get() - 1);
+        if !UNWOUND.replace(true) {
+            panic::resume_unwind(Box::new("the first destructor"));
+        }
+    }
+}
+
+/// A cache that destroys objects as soon as they come back, each in a slab of its own.
+type Onces = ObjectCache<Once, DefaultInit, LargeSlabs<GlobalHeap, 136>, NoLock, ReleaseAtOnce, 0>;
+
+/// So many objects, made and given back, are at hand in a front.
+fn put_at_hand<C: ObjectAlloc<Once>>(count: usize, front: &C) {
+    UNWOUND.set(false);
+    let before = ONCES.get();
+    let some: Vec<_> = (0..count).map(|_| Obj::new(front).expect("there is memory")).collect();
+    drop(some);
+    assert_eq!((ONCES.get() - before, UNWOUND.get()), (count, false));
+}
+
+/// Runs `end`, in which a destructor unwinds.
+fn unwinds(end: impl FnOnce()) {
+    panic::catch_unwind(AssertUnwindSafe(end)).expect_err("a destructor unwinds");
+}
+
+#[test]
+fn a_destructor_that_unwinds_holds_up_no_other_object() {
+    let layer = Magazined::<Onces, NoLock, 4, 0>::new(Onces::over(GlobalHeap));
+    let front = layer.handle();
+    put_at_hand(8, &front);
+    unwinds(|| drop(front));
+    assert_eq!((layer.cache().stats().live, ONCES.get()), (0, 0), "those of a handle");
+
+    let layer = Magazined::<Onces, NoLock, 2, 6>::new(Onces::over(GlobalHeap));
+    let front = layer.handle();
+    put_at_hand(8, &front);
+    drop(front);
+    assert_eq!((layer.stats().magazines, ONCES.get()), (4, 8));
+    unwinds(|| drop(layer));
+    assert_eq!(ONCES.get(), 0, "those of a depot");
+
+    thread_local!(static CPU: Cell<usize> = const { Cell::new(0) });
+    let layer = Magazined::<Onces, NoLock, 2, 0>::new(Onces::over(GlobalHeap));
+    let fronts = PerCpu::<_, 3>::new(layer, || CPU.get());
+    for number in 0..3 {
+        CPU.set(number);
+        put_at_hand(4, &fronts);
+    }
+    unwinds(|| fronts.flush());
+    assert_eq!((fronts.magazined().cache().stats().live, ONCES.get()), (0, 0), "those of all CPUs");
 }

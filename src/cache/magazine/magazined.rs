@@ -240,22 +240,45 @@ impl<C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> Layer for M
     #[cold]
     #[inline(never)]
     fn drain(&self, place: &impl Place<Layer = Self>) {
-        // A front holds two magazines. What user code in the inner cache puts in meanwhile may stay.
-        for _ in 0..2 {
-            let mut older = Magazine::new();
+        // A front holds two magazines. Both come out before either goes back: what user code in the inner cache puts in may stay, and if
+        // it unwinds, the second goes back all the same.
+        let returned = || Returned { layer: self, magazine: Magazine::new() };
+        let mut both = [returned(), returned()];
+        for older in &mut both {
             place.peek(|front| {
                 if !self.depot.unload(front) {
-                    older.count = front.unload(&mut older.slots);
+                    older.magazine.count = front.unload(&mut older.magazine.slots);
                 }
             });
-            self.return_slots(&older);
         }
+    }
+}
+
+/// A magazine whose slots go back to the inner cache when this is dropped.
+struct Returned<'a, C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> {
+    layer: &'a Magazined<C, L, N, M>,
+    magazine: Magazine<N>,
+}
+
+impl<C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> Drop for Returned<'_, C, L, N, M> {
+    fn drop(&mut self) {
+        self.layer.return_slots(&self.magazine);
     }
 }
 
 impl<C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> Drop for Magazined<C, L, N, M> {
     fn drop(&mut self) {
-        self.reap();
+        /// Goes on with the other magazines when a destructor has unwound.
+        struct Rest<'a, C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize>(
+            &'a Magazined<C, L, N, M>,
+        );
+        impl<C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> Drop for Rest<'_, C, L, N, M> {
+            fn drop(&mut self) {
+                self.0.reap();
+            }
+        }
+        let rest = Rest(self);
+        rest.0.reap();
     }
 }
 

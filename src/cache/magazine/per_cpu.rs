@@ -78,9 +78,8 @@ impl<P: Layer, const CPUS: usize> PerCpu<P, CPUS> {
     /// Gives all that the fronts hold back, those of all CPUs: whole magazines to the depot as far as there is room, the rest
     /// to the inner cache.
     pub fn flush(&self) {
-        for front in &self.fronts {
-            self.layer.drain(&OneCpu { front, layer: &self.layer });
-        }
+        // If a destructor in the inner cache unwinds, the others are drained all the same.
+        drop(self.fronts.each_ref().map(|front| Drained(OneCpu { front, layer: &self.layer })));
     }
 }
 
@@ -106,6 +105,15 @@ impl<P: Layer> Place for OneCpu<'_, P> {
     #[inline(always)]
     fn peek<R>(&self, work: impl FnOnce(&P::Front) -> R) -> Option<R> {
         self.front.lock.with(|| work(&self.front.front))
+    }
+}
+
+/// A front that is drained when this is dropped.
+struct Drained<'a, P: Layer>(OneCpu<'a, P>);
+
+impl<P: Layer> Drop for Drained<'_, P> {
+    fn drop(&mut self) {
+        self.0.layer.drain(&self.0);
     }
 }
 
