@@ -7,6 +7,7 @@
 //! | static arena | `StaticArena<65536, Sizing128KiB, SpinLock>` | the text of every word: `Box<[u8]>` |
 //! | paged arena | `SourceTeaspoon<Pages, Sizing16MiB, SpinLock>` | the index: `HashMap` and `Vec`; the graph: `Box` and `Vec` |
 //! | stack arena | `Teaspoon<Sizing4KiB, NoLock>` in a local array | one search at a time: `HashMap` and `Vec` |
+//! | two object caches | `ObjectCache` of `AlignedSlabs` in the paged arena, and over `Counted<Pages>` | the nodes of a passage's graph, kept for the next passage |
 //! | global heap | `Locked<SourceHeap<GlobalHeap>, SpinLock>` | what the others have no room for |
 //!
 //! A heap that runs out says so, and the next larger one takes over.
@@ -270,7 +271,7 @@ impl<O: Write> Tour<'_, O> {
         let (mut portrait, ()) = passages.compare::<_, PageSlabs<'_>, _>(name, &GLOBAL, &mut pages, || ())?;
         let Counts { acquired, bytes_peak, blocks, bytes, .. } = pages.counts();
         portrait.note(format!(
-            "pages: {acquired} blocks from the operating system, {bytes_peak} bytes at most; {blocks} blocks, {bytes} bytes left"
+            "blocks of pages: {acquired} from the operating system, {bytes_peak} bytes at most; {blocks} left, {bytes} bytes"
         ));
         self.cache_portraits.push(portrait);
         Ok(())

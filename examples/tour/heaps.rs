@@ -24,9 +24,9 @@ pub(crate) type StackArena<'a> = Teaspoon<'a, Sizing4KiB, NoLock>;
 pub(crate) static WORDS: WordArena = StaticArena::new();
 /// The last resort.
 pub(crate) static GLOBAL: GlobalHeap = Locked::new(SourceHeap::new(source::GlobalHeap));
-/// Slabs for the nodes of one graph, cut from the paged arena: there they can be small.
+/// Slabs in the paged arena, as small as the nodes in them allow.
 pub(crate) type ArenaSlabs<'a> = AlignedSlabs<&'a PagedArena>;
-/// Slabs of a page each, of pages that are counted: 64 of them come from the operating system at a time, and go back to it.
+/// Slabs of 4 KiB, several at a time from the operating system, in blocks that are counted.
 pub(crate) type PageSlabs<'a> = AlignedSlabs<&'a mut Counted<Pages>, { 4 << 10 }>;
 /// Bytes of the local array: as many as its sizing reaches.
 pub(crate) const STACK_ARENA_SIZE: usize = 12 << 10;

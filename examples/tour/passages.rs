@@ -11,7 +11,7 @@ use heapwright::heap::Usage;
 use heapwright::lock::SpinLock;
 use heapwright::slab::SlabSystem;
 
-use crate::graph::{Graph, Node, Window};
+use crate::graph::{self, Node, Window};
 use crate::heaps::{AnyHeap, Full, Portrait};
 use crate::index::Index;
 use crate::text::{Library, each_word};
@@ -36,7 +36,7 @@ impl<'i> Passages<'i> {
     pub(crate) fn new<A: AnyHeap, B: AnyHeap>(
         library: &Library,
         index: &Index<'_, A>,
-        graph: &Graph<'i, B>,
+        graph: &graph::Graph<'i, B>,
     ) -> Self {
         let mut passages = Vec::new();
         for document in &library.documents {
@@ -64,27 +64,13 @@ impl<'i> Passages<'i> {
     fn each_graph<A: AnyHeap, P: DerefMut<Target = Node<'i, A>>>(
         &self,
         mut make: impl FnMut() -> Result<P, Full>,
-        mut look: impl FnMut(usize, &[P]),
+        mut look: impl FnMut(&[P]),
     ) -> Result<(), Full> {
-        let (mut nodes, mut numbers) = (Vec::<P>::new(), HashMap::<u32, u32>::new());
-        for (number, passage) in self.passages.iter().enumerate() {
-            let mut window = Window::default();
-            for &id in passage {
-                let at = *numbers.entry(id).or_insert(nodes.len() as u32);
-                if at as usize == nodes.len() {
-                    let mut node = make()?;
-                    node.stand_for(id, self.words[id as usize]);
-                    nodes.push(node);
-                }
-                nodes[at as usize].count += 1;
-                for (before, weight) in window.next(at) {
-                    nodes[before as usize].link(at, weight)?;
-                    nodes[at as usize].link(before, weight)?;
-                }
-            }
-            look(number, &nodes);
-            nodes.clear();
-            numbers.clear();
+        let mut graph = Graph::default();
+        for passage in &self.passages {
+            graph.fill(passage, &self.words, &mut make)?;
+            look(&graph.nodes);
+            graph.clear();
         }
         Ok(())
     }
@@ -98,7 +84,7 @@ impl<'i> Passages<'i> {
         let mut pairs = HashMap::<[u32; 2], usize>::new();
         self.each_graph(
             || Ok(Box::try_new_in(Node::blank(heap)?, heap)?),
-            |_, nodes| {
+            |nodes| {
                 for node in nodes {
                     for edge in &node.edges {
                         let pair = [node.id(), nodes[edge.to as usize].id()];
@@ -136,46 +122,84 @@ impl<'i> Passages<'i> {
             ObjectCache::<Node<'i, A>, _, S, SpinLock>::new(source, WithReset(TryInit(make), Node::clear));
 
         let mut nodes = 0;
-        self.each_graph(|| Ok(cache.try_alloc()?), |_, graph| nodes += graph.len())?;
+        self.each_graph(|| Ok(cache.try_alloc()?), |graph| nodes += graph.len())?;
         let made_first = made.get();
-        let (mut reused, mut made_anew) = (Duration::MAX, Duration::MAX);
+        let (mut reusing, mut making) = (Duration::MAX, Duration::MAX);
         for _ in 0..ROUNDS {
             let start = Instant::now();
-            self.each_graph(|| Ok(cache.try_alloc()?), |_, _| ())?;
-            reused = reused.min(start.elapsed());
+            self.each_graph(|| Ok(cache.try_alloc()?), |_| ())?;
+            reusing = reusing.min(start.elapsed());
             let start = Instant::now();
-            self.each_graph(|| Ok(Box::try_new_in(Node::blank(heap)?, heap)?), |_, _| ())?;
-            made_anew = made_anew.min(start.elapsed());
+            self.each_graph(|| Ok(Box::try_new_in(Node::blank(heap)?, heap)?), |_| ())?;
+            making = making.min(start.elapsed());
         }
         let made_later = made.get() - made_first;
 
-        // Once more, to be looked at halfway.
         let halfway = self.len() / 2;
-        let mut portrait =
-            Portrait::new::<S, _>(name, String::new(), usage(&cache.stats()), || cache.chunks());
-        self.each_graph(
-            || Ok(cache.try_alloc()?),
-            |number, _| {
-                if number == halfway {
-                    let contents = format!("the nodes of passage {} of {}", number + 1, self.len());
-                    portrait =
-                        Portrait::new::<S, _>(name, contents, usage(&cache.stats()), || cache.chunks());
-                    portrait.note(slabs(&cache.stats()));
-                }
-            },
-        )?;
+        let mut graph = Graph::default();
+        graph.fill(&self.passages[halfway], &self.words, || Ok(cache.try_alloc()?))?;
+        let contents = format!("the nodes of passage {} of {}", halfway + 1, self.len());
+        let stats = cache.stats();
+        let mut portrait = Portrait::new::<S, _>(name, contents, usage(&stats), || cache.chunks());
+        drop(graph);
+        portrait.note(slabs(&stats));
         portrait.note(format!(
-            "nodes made: {made_first} for the {nodes} of the first round, {made_later} for those of {ROUNDS} more"
+            "nodes made: {made_first} for the {nodes} of the first round, {made_later} for those of {ROUNDS} more rounds"
         ));
         portrait.note(format!(
-            "fastest round: {} with nodes reused, {} with nodes made and dropped: {:.2} times as long",
-            milliseconds(reused),
-            milliseconds(made_anew),
-            made_anew.as_secs_f64() / reused.as_secs_f64()
+            "fastest round: {} with nodes reused; with nodes made and dropped {}, {:.2} times as long",
+            milliseconds(reusing),
+            milliseconds(making),
+            making.as_secs_f64() / reusing.as_secs_f64()
         ));
         let gone = cache.reap();
-        portrait.note(format!("then reaped: {gone} slabs go, {} are left", cache.stats().slabs));
+        portrait.note(format!("reaped: {gone} slabs gone, {} left", cache.stats().slabs));
         Ok((portrait, look()))
+    }
+}
+
+/// The graph of one passage.
+struct Graph<P> {
+    nodes: Vec<P>,
+    /// Where the node of each word is.
+    numbers: HashMap<u32, u32>,
+}
+
+impl<P> Default for Graph<P> {
+    fn default() -> Self {
+        Graph { nodes: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<'i, A: AnyHeap, P: DerefMut<Target = Node<'i, A>>> Graph<P> {
+    /// Makes the nodes of a passage's words, by `make`, and links those that are near each other.
+    fn fill(
+        &mut self,
+        passage: &[u32],
+        words: &[&'i str],
+        mut make: impl FnMut() -> Result<P, Full>,
+    ) -> Result<(), Full> {
+        let mut window = Window::default();
+        for &id in passage {
+            let at = *self.numbers.entry(id).or_insert(self.nodes.len() as u32);
+            if at as usize == self.nodes.len() {
+                let mut node = make()?;
+                node.stand_for(id, words[id as usize]);
+                self.nodes.push(node);
+            }
+            self.nodes[at as usize].count += 1;
+            for (before, weight) in window.next(at) {
+                self.nodes[before as usize].link(at, weight)?;
+                self.nodes[at as usize].link(before, weight)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the nodes, or hands them back to where they are from.
+    fn clear(&mut self) {
+        self.nodes.clear();
+        self.numbers.clear();
     }
 }
 
@@ -189,10 +213,11 @@ fn usage(stats: &CacheStats) -> Usage {
     }
 }
 
+/// How many slabs there are, and of what size.
 fn slabs(stats: &CacheStats) -> String {
     let CacheStats { slabs, free_slabs, capacity, slot_size, bytes_held, .. } = *stats;
     format!(
-        "{slabs} slabs of {} bytes, {free_slabs} of them without a live node; room for {capacity} nodes of {slot_size} bytes",
+        "slabs: {slabs} of {} bytes, {free_slabs} of them without a live node; room for {capacity} nodes of {slot_size} bytes",
         bytes_held / slabs.max(1)
     )
 }
