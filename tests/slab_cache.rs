@@ -6,29 +6,42 @@
 use std::alloc::Layout;
 use std::collections::HashSet;
 
-use heapwright::cache::{Exactly, For, KeepAll, SlabCache};
+use heapwright::cache::{For, SlabCache};
 use heapwright::heap::SharedHeap;
 use heapwright::lock::NoLock;
-use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, IntrusiveList};
-use heapwright::source::{Counted, GlobalHeap, Pages};
+use heapwright::slab::{AlignedSlabs, LargeSlabs, SlabSystem};
+use heapwright::source::Pages;
 
-#[test]
-fn a_thousand_objects_in_pages() {
-    let cache: SlabCache<AlignedSlabs<Pages>, NoLock, For<[u64; 8]>> = SlabCache::over(Pages);
+/// Hands out many objects, all different, and gives all memory back.
+fn many_objects<S: SlabSystem<Source = Pages>>() {
+    let cache: SlabCache<S, NoLock, For<[u64; 8]>> = SlabCache::over(Pages);
     let layout = Layout::new::<[u64; 8]>();
     let mut seen = HashSet::new();
     let mut live = Vec::new();
-    for _ in 0..100_000 {
+    for _ in 0..20_000 {
         let block = cache.try_alloc(layout).unwrap().cast::<u8>();
         assert!(seen.insert(block.addr()));
         live.push(block);
     }
-    assert_eq!(cache.stats().live, 100_000);
+    assert_eq!(cache.stats().live, 20_000);
+    assert_eq!(cache.verify(), Ok(()));
     for block in live.drain(..) {
         // SAFETY: the block is live.
         unsafe { cache.free(block, layout) };
     }
-    println!("{:?}", cache.stats());
-    println!("{}", cache.reap());
-    println!("{:?}", cache.stats());
+    assert_eq!(cache.stats().live, 0);
+    assert_eq!(cache.reap(), cache.stats().slabs_peak);
+    assert_eq!((cache.stats().slabs, cache.verify()), (0, Ok(())));
+}
+
+#[test]
+fn many_objects_in_aligned_slabs() {
+    many_objects::<AlignedSlabs<Pages>>();
+    many_objects::<AlignedSlabs<Pages, 4096>>();
+}
+
+#[test]
+fn many_objects_in_large_slabs() {
+    many_objects::<LargeSlabs<Pages>>();
+    many_objects::<LargeSlabs<Pages, 12288>>();
 }

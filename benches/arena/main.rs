@@ -36,6 +36,10 @@ const SECTIONS: [Section; 6] = [
     ("latency", "nanoseconds of the slowest calls", latency::run),
 ];
 
+/// The crates that are compared.
+const PEERS: [&str; 7] =
+    ["teaspoon", "talc", "rlsf", "linked_list_allocator", "stalloc", "dlmalloc", "buddy_system_allocator"];
+
 fn print_help() {
     print(
         "cargo bench --bench arena -- [SECTION..] [--quick] [--check] [--markdown]\n\nsections (all, if none is named):",
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut report = Report::new(quick);
-    print_conditions();
+    print_conditions(&PEERS);
     for (name, _, run) in SECTIONS {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             run(&mut report);

@@ -114,11 +114,11 @@ pub(crate) fn print_markdown(table: &Table) {
 
 /// A line of progress.
 pub(crate) fn progress(text: &str) {
-    let _ = writeln!(io::stderr(), "arena bench: {text}");
+    let _ = writeln!(io::stderr(), "bench: {text}");
 }
 
-/// Says where and with what this was measured.
-pub(crate) fn print_conditions() {
+/// Says where and with what this was measured; `peers` are crates.
+pub(crate) fn print_conditions(peers: &[&str]) {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown", |(_, name)| name);
@@ -134,25 +134,16 @@ pub(crate) fn print_conditions() {
         std::env::consts::OS,
         load.join(" "),
         rustc.unwrap_or_else(|_| "unknown".into()),
-        peer_versions().join(", "),
+        versions(peers).join(", "),
     ));
 }
 
-/// The peers' versions, from the lock file that this program was built with.
-fn peer_versions() -> Vec<String> {
+/// The crates' versions, from the lock file that this program was built with.
+fn versions(crates: &[&str]) -> Vec<String> {
     let lock = include_str!("../../Cargo.lock");
-    let names = [
-        "teaspoon",
-        "talc",
-        "rlsf",
-        "linked_list_allocator",
-        "stalloc",
-        "dlmalloc",
-        "buddy_system_allocator",
-    ];
-    let version = |name: &str| {
+    let version = |name: &&str| {
         let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
         rest.split_once('"').map(|(version, _)| format!("{name} {version}"))
     };
-    names.iter().filter_map(|name| version(name)).collect()
+    crates.iter().filter_map(version).collect()
 }

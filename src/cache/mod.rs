@@ -4,6 +4,7 @@
 
 mod clock;
 mod init;
+pub mod magazine;
 mod obj;
 mod object_alloc;
 mod object_cache;
@@ -16,6 +17,9 @@ pub use self::clock::Clock;
 #[cfg(feature = "std")]
 pub use self::clock::StdClock;
 pub use self::init::{DefaultInit, FnInit, InPlace, Init, NewObjectError, TryInit, Uninit, WithReset};
+#[cfg(feature = "std")]
+pub use self::magazine::PerThread;
+pub use self::magazine::{Handle, HeapSlots, MagazineStats, Magazined, PerCpu};
 pub use self::obj::{Obj, PinnedObj};
 pub use self::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
 pub use self::object_cache::ObjectCache;

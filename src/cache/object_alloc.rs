@@ -20,6 +20,10 @@ use crate::AllocError;
 /// - **U3** (contents) if the type says that slots hold something (a constructed object), they do when they are handed out, and it is their user's
 ///   when they are given back.
 /// - **U4** (whole) after an error, or after user code (a constructor) has unwound, nothing is lost.
+/// - **U5** (exposed) the provenance of a slot handed out is exposed
+///   ([`expose_provenance`](https://doc.rust-lang.org/core/primitive.pointer.html#method.expose_provenance)), and is good for the
+///   whole slot: so a magazine may remake its pointer from the address of whatever pointer comes back, a `Box`'s of a
+///   smaller type, say.
 pub unsafe trait UntypedObjectAlloc {
     /// The layout that each slot has. Its size is a multiple of its alignment, and not zero.
     fn slot_layout(&self) -> Layout;
@@ -141,7 +145,7 @@ impl<T, C: ObjectAlloc<T> + ?Sized> Drop for FreeUninit<'_, T, C> {
     }
 }
 
-// SAFETY: U1 to U4 hold for the cache behind the reference.
+// SAFETY: U1 to U5 hold for the cache behind the reference.
 unsafe impl<C: UntypedObjectAlloc + ?Sized> UntypedObjectAlloc for &C {
     #[inline]
     fn slot_layout(&self) -> Layout {

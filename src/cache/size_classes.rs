@@ -686,6 +686,8 @@ size_classes! {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use core::cell::Cell;
     use core::{array, iter};

@@ -246,7 +246,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         let free = self.system.census().free_slabs;
         let mut one = [MaybeUninit::uninit()];
         let out = if FRONT == 0 { &mut one[..] } else { &mut self.front[..Self::BATCH] };
-        let taken = self.system.take(&mut self.source, &shape, out)?;
+        // SAFETY: T1, and this is the one source of the system.
+        let taken = unsafe { self.system.take(&mut self.source, &shape, out) }?;
         let last = taken.count.checked_sub(1).ok_or(AllocError)?;
         // SAFETY: the system has written so many.
         let object = unsafe { out[last].assume_init() };
@@ -264,7 +265,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     pub(super) fn take_batch(&mut self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<Taken, AllocError> {
         let shape = self.shape();
         let free = self.system.census().free_slabs;
-        let taken = self.system.take(&mut self.source, &shape, out)?;
+        // SAFETY: T1, and this is the one source of the system.
+        let taken = unsafe { self.system.take(&mut self.source, &shape, out) }?;
         let census = self.system.census();
         self.taken_peak = self.taken_peak.max(census.taken);
         if census.free_slabs < free {
@@ -403,7 +405,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         let shape = self.shape();
         let mut gone = 0;
         while gone < most {
-            let Some(slab) = self.system.detach(&shape, false) else { break };
+            // SAFETY: T1.
+            let Some(slab) = (unsafe { self.system.detach(&shape, false) }) else { break };
             // SAFETY: the slab has just been detached; its objects are raw, or nobody needs what they hold.
             unsafe { self.system.release(&mut self.source, &shape, slab) };
             gone += 1;
@@ -445,14 +448,17 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         match wanted {
             Wanted::Surplus => {
                 self.surplus = self.surplus.checked_sub(1)?;
-                self.system.detach(&shape, false)
+                // SAFETY: T1.
+                unsafe { self.system.detach(&shape, false) }
             }
             Wanted::Beyond(keep) if self.system.census().free_slabs <= keep => {
                 self.retention.used(self.system.census().free_slabs);
                 None
             }
-            Wanted::Beyond(_) => self.system.detach(&shape, false),
-            Wanted::Any => self.system.detach(&shape, true),
+            // SAFETY: T1.
+            Wanted::Beyond(_) => unsafe { self.system.detach(&shape, false) },
+            // SAFETY: T1.
+            Wanted::Any => unsafe { self.system.detach(&shape, true) },
         }
     }
 
@@ -506,7 +512,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
 
     /// The slab of this number.
     pub(super) fn slab(&self, number: usize) -> Option<SlabStats> {
-        let slab = self.system.slab(&self.shape(), number)?;
+        // SAFETY: T1.
+        let slab = unsafe { self.system.slab(&self.shape(), number) }?;
         Some(SlabStats {
             address: slab.address(),
             len: slab.len(),
@@ -607,7 +614,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
     /// The slabs one behind the other, whatever their addresses. O(slabs + objects of a slab).
     fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
         let shape = self.shape();
-        let slab = self.system.slab(&shape, cursor.offset / shape.slab_size())?;
+        // SAFETY: T1.
+        let slab = unsafe { self.system.slab(&shape, cursor.offset / shape.slab_size()) }?;
         let within = cursor.offset % shape.slab_size();
         let (start, stride) = (slab.objects_at(), slab.stride());
         let end = start + slab.capacity() * stride;
@@ -628,7 +636,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
     }
 
     fn verify(&mut self) -> Result<(), Corruption> {
-        self.system.verify(&self.shape())
+        // SAFETY: T1.
+        unsafe { self.system.verify(&self.shape()) }
     }
 }
 
@@ -745,11 +754,13 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Drop for SlabCore
     fn drop(&mut self) {
         self.flush();
         let shape = self.shape();
-        while let Some(slab) = self.system.detach(&shape, true) {
+        // SAFETY: T1.
+        while let Some(slab) = unsafe { self.system.detach(&shape, true) } {
             // SAFETY: the slab has just been detached; raw memory is of no more use to anybody.
             unsafe { self.system.release(&mut self.source, &shape, slab) };
         }
-        self.system.close(&mut self.source, &shape);
+        // SAFETY: T1, and this is the one source of the system, which goes now.
+        unsafe { self.system.close(&mut self.source, &shape) };
     }
 }
 

@@ -185,7 +185,7 @@ impl<B: BackingSource> AlignedGround<B> {
 unsafe impl<B: BackingSource> Ground for AlignedGround<B> {
     type Source = B;
 
-    fn acquire(&mut self, source: &mut B, shape: &Shape) -> Result<Place, AllocError> {
+    unsafe fn acquire(&mut self, source: &mut B, shape: &Shape) -> Result<Place, AllocError> {
         if shape.region_slabs == 1 {
             let base = Self::block(source, shape)?;
             return Ok(Place { header: base.cast(), base, reserved: 0 });
@@ -261,7 +261,7 @@ unsafe impl<B: BackingSource> Ground for AlignedGround<B> {
         unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) }
     }
 
-    fn close(&mut self, _: &mut B) {}
+    unsafe fn close(&mut self, _: &mut B) {}
 }
 
 /// Clears the bits of `mask` in the address of something within a block that does not start at zero.

@@ -57,7 +57,7 @@
 //!     const RULES: Rules = Rules::new(0);
 //!     const NEW: Self = Singles { kept: Vec::new(), census: Census::NONE };
 //!
-//!     fn take(&mut self, source: &mut GlobalHeap, shape: &Shape, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<Taken, AllocError> {
+//!     unsafe fn take(&mut self, source: &mut GlobalHeap, shape: &Shape, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<Taken, AllocError> {
 //!         let place = out.first_mut().ok_or(AllocError)?;
 //!         let object = match self.kept.pop() {
 //!             Some(object) => object,
@@ -75,7 +75,7 @@
 //!         self.census.taken -= objects.len();
 //!         self.census.free_slabs = self.kept.len();
 //!     }
-//!     fn detach(&mut self, _: &Shape, _: bool) -> Option<Slab> {
+//!     unsafe fn detach(&mut self, _: &Shape, _: bool) -> Option<Slab> {
 //!         let slab = self.kept.pop().map(Slab::new);
 //!         self.census.free_slabs = self.kept.len();
 //!         slab
@@ -103,6 +103,8 @@
 mod aligned;
 mod color;
 mod header;
+mod large;
+mod map;
 mod objects;
 mod shape;
 mod shelves;
@@ -117,13 +119,14 @@ use crate::source::BackingSource;
 
 pub use self::aligned::AlignedSlabs;
 pub use self::color::{ByStride, Colored, Coloring, NoColor};
+pub use self::large::LargeSlabs;
 pub use self::objects::{Bitmap, FreeObjects, IndexStack, IntrusiveList, SlabView};
 pub use self::shape::{Rules, Shape, ShapeError};
 
 /// Cuts blocks of a source into objects of one layout.
 ///
-/// The source comes by argument, so that many slab systems can share one. Every call on one system has to bring the same source and
-/// the same shape, made by [`Shape::new`] from the system's [`RULES`](SlabSystem::RULES); caches see to that.
+/// The source comes by argument, so that many slab systems can share one. Every call on one system brings the same source and
+/// the same shape, made by [`Shape::new`] from the system's [`RULES`](SlabSystem::RULES): that is the caller's promise, and caches keep it.
 /// [The module's docs](self) have an implementation in three steps.
 ///
 /// # Safety
@@ -156,7 +159,10 @@ pub unsafe trait SlabSystem {
     ///
     /// # Errors
     /// When no slab has a free object and the source has no block, or `out` is empty.
-    fn take(
+    ///
+    /// # Safety
+    /// `source` and `shape` are those of every call on this system: one source, and one shape made by [`Shape::new`] from `RULES`.
+    unsafe fn take(
         &mut self,
         source: &mut Self::Source,
         shape: &Shape,
@@ -166,12 +172,15 @@ pub unsafe trait SlabSystem {
     /// Takes objects back to their slabs; `constructed` says whether they all hold a constructed object (if the shape is tracked).
     ///
     /// # Safety
-    /// All of them were taken from this system, and have not come back since.
+    /// All of them were taken from this system, with this shape, and have not come back since.
     unsafe fn put(&mut self, shape: &Shape, objects: &[NonNull<u8>], constructed: bool);
 
     /// Takes a slab of which all objects are free out of use, to be released; if there is none, and `any` is set, any other. `None`: there
     /// is no such slab.
-    fn detach(&mut self, shape: &Shape, any: bool) -> Option<Slab>;
+    ///
+    /// # Safety
+    /// `shape` as for [`take`](SlabSystem::take).
+    unsafe fn detach(&mut self, shape: &Shape, any: bool) -> Option<Slab>;
 
     /// A constructed object in a detached slab that is free, to be destroyed: each is given once.
     ///
@@ -185,11 +194,15 @@ pub unsafe trait SlabSystem {
     /// Gives a detached slab back to the source, if all its objects are free; otherwise it stays as it is for good.
     ///
     /// # Safety
-    /// `slab` was detached from this system, with this shape; no object of it holds anything that is still needed.
+    /// `slab` was detached from this system, `source` and `shape` are those of [`take`](SlabSystem::take), and no object of the slab holds
+    /// anything that is still needed.
     unsafe fn release(&mut self, source: &mut Self::Source, shape: &Shape, slab: Slab);
 
     /// Gives back what the system has besides slabs, when no call will follow.
-    fn close(&mut self, source: &mut Self::Source, shape: &Shape) {
+    ///
+    /// # Safety
+    /// `source` and `shape` as for [`take`](SlabSystem::take); only `census` is called afterwards.
+    unsafe fn close(&mut self, source: &mut Self::Source, shape: &Shape) {
         let _ = (source, shape);
     }
 
@@ -197,7 +210,10 @@ pub unsafe trait SlabSystem {
     fn census(&self) -> Census;
 
     /// The slab of this number, counted from 0 in no particular order. O(slabs).
-    fn slab(&self, shape: &Shape, number: usize) -> Option<SlabInfo<'_>> {
+    ///
+    /// # Safety
+    /// `shape` as for [`take`](SlabSystem::take).
+    unsafe fn slab(&self, shape: &Shape, number: usize) -> Option<SlabInfo<'_>> {
         let _ = (shape, number);
         None
     }
@@ -206,7 +222,10 @@ pub unsafe trait SlabSystem {
     ///
     /// # Errors
     /// A rule found broken.
-    fn verify(&self, shape: &Shape) -> Result<(), Corruption> {
+    ///
+    /// # Safety
+    /// `shape` as for [`take`](SlabSystem::take).
+    unsafe fn verify(&self, shape: &Shape) -> Result<(), Corruption> {
         let _ = shape;
         Ok(())
     }
@@ -345,13 +364,14 @@ macro_rules! impl_slab_system {
             const NEW: Self = $new;
 
             #[inline]
-            fn take(
+            unsafe fn take(
                 &mut self,
                 source: &mut Self::Source,
                 shape: &crate::slab::Shape,
                 out: &mut [core::mem::MaybeUninit<core::ptr::NonNull<u8>>],
             ) -> Result<crate::slab::Taken, crate::AllocError> {
-                self.shelves.take::<_, K>(&mut self.ground, source, shape, out)
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.shelves.take::<_, K>(&mut self.ground, source, shape, out) }
             }
 
             #[inline]
@@ -360,7 +380,7 @@ macro_rules! impl_slab_system {
                 unsafe { self.shelves.put::<_, K>(&self.ground, shape, objects, constructed) };
             }
 
-            fn detach(&mut self, _: &crate::slab::Shape, any: bool) -> Option<crate::slab::Slab> {
+            unsafe fn detach(&mut self, _: &crate::slab::Shape, any: bool) -> Option<crate::slab::Slab> {
                 self.shelves.detach(any)
             }
 
@@ -378,8 +398,9 @@ macro_rules! impl_slab_system {
                 unsafe { crate::slab::shelves::release(&mut self.ground, source, shape, &slab) };
             }
 
-            fn close(&mut self, source: &mut Self::Source, _: &crate::slab::Shape) {
-                crate::slab::shelves::Ground::close(&mut self.ground, source);
+            unsafe fn close(&mut self, source: &mut Self::Source, _: &crate::slab::Shape) {
+                // SAFETY: the caller's promise is the same.
+                unsafe { crate::slab::shelves::Ground::close(&mut self.ground, source) };
             }
 
             #[inline]
@@ -387,12 +408,14 @@ macro_rules! impl_slab_system {
                 self.shelves.census
             }
 
-            fn slab(&self, shape: &crate::slab::Shape, number: usize) -> Option<crate::slab::SlabInfo<'_>> {
-                self.shelves.slab::<K>(shape, number)
+            unsafe fn slab(&self, shape: &crate::slab::Shape, number: usize) -> Option<crate::slab::SlabInfo<'_>> {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.shelves.slab::<K>(shape, number) }
             }
 
-            fn verify(&self, shape: &crate::slab::Shape) -> Result<(), crate::heap::Corruption> {
-                self.shelves.verify::<_, K>(&self.ground, shape)
+            unsafe fn verify(&self, shape: &crate::slab::Shape) -> Result<(), crate::heap::Corruption> {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.shelves.verify::<_, K>(&self.ground, shape) }
             }
         }
     };

@@ -22,7 +22,9 @@ use crate::source::BackingSource;
 pub(super) unsafe trait Ground {
     type Source: BackingSource;
 
-    fn acquire(&mut self, source: &mut Self::Source, shape: &Shape) -> Result<Place, AllocError>;
+    /// # Safety
+    /// `source` and `shape` are those of every call.
+    unsafe fn acquire(&mut self, source: &mut Self::Source, shape: &Shape) -> Result<Place, AllocError>;
 
     /// # Safety
     /// The slab was acquired here, and none of its objects is in use.
@@ -39,7 +41,10 @@ pub(super) unsafe trait Ground {
     unsafe fn find(&self, shape: &Shape, object: usize) -> NonNull<Header>;
 
     /// Gives back what is left when no slab will be released any more.
-    fn close(&mut self, source: &mut Self::Source);
+    ///
+    /// # Safety
+    /// `source` is that of every call, and none will follow.
+    unsafe fn close(&mut self, source: &mut Self::Source);
 }
 
 /// A slab newly acquired.
@@ -69,8 +74,11 @@ impl Shelves {
     };
 
     /// [`SlabSystem::take`](super::SlabSystem::take).
+    ///
+    /// # Safety
+    /// The same.
     #[inline]
-    pub(super) fn take<G: Ground, K: FreeObjects>(
+    pub(super) unsafe fn take<G: Ground, K: FreeObjects>(
         &mut self,
         ground: &mut G,
         source: &mut G::Source,
@@ -82,7 +90,8 @@ impl Shelves {
         }
         let slab = match NonNull::new(self.current) {
             Some(slab) => slab,
-            None => self.next_slab::<G, K>(ground, source, shape)?,
+            // SAFETY: the caller's promise is the same.
+            None => unsafe { self.next_slab::<G, K>(ground, source, shape) }?,
         };
         // SAFETY: the current slab has an account, and is ours.
         let view = unsafe { view(shape, slab) };
@@ -141,9 +150,12 @@ impl Shelves {
     }
 
     /// A slab with free objects, made current: the fullest of those awake, else one all free, else a new one, else whatever has any left.
+    ///
+    /// # Safety
+    /// As [`take`](Shelves::take).
     #[cold]
     #[inline(never)]
-    fn next_slab<G: Ground, K: FreeObjects>(
+    unsafe fn next_slab<G: Ground, K: FreeObjects>(
         &mut self,
         ground: &mut G,
         source: &mut G::Source,
@@ -158,7 +170,8 @@ impl Shelves {
                 self.lift(slab);
                 slab
             }
-            None => match self.new_slab::<G, K>(ground, source, shape) {
+            // SAFETY: the caller's promise is the same.
+            None => match unsafe { self.new_slab::<G, K>(ground, source, shape) } {
                 Ok(slab) => slab,
                 Err(error) => {
                     let slab = self.sleeper().ok_or(error)?;
@@ -193,13 +206,17 @@ impl Shelves {
     }
 
     /// A new slab from the source, all its objects free, in no list.
-    fn new_slab<G: Ground, K: FreeObjects>(
+    ///
+    /// # Safety
+    /// As [`take`](Shelves::take).
+    unsafe fn new_slab<G: Ground, K: FreeObjects>(
         &mut self,
         ground: &mut G,
         source: &mut G::Source,
         shape: &Shape,
     ) -> Result<NonNull<Header>, AllocError> {
-        let Place { header, base, reserved } = ground.acquire(source, shape)?;
+        // SAFETY: the caller's promise is the same.
+        let Place { header, base, reserved } = unsafe { ground.acquire(source, shape) }?;
         let free = shape.capacity - reserved;
         // SAFETY: G1: room for a header, and ours.
         unsafe {
@@ -360,7 +377,10 @@ impl Shelves {
     }
 
     /// [`SlabSystem::slab`](super::SlabSystem::slab).
-    pub(super) fn slab<K: FreeObjects>(&self, shape: &Shape, number: usize) -> Option<SlabInfo<'_>> {
+    ///
+    /// # Safety
+    /// The same.
+    pub(super) unsafe fn slab<K: FreeObjects>(&self, shape: &Shape, number: usize) -> Option<SlabInfo<'_>> {
         let mut found = None;
         let mut count = 0;
         self.each(|slab, _| {
@@ -391,7 +411,10 @@ impl Shelves {
     }
 
     /// [`SlabSystem::verify`](super::SlabSystem::verify).
-    pub(super) fn verify<G: Ground, K: FreeObjects>(
+    ///
+    /// # Safety
+    /// The same.
+    pub(super) unsafe fn verify<G: Ground, K: FreeObjects>(
         &self,
         ground: &G,
         shape: &Shape,
@@ -402,7 +425,8 @@ impl Shelves {
             sum.capacity += header.capacity as usize;
             sum.taken += (header.capacity - header.free) as usize;
             sum.free_slabs += usize::from(header.shelf == Shelf::Free);
-            if let Err(rule) = self.verify_slab::<G, K>(ground, shape, slab) {
+            // SAFETY: a slab of ours; the caller's promise of the shape.
+            if let Err(rule) = unsafe { self.verify_slab::<G, K>(ground, shape, slab) } {
                 broken = Some(Corruption { rule, offset: sum.slabs * shape.slab_size });
             }
             sum.slabs += 1;
@@ -414,7 +438,10 @@ impl Shelves {
     }
 
     /// What of a slab does not hold.
-    fn verify_slab<G: Ground, K: FreeObjects>(
+    ///
+    /// # Safety
+    /// `slab` is a header in use, of this shape.
+    unsafe fn verify_slab<G: Ground, K: FreeObjects>(
         &self,
         ground: &G,
         shape: &Shape,
