@@ -360,13 +360,19 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
 
     /// The first `count` objects in front to their slabs. The caller moves the others down.
     fn give_back(&mut self, count: usize) {
-        let (shape, free) = (self.shape(), self.system.census().free_slabs);
+        let free = self.system.census().free_slabs;
+        self.put_front(count);
+        self.put_down(free);
+    }
+
+    /// As [`give_back`](SlabCore::give_back), and the policy is not asked.
+    fn put_front(&mut self, count: usize) {
+        let shape = self.shape();
         let front = ptr::from_ref(&self.front[..count]) as *const [NonNull<u8>];
         // SAFETY: the front's first `count` places hold objects.
         let objects = unsafe { &*front };
         // SAFETY: they are free objects of ours, none twice.
         unsafe { self.system.put(&shape, objects, true) };
-        self.put_down(free);
     }
 
     /// Objects to their slabs, and slabs that are no longer wanted to the source.
@@ -414,13 +420,15 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         gone
     }
 
-    /// All objects at hand to their slabs.
+    /// All objects at hand to their slabs. The policy is not asked: who flushes decides about all free slabs at once, and an answer given
+    /// before would be lost with the next one.
     pub(super) fn flush(&mut self) {
         let top = core::mem::take(&mut self.top);
-        self.give_back(top);
+        self.put_front(top);
         if let Some(object) = self.hot.take() {
+            let shape = self.shape();
             // SAFETY: a free object of ours.
-            unsafe { self.put(&[object], true) };
+            unsafe { self.system.put(&shape, &[object], true) };
         }
     }
 
