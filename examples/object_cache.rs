@@ -29,6 +29,8 @@ use heapwright::source::Pages;
 const CLIENTS: usize = 4;
 /// Requests under way at most, when the traffic is light.
 const QUEUE: usize = 8;
+/// More would be a flood.
+const REQUESTS_MAX: usize = 1_000_000;
 /// Milliseconds after which memory that was not needed goes.
 const PERIOD: u64 = 50;
 
@@ -46,8 +48,9 @@ static REQUESTS: Requests = ObjectCache::new(Pages, WithReset(DefaultInit, |requ
 type Answers = SlabCache<AlignedSlabs<Pages>, SpinLock, For<Answer>>;
 static ANSWERS: Answers = SlabCache::over(Pages);
 
-/// How many requests were made, rather than reused.
+/// How many requests were made, rather than reused, and how many were destroyed with their slab.
 static MADE: AtomicUsize = AtomicUsize::new(0);
+static DESTROYED: AtomicUsize = AtomicUsize::new(0);
 
 struct Request {
     number: usize,
@@ -58,6 +61,12 @@ impl Default for Request {
     fn default() -> Self {
         MADE.fetch_add(1, Ordering::Relaxed);
         Request { number: 0, body: Vec::with_capacity(1 << 10) }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        DESTROYED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -108,10 +117,10 @@ fn traffic(
 
 fn report(out: &mut impl Write, when: &str) -> io::Result<()> {
     let CacheStats { live, capacity, slabs, bytes_held, .. } = REQUESTS.stats();
-    let made = MADE.load(Ordering::Relaxed);
+    let (made, destroyed) = (MADE.load(Ordering::Relaxed), DESTROYED.load(Ordering::Relaxed));
     writeln!(
         out,
-        "{when}: {made} made so far, {live} live, room for {capacity} in {slabs} slabs, {} KiB",
+        "{when}: {made} requests made, {destroyed} destroyed, {live} under way; {slabs} slabs, {} KiB, room for {capacity}",
         bytes_held >> 10
     )
 }
@@ -132,13 +141,14 @@ fn run(count: usize, out: &mut impl Write) -> io::Result<()> {
         }
         thread::sleep(Duration::from_millis(PERIOD));
         let gone = REQUESTS.tick();
-        report(out, &format!("light traffic, period {period}, {gone} slabs gone"))?;
+        report(out, &format!("light traffic, period {period}, {gone} slabs given back"))?;
     }
     writeln!(out, "answers: {} live, {} slabs reaped", ANSWERS.stats().live, ANSWERS.reap())
 }
 
 fn main() -> io::Result<ExitCode> {
-    let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let count: usize = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let count = count.min(REQUESTS_MAX);
     run(count, &mut io::stdout().lock())?;
     let sound = REQUESTS.verify().is_ok() && ANSWERS.verify().is_ok() && REQUESTS.stats().live == 0;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -251,7 +251,6 @@ impl<O: Write> Tour<'_, O> {
         for ([a, b], count) in passages.frequent_pairs(&GLOBAL, PAIRS)? {
             writeln!(self.out, "  {count:>6} {a} {b}")?;
         }
-        writeln!(self.out)?;
 
         let paged = self.paged;
         let before = paged.usage().used;
@@ -262,7 +261,7 @@ impl<O: Write> Tour<'_, O> {
                 self.cache_portraits.push(portrait);
             }
             Err(Full) => {
-                writeln!(self.out, "! The paged arena has no room for the nodes of the passages.\n")?;
+                writeln!(self.out, "! The paged arena has no room for the nodes of the passages.")?;
             }
         }
 
@@ -274,7 +273,7 @@ impl<O: Write> Tour<'_, O> {
             "blocks of pages: {acquired} from the operating system, {bytes_peak} bytes at most; {blocks} left, {bytes} bytes"
         ));
         self.cache_portraits.push(portrait);
-        Ok(())
+        Ok(writeln!(self.out)?)
     }
 
     /// The most frequent words, worked out in the stack arena.
