@@ -1,7 +1,5 @@
 //! A cache that keeps its working set gives back, at the end of a period, what it did not need in that period.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use heapwright::arena::StaticArena;

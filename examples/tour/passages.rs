@@ -150,11 +150,9 @@ impl<'i> Passages<'i> {
             "nodes made: {made_first} for the {nodes} of the first round, {made_later} for those of {ROUNDS} more rounds"
         ));
         portrait.note(format!(
-            "time of a round: {:.2} ms with nodes reused, {:.2} ms with nodes made and dropped: {:.2} times as long ({:.0} ns more per node)",
-            milliseconds(reusing),
-            milliseconds(making),
-            milliseconds(making) / milliseconds(reusing),
-            (milliseconds(making) - milliseconds(reusing)) * 1e6 / nodes as f64
+            "time of a round: {reusing:.2?} with nodes reused, {making:.2?} with nodes made and dropped: {:.2} times as long ({:.0} ns more per node)",
+            making.as_secs_f64() / reusing.as_secs_f64(),
+            (making.as_secs_f64() - reusing.as_secs_f64()) * 1e9 / nodes as f64
         ));
         let gone = cache.reap();
         portrait.note(format!("reaped: {gone} slabs gone, {} left", cache.stats().slabs));
@@ -237,8 +235,4 @@ fn slabs(stats: &CacheStats) -> String {
         "slabs: {slabs} of {} bytes, {free_slabs} of them without a live node; room for {capacity} nodes of {slot_size} bytes",
         bytes_held / slabs.max(1)
     )
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
