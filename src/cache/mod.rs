@@ -3,6 +3,7 @@
 //! The traits here let code be generic over caches; each cache implements them.
 
 mod clock;
+mod front;
 mod init;
 pub mod magazine;
 mod obj;
@@ -28,4 +29,4 @@ pub use self::size_classes::{ClassArray, Classes, SizeClasses, slot_layout};
 #[doc(hidden)]
 pub use self::size_classes::{ClassLookup, class_rules};
 pub use self::slab_cache::{CacheStats, SlabCache, SlabCore, SlabStats};
-pub use self::slot::{AtRunTime, ConstSlot, Constructed, Exactly, For, Slot};
+pub use self::slot::{AtRunTime, ConstSlot, Exactly, For, Slot};

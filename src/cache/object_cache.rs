@@ -7,11 +7,12 @@ use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
 use core::ptr::NonNull;
 
+use super::front::Wanted;
 use super::init::{DefaultInit, Init, NewObjectError};
 use super::obj::Obj;
 use super::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
-use super::slab_cache::{CacheStats, SlabCore, SlabStats, Wanted};
+use super::slab_cache::{CacheStats, SlabCore, SlabStats};
 use super::slot::Constructed;
 use crate::AllocError;
 use crate::heap::{Chunk, Corruption, Locked, SharedHeap};
@@ -71,7 +72,7 @@ use crate::slab::{Slab, SlabSystem};
 /// let cache = ObjectCache::<String, DefaultInit, AlignedSlabs<_, 2048, IntrusiveList>>::new(&RAM, DefaultInit);
 /// let text = cache.alloc();
 /// ```
-pub struct ObjectCache<T, I, S, L = NoLock, R = KeepAll, const FRONT: usize = 32>
+pub struct ObjectCache<T, I, S, L = NoLock, R = KeepAll, const FRONT: usize = 128>
 where
     I: Init<T>,
     S: SlabSystem,
@@ -202,7 +203,8 @@ where
     /// If a destructor does; the slab is released all the same.
     pub fn trim(&self, keep: usize) -> usize {
         self.locked(SlabCore::flush);
-        self.release(|| Wanted::Beyond(keep))
+        // What the policy wants gone goes as well.
+        self.release(|| Wanted::Beyond(keep)) + self.release(|| Wanted::Surplus)
     }
 
     /// Gives all slabs without live objects back to the source; says how many went.
@@ -219,7 +221,7 @@ where
     /// If a destructor does; the slab is released all the same.
     pub fn tick(&self) -> usize {
         let before = self.stats().slabs;
-        self.locked(SlabCore::consider_now);
+        self.locked(SlabCore::tick);
         self.release(|| Wanted::Surplus).max(before.saturating_sub(self.stats().slabs))
     }
 
@@ -396,7 +398,7 @@ where
     /// Constructed objects as far as there are any at hand or in one slab; otherwise one that is made.
     fn alloc_slots(&self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<usize, AllocError> {
         // SAFETY: the closure only calls the core.
-        let taken = unsafe { self.core.enter(|core| core.take_kept(out)) }??;
+        let taken = unsafe { self.core.enter(|core| core.take_some(out)) }??;
         if I::KEEPS && !taken.constructed {
             let Some(first) = out.first() else { return Err(AllocError) };
             // SAFETY: a raw object has come alone, in the first place.

@@ -16,7 +16,8 @@ use crate::source::BackingSource;
 /// Slabs of `SLAB_SIZE` bytes, a power of two, aligned to it: the slab of an object is one AND away.
 ///
 /// The first choice wherever the source `B` aligns. A `SLAB_SIZE` of 0, the default, is chosen by the objects' layout: at least 64 KiB over
-/// OS pages, 1 KiB elsewhere, and no more than 1/8 of it wasted. `K` is the bookkeeping, `C` the coloring.
+/// OS pages, 1 KiB elsewhere, and no more than 1/8 of it wasted (for objects of a few bytes not counting the tables, which may
+/// be more than that by themselves). `K` is the bookkeeping, `C` the coloring.
 ///
 /// ```text
 ///  over OS pages: regions of 2 MiB                                over other sources: each slab a block

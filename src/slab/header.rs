@@ -31,8 +31,10 @@ pub(super) const PARTIAL: [Shelf; 4] = [Shelf::Eighth, Shelf::Quarter, Shelf::Ha
 pub(super) const SHELVES: usize = 6;
 
 /// A slab's header. It lies outside the objects; nothing but slab code reads or writes it.
+///
+/// Aligned to the words of the tables that follow it, also where pointers are of four bytes and those words are not.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub(super) struct Header {
     /// The next slab of the list, or null.
     pub(super) next: *mut Header,
@@ -53,6 +55,8 @@ pub(super) struct Header {
     /// The list that it stands in.
     pub(super) shelf: Shelf,
 }
+
+const _: () = assert!(align_of::<Header>() >= align_of::<u64>() && HEADER_LEN % align_of::<u64>() == 0);
 
 impl Header {
     /// Fewest free objects of a slab that stands in this list, for `Asleep` one.

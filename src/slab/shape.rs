@@ -185,7 +185,11 @@ impl Shape {
         if rules.slab_size != 0 {
             return Shape::of_size(rules, rules.slab_size, stride, layout.align(), tracked);
         }
-        Shape::fitted(rules, stride, layout.align(), tracked)
+        match Shape::fitted(rules, stride, layout.align(), tracked, true) {
+            // The tables of objects of a few bytes are more than an eighth by themselves: then they do not count.
+            Err(ShapeError::TooLarge) => Shape::fitted(rules, stride, layout.align(), tracked, false),
+            other => other,
+        }
     }
 
     /// [`new`](Shape::new), for constants: what is wrong is a compile error.
@@ -197,8 +201,14 @@ impl Shape {
     }
 
     /// The fit rule: the smallest slab with at most 1/16 of waste, if it is at most eight times the smallest with 1/8 (Bonwick's
-    /// bound); otherwise the latter.
-    const fn fitted(rules: &Rules, stride: usize, align: usize, tracked: bool) -> Result<Self, ShapeError> {
+    /// bound); otherwise the latter. `tables` says whether these are waste.
+    const fn fitted(
+        rules: &Rules,
+        stride: usize,
+        align: usize,
+        tracked: bool,
+        tables: bool,
+    ) -> Result<Self, ShapeError> {
         let least = if rules.lazy { 64 << 10 } else { max(rules.granule, 1 << 10) };
         let mut size = max(least, if rules.aligned { align } else { 1 });
         let mut good: Option<Shape> = None;
@@ -206,7 +216,8 @@ impl Shape {
         while size <= SLAB_SIZE_MAX {
             match Shape::of_size(rules, size, stride, align, tracked) {
                 Ok(shape) => {
-                    let (waste, bytes) = shape.waste();
+                    let (all, bytes) = shape.waste();
+                    let waste = if tables { all } else { all - shape.tables_len() };
                     if waste <= bytes / 16 {
                         return Ok(shape);
                     }
@@ -390,6 +401,11 @@ impl Shape {
         if self.region_slabs > 1 { 0 } else { self.header_len as usize }
     }
 
+    /// Bytes of the tables of all slabs that [`waste`](Shape::waste) is about.
+    const fn tables_len(&self) -> usize {
+        self.region_slabs as usize * (self.header_len as usize - HEADER_LEN)
+    }
+
     /// Bytes that are no objects (headers, tables, slack), and all bytes: of a slab, or of a region of slabs.
     ///
     /// ```
@@ -435,6 +451,13 @@ impl Shape {
     #[must_use]
     pub const fn colors(&self) -> usize {
         self.colors as usize
+    }
+
+    /// Whether constructed objects are told from raw ones.
+    #[must_use]
+    #[inline]
+    pub const fn is_tracked(&self) -> bool {
+        self.tracked
     }
 
     /// How many slabs share a block of the source, with all their headers at its front; 1: each slab is a block.

@@ -1,0 +1,204 @@
+//! Where objects lie: the fit rule's bound, and that nothing overlaps in any slab of a region.
+
+extern crate std;
+
+use core::alloc::Layout;
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+
+use super::header::{HEADER_LEN, REGION_LEN};
+use super::*;
+
+/// The rules of a system over a source that gives memory lazily, or not.
+const fn rules<K: FreeObjects, C: Coloring>(slab_size: usize, aligned: bool, lazy: bool) -> Rules {
+    Rules {
+        slab_size,
+        aligned,
+        granule: if lazy { 4096 } else { 1 },
+        align_max: 1 << 30,
+        lazy,
+        object_bits: K::BITS,
+        object_min: K::OBJECT_MIN,
+        capacity_max: K::CAPACITY_MAX,
+        keeps: K::KEEPS,
+        color_stride: C::STRIDE,
+    }
+}
+
+/// Every kind of rules with the slab size left open, by name.
+fn all_rules(slab_size: usize) -> Vec<(String, Rules)> {
+    let mut all = Vec::new();
+    for (aligned, lazy) in [(true, true), (true, false), (false, true), (false, false)] {
+        let kinds = [
+            ("bitmap", rules::<Bitmap, ByStride>(slab_size, aligned, lazy)),
+            ("bitmap, always colored", rules::<Bitmap, Colored>(slab_size, aligned, lazy)),
+            ("bitmap, no colors", rules::<Bitmap, NoColor>(slab_size, aligned, lazy)),
+            ("stack", rules::<IndexStack, ByStride>(slab_size, aligned, lazy)),
+            ("list", rules::<IntrusiveList, ByStride>(slab_size, aligned, lazy)),
+        ];
+        all.extend(kinds.map(|(kind, rules)| (format!("{kind}, aligned {aligned}, lazy {lazy}"), rules)));
+    }
+    all
+}
+
+/// All sizes to 70,000 bytes, and from there to 1 MiB every 61st and those around powers of two; fewer under Miri.
+fn sizes() -> impl Iterator<Item = usize> {
+    let fine = if cfg!(miri) { 40 } else { 70_000 };
+    let step = if cfg!(miri) { 9973 } else { 61 };
+    let powers = (0..=20).flat_map(|bits| [(1 << bits) - 1, 1 << bits, (1 << bits) + 1]);
+    (0..=fine).chain((fine..1 << 20).step_by(step)).chain(powers).chain([1 << 20])
+}
+
+fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).unwrap()
+}
+
+/// Bytes of the tables of a region's slabs, or of the one slab: what no choice of a slab size can save.
+fn tables(shape: &Shape) -> usize {
+    shape.region_slabs as usize * (shape.header_len as usize - HEADER_LEN)
+}
+
+/// Asserts the bound on waste for every size; gives the sizes whose tables alone break it.
+fn sizes_beyond_the_bound(name: &str, rules: &Rules, tracked: bool) -> Vec<usize> {
+    let mut beyond = Vec::new();
+    for size in sizes() {
+        let shape = Shape::new(rules, layout(size, 1), tracked)
+            .unwrap_or_else(|error| panic!("{name}, tracked {tracked}, {size} bytes: {error}"));
+        let (waste, bytes) = shape.waste();
+        if waste > bytes / 8 {
+            assert!(
+                waste - tables(&shape) <= bytes / 8,
+                "{name}, tracked {tracked}, {size} bytes: {waste} of {bytes} wasted in {shape:?}"
+            );
+            beyond.push(size);
+        }
+    }
+    beyond.sort_unstable();
+    beyond.dedup();
+    beyond
+}
+
+/// No more than 1/8 is wasted, whatever the size: but where a table has more than an eighth of a slab by itself there is a slab all
+/// the same, and the rest of the waste keeps the bound.
+#[test]
+fn the_fit_rule_keeps_its_bound() {
+    for (name, rules) in all_rules(0) {
+        let largest_beyond = |tracked| sizes_beyond_the_bound(&name, &rules, tracked).last().copied();
+        let raw = largest_beyond(false);
+        let tracked = if rules.keeps { largest_beyond(true) } else { None };
+        if rules.object_bits == IndexStack::BITS {
+            // Two bytes, and a bit if tracked, for each object; over pages there is the rest of a region's cache lines.
+            assert!((Some(14)..=Some(16)).contains(&raw), "{name}: {raw:?}");
+            assert!((Some(14)..=Some(17)).contains(&tracked), "{name}: {tracked:?}");
+        } else {
+            assert_eq!(raw, None, "{name}");
+            // A bit of the bitmap and one that says constructed: a quarter of a byte.
+            assert_eq!(tracked, (rules.object_bits == 1).then_some(1), "{name}");
+        }
+    }
+}
+
+/// Checks that the objects of every slab of a block lie where they may.
+fn check_objects(name: &str, rules: &Rules, shape: &Shape, base: usize) {
+    let slabs = shape.region_slabs as usize;
+    let align = shape.object_align;
+    let headers_end = REGION_LEN + slabs * shape.header_len as usize;
+    for number in 0..slabs {
+        let slab = base + number * shape.slab_size;
+        let reserved = if slabs > 1 && number == 0 { shape.reserved } else { 0 };
+        let start = slab + shape.first(slab);
+        let first = start + reserved as usize * shape.stride;
+        let end = start + shape.capacity as usize * shape.stride;
+        let taken = match slabs {
+            1 => slab + shape.header_len as usize,
+            _ if number == 0 => base + headers_end,
+            _ => slab,
+        };
+        assert!(first >= taken, "{name}: slab {number}'s objects overlap its headers in {shape:?}");
+        assert!(end <= slab + shape.slab_size, "{name}: slab {number}'s objects leave it in {shape:?}");
+        assert_eq!(first % align, 0, "{name}: slab {number} in {shape:?}");
+        assert!(reserved < shape.capacity, "{name}: a slab without objects in {shape:?}");
+        let all = reserved..shape.capacity;
+        // All of a small slab's, some of a large one's.
+        for index in all.clone().step_by(all.len().div_ceil(200)).chain([shape.capacity - 1]) {
+            let object = start + index as usize * shape.stride;
+            assert_eq!(shape.index(slab, object), index, "{name}: slab {number} in {shape:?}");
+        }
+    }
+    assert!(slabs == 1 || rules.aligned, "{name}: regions are found by masking");
+    let tables = shape.kept_at as usize + if shape.tracked { shape.capacity as usize / 8 } else { 0 };
+    assert!(tables <= shape.header_len as usize, "{name}: the tables outgrow the header of {shape:?}");
+    assert_eq!(shape.kept_at % 8, 0, "{name}: the table of words in {shape:?}");
+    assert!(slabs == 1 || shape.header_len % 64 == 0, "{name}: headers share a cache line in {shape:?}");
+}
+
+/// Blocks at every place that changes the colors, each as aligned as its source must make it.
+fn check_shape(name: &str, rules: &Rules, shape: &Shape) {
+    let block = shape.block_layout(rules.aligned);
+    for place in 1..=(shape.colors() / shape.region_slabs()).clamp(1, 8) {
+        check_objects(name, rules, shape, place * block.size().next_multiple_of(block.align()));
+    }
+    assert!(shape.capacity() <= rules.capacity_max, "{name}: {shape:?}");
+    assert!(shape.colors().is_power_of_two(), "{name}: {shape:?}");
+}
+
+#[test]
+fn objects_lie_in_their_slabs_and_clear_of_all_headers() {
+    for slab_size in [0, 256, 512, 1024, 4096, 1 << 16, 1 << 21] {
+        for (name, rules) in all_rules(slab_size) {
+            let name = format!("{name}, slabs of {slab_size}");
+            for size in sizes().step_by(if slab_size == 0 { 7 } else { 41 }) {
+                for align in [1, 8, 64, 1 << 12, 1 << 15] {
+                    for tracked in [false, rules.keeps] {
+                        if let Ok(shape) = Shape::new(&rules, layout(size, align), tracked) {
+                            check_shape(&name, &rules, &shape);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Slabs need not be a power of two long, nor a multiple of the alignment.
+#[test]
+fn any_slab_size_will_do_where_slabs_are_not_masked() {
+    for slab_size in [57, 100, 333, 1000, 5000, 12_345, 100_001] {
+        let rules = rules::<Bitmap, Colored>(slab_size, false, false);
+        for size in (1..slab_size).step_by(slab_size.div_ceil(97)) {
+            for align in [1, 2, 16, 128, 1024] {
+                if let Ok(shape) = Shape::new(&rules, layout(size, align), true) {
+                    check_shape(&format!("slabs of {slab_size}"), &rules, &shape);
+                }
+            }
+        }
+    }
+}
+
+/// What the shape can't do it says.
+#[test]
+fn layouts_that_have_no_shape_are_refused() {
+    let shape = |rules: &Rules, size, align| Shape::new(rules, layout(size, align), false).map(|_| ());
+    let heap = rules::<Bitmap, ByStride>(0, true, false);
+    let pages = rules::<Bitmap, ByStride>(0, true, true);
+    let large = rules::<Bitmap, ByStride>(0, false, true);
+    for rules in [&heap, &pages, &large] {
+        assert_eq!(shape(rules, isize::MAX as usize, 1), Err(ShapeError::TooLarge));
+        assert_eq!(shape(rules, 1, 1 << 40), Err(ShapeError::TooLarge));
+        assert_eq!(shape(rules, (1 << 29) + 1, 1), Err(ShapeError::TooLarge));
+        assert_eq!(shape(rules, 64 << 20, 1), Ok(()));
+        assert_eq!(shape(rules, 1, 1 << 20), Ok(()));
+        assert_eq!(shape(rules, 0, 1), Ok(()));
+        assert_eq!(shape(rules, 5, 4), Ok(()));
+    }
+    let unaligning = Rules { align_max: 16, ..heap };
+    assert_eq!(shape(&unaligning, 8, 8), Err(ShapeError::Unaligned));
+    assert_eq!(shape(&Rules { aligned: false, ..unaligning }, 8, 8), Ok(()));
+    assert_eq!(shape(&Rules { aligned: false, ..unaligning }, 8, 32), Err(ShapeError::Unaligned));
+    assert_eq!(shape(&Rules { slab_size: 3000, ..heap }, 8, 8), Err(ShapeError::NotAPowerOfTwo));
+    assert_eq!(shape(&Rules { slab_size: 2 << 30, ..heap }, 8, 8), Err(ShapeError::TooLarge));
+    assert_eq!(shape(&Rules { slab_size: 10, ..large }, 1, 1), Err(ShapeError::TooLarge));
+    let list = rules::<IntrusiveList, ByStride>(0, true, true);
+    assert_eq!(Shape::new(&list, layout(8, 8), true).map(|_| ()), Err(ShapeError::Overwritten));
+}
