@@ -1,0 +1,9 @@
+//! Object caches and slab caches, scenario by scenario: what they count, keep and give back, what they do when memory runs out, when user
+//! code panics or comes back to the cache, over which sources, between which threads.
+
+#![cfg(feature = "std")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod items;
+mod ledger;
+mod retention;
