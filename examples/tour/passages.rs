@@ -230,9 +230,10 @@ fn usage(stats: &CacheStats) -> Usage {
 
 /// How many slabs there are, and of what size.
 fn slabs(stats: &CacheStats) -> String {
-    let CacheStats { slabs, free_slabs, capacity, slot_size, bytes_held, .. } = *stats;
+    let CacheStats { at_hand, slabs, free_slabs, capacity, slot_size, bytes_held, .. } = *stats;
     format!(
-        "slabs: {slabs} of {} bytes, {free_slabs} of them without a live node; room for {capacity} nodes of {slot_size} bytes",
+        "slabs: {slabs} of {} bytes, {free_slabs} of them without a live node; room for {capacity} nodes of {slot_size} bytes; \
+         {at_hand} free ones at hand, drawn as used",
         bytes_held / slabs.max(1)
     )
 }
