@@ -151,6 +151,12 @@ impl CacheStats {
         self.live * self.slot_size
     }
 
+    /// Bytes of the objects that are free, at hand or in slabs.
+    #[must_use]
+    pub const fn bytes_free(&self) -> usize {
+        (self.capacity - self.live) * self.slot_size
+    }
+
     /// Bytes that can never be objects: headers, tables, slack.
     #[must_use]
     pub const fn bytes_wasted(&self) -> usize {
@@ -314,6 +320,11 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         unsafe { self.fronted.system_mut().release(&mut self.source, &shape, slab) };
     }
 
+    /// Where the slabs come from.
+    pub(super) const fn source(&self) -> &S::Source {
+        &self.source
+    }
+
     pub(super) fn stats(&self) -> CacheStats {
         self.fronted.stats(&self.shape())
     }
@@ -399,7 +410,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
         Usage {
             total: stats.bytes_held,
             used: stats.bytes_live(),
-            free: (stats.capacity - stats.live) * stats.slot_size,
+            free: stats.bytes_free(),
             objects: stats.live,
         }
     }
@@ -457,6 +468,12 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
     #[must_use]
     pub fn slot_size(&self) -> usize {
         self.locked(|core| core.shape().stride())
+    }
+
+    /// The source that the slabs come from, to look at: the numbers of a [`Counted`](crate::source::Counted), say.
+    #[must_use]
+    pub fn source(&mut self) -> &S::Source {
+        self.get_mut().source()
     }
 
     /// How many objects and slabs there are. O(1). All zero on re-entry.
