@@ -73,7 +73,7 @@ pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize
 /// ```
 pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
     /// Invariant: every call brings `source`, and the shape of `slot`, which are never changed.
-    fronted: Fronted<S, R, FRONT>,
+    fronted: Fronted<S, R, FRONT, true>,
     source: S::Source,
     slot: Z,
 }
