@@ -175,19 +175,17 @@ where
     #[cold]
     #[inline(never)]
     fn release_surplus(&self) {
-        self.release(|| Wanted::Surplus);
+        self.release(usize::MAX, Wanted::Surplus);
     }
 
-    /// Destroys the objects of slabs and releases these, for as long as there is one of those `wanted`; says how many. Goes on if a destructor
-    /// unwinds, and unwinds then.
-    fn release(&self, wanted: impl Fn() -> Wanted) -> usize {
-        let mut count = 0;
-        while let Some(slab) = self.locked(|core| core.detach(wanted())) {
-            count += 1;
-            let emptied = Emptied { cache: self, slab: Some(slab) };
-            drop(emptied);
+    /// Destroys the objects of slabs and releases these, for as long as there is one of those `wanted`, but no more than `most`; says how
+    /// many. If a destructor unwinds, the slab at hand is dealt with first, and those not yet begun stay.
+    fn release(&self, most: usize, wanted: Wanted) -> usize {
+        for count in 0..most {
+            let Some(slab) = self.locked(|core| core.detach(wanted)) else { return count };
+            drop(Emptied { cache: self, slab: Some(slab) });
         }
-        count
+        most
     }
 
     /// Runs `work` on the core, which is locked; the default of `V` on re-entry.
@@ -201,9 +199,11 @@ where
     /// # Panics
     /// If a destructor does; the slab is released all the same.
     pub fn trim(&self, keep: usize) -> usize {
-        self.locked(SlabCore::flush);
+        let gone = self.locked(SlabCore::flush);
+        // Slabs that destructors make free while this goes on are not waited for.
+        let slabs = self.stats().slabs;
         // What the policy wants gone goes as well.
-        self.release(|| Wanted::Beyond(keep)) + self.release(|| Wanted::Surplus)
+        gone + self.release(slabs, Wanted::Beyond(keep)) + self.release(slabs, Wanted::Surplus)
     }
 
     /// Gives all slabs without live objects back to the source; says how many went.
@@ -219,9 +219,8 @@ where
     /// # Panics
     /// If a destructor does; the slab is released all the same.
     pub fn tick(&self) -> usize {
-        let before = self.stats().slabs;
-        self.locked(SlabCore::consider_now);
-        self.release(|| Wanted::Surplus).max(before.saturating_sub(self.stats().slabs))
+        let gone = self.locked(SlabCore::tick);
+        gone + self.release(self.stats().slabs, Wanted::Surplus)
     }
 
     /// How many objects and slabs there are. O(1). All zero on re-entry.
@@ -346,7 +345,7 @@ where
             for Rest<'_, T, I, S, L, R, FRONT>
         {
             fn drop(&mut self) {
-                self.0.release(|| Wanted::Any);
+                self.0.release(usize::MAX, Wanted::Any);
             }
         }
         if !I::KEEPS || !mem::needs_drop::<T>() {
@@ -354,7 +353,7 @@ where
         }
         self.locked(SlabCore::flush);
         let rest = Rest(self);
-        rest.0.release(|| Wanted::Any);
+        rest.0.release(usize::MAX, Wanted::Any);
     }
 }
 

@@ -416,29 +416,29 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         gone
     }
 
-    /// All objects at hand to their slabs.
-    pub(super) fn flush(&mut self) {
+    /// All objects at hand to their slabs; says how many slabs the policy released on the occasion (tracked: none).
+    pub(super) fn flush(&mut self) -> usize {
+        let slabs = self.system.census().slabs;
         let top = core::mem::take(&mut self.top);
         self.give_back(top);
         if let Some(object) = self.hot.take() {
             // SAFETY: a free object of ours.
             unsafe { self.put(&[object], true) };
         }
+        slabs - self.system.census().slabs
     }
 
     /// Gives slabs without live objects back to the source until `keep` are left; says how many went.
     fn trim(&mut self, keep: usize) -> usize {
-        let slabs = self.system.census().slabs;
-        // The policy may release some on the occasion.
-        self.flush();
+        let gone = self.flush();
         let free = self.system.census().free_slabs;
-        self.release_free(free.saturating_sub(keep));
+        let gone = gone + self.release_free(free.saturating_sub(keep));
         self.retention.used(self.system.census().free_slabs);
-        slabs - self.system.census().slabs
+        gone
     }
 
-    /// Lets the policy look again; says how many slabs went.
-    fn tick(&mut self) -> usize {
+    /// Lets the policy look again; says how many slabs went (tracked: none).
+    pub(super) fn tick(&mut self) -> usize {
         let slabs = self.system.census().slabs;
         self.flush();
         self.consider(self.system.census().free_slabs);
@@ -493,12 +493,6 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         let shape = self.shape();
         // SAFETY: the caller's promise is the same.
         unsafe { self.system.release(&mut self.source, &shape, slab) };
-    }
-
-    /// The policy's turn (tracked).
-    pub(super) fn consider_now(&mut self) {
-        self.flush();
-        self.consider(self.system.census().free_slabs);
     }
 
     pub(super) fn stats(&self) -> CacheStats {
