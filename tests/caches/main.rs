@@ -4,6 +4,8 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod failures;
 mod items;
 mod ledger;
+mod panics;
 mod retention;
