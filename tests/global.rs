@@ -90,6 +90,17 @@ fn a_program_in_pages() {
     assert!(err.contains("memory allocation of ") && err.contains(" bytes failed"), "{err}");
 }
 
+#[cfg(all(feature = "os", any(unix, windows)))]
+#[test]
+fn a_program_in_slabs() {
+    let lines = lines("global_slab_heap", &["1000000"]);
+    assert_eq!(lines[0], "below 1000000, the most steps are Some((524, 837799))");
+    let (last, classes) = lines[2..].split_last().unwrap();
+    // What the program needs to print is all that is left.
+    let slabs: Vec<usize> = last.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(classes.len() > 20 && slabs[0] > 100 && slabs[1] < 6, "{last}");
+}
+
 #[cfg(feature = "allocator-api2-04")]
 mod named {
     use super::lines;

@@ -16,13 +16,13 @@ const TARGETS: [Target; 12] = [
     // Near the limit: at most so much above what a list costs that counts nothing.
     target("pair/empty/64 B/(floor: a list, nothing counted)", 0.6),
     target("pair/empty/64 B/system allocator", 3.0),
-    target("refill/100000 live/64 B/toy: a list per slab", 3.0),
+    target("refill/100000 live/64 B/toy: a list per slab", 2.5),
     target("refill/100000 live/64 B/toy: one list", 6.0),
-    target("replace/64 B/1000000 live/toy: a list per slab", 3.0),
+    target("replace/64 B/1000000 live/toy: a list per slab", 2.5),
     target("walk/64 B, 100000 live/walk/toy: one list", 2.0),
     target("walk/64 B, 100000 live/walk/toy: a list per slab", 1.5),
     target("walk/64 B, 100000 live/walk/toy: stolen lists, countdown", 1.5),
-    target("stride/4096 B/1024 live/toy: one list", 2.0),
+    target("stride/4096 B/8192 live/toy: one list", 2.0),
     target("construct/256 B buffer/pair/system allocator", 2.0),
     // At most 1.3 times the bare lock.
     target("lock/64 B/SpinLock/(floor: the bare lock, twice)", 0.77),

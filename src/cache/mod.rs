@@ -3,6 +3,7 @@
 //! The traits here let code be generic over caches; each cache implements them.
 
 mod clock;
+mod front;
 mod init;
 pub mod magazine;
 mod obj;
@@ -11,6 +12,7 @@ mod object_cache;
 mod retention;
 mod size_classes;
 mod slab_cache;
+mod slab_heap;
 mod slot;
 
 pub use self::clock::Clock;
@@ -28,4 +30,5 @@ pub use self::size_classes::{ClassArray, Classes, SizeClasses, slot_layout};
 #[doc(hidden)]
 pub use self::size_classes::{ClassLookup, class_rules};
 pub use self::slab_cache::{CacheStats, SlabCache, SlabCore, SlabStats};
-pub use self::slot::{AtRunTime, ConstSlot, Constructed, Exactly, For, Slot};
+pub use self::slab_heap::{SlabHeap, SlabHeapStats};
+pub use self::slot::{AtRunTime, ConstSlot, Exactly, For, Slot};

@@ -7,14 +7,15 @@ use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
 use core::ptr::NonNull;
 
+use super::front::Wanted;
 use super::init::{DefaultInit, Init, NewObjectError};
 use super::obj::Obj;
 use super::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
-use super::slab_cache::{CacheStats, SlabCore, SlabStats, Wanted};
+use super::slab_cache::{CacheStats, SlabCore, SlabStats};
 use super::slot::Constructed;
 use crate::AllocError;
-use crate::heap::{Chunk, Corruption, Locked, SharedHeap};
+use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::slab::{Slab, SlabSystem};
 
@@ -34,6 +35,9 @@ use crate::slab::{Slab, SlabSystem};
 /// Handles borrow the cache, so it outlives them. Objects whose handles were leaked (`mem::forget`, [`Obj::into_raw`]) are left as they are, and
 /// their slabs with them: neither destroyed nor given back to the source, for good. All others are destroyed, and their slabs given back.
 /// It never panics by itself; a destructor that panics while the thread is unwinding already aborts, as anywhere in Rust.
+///
+/// Objects are taken from the fullest slab, so one may be made there while constructed ones lie free in emptier slabs: that is what lets
+/// those drain. More objects may therefore be made than were ever in use at once, though never more than there is room for.
 ///
 /// Cost: the fast path of an allocation and of a free is an array's pop and push under the lock. One or two bits per object.
 ///
@@ -71,7 +75,7 @@ use crate::slab::{Slab, SlabSystem};
 /// let cache = ObjectCache::<String, DefaultInit, AlignedSlabs<_, 2048, IntrusiveList>>::new(&RAM, DefaultInit);
 /// let text = cache.alloc();
 /// ```
-pub struct ObjectCache<T, I, S, L = NoLock, R = KeepAll, const FRONT: usize = 32>
+pub struct ObjectCache<T, I, S, L = NoLock, R = KeepAll, const FRONT: usize = 128>
 where
     I: Init<T>,
     S: SlabSystem,
@@ -229,13 +233,26 @@ where
         self.locked(|core| core.stats())
     }
 
+    /// How full the slabs are, in bytes. O(1). All zero on re-entry.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.core.usage()
+    }
+
+    /// The source that the slabs come from, to look at: the numbers of a [`Counted`](crate::source::Counted), say.
+    #[must_use]
+    pub fn source(&mut self) -> &S::Source {
+        self.core.get_mut().source()
+    }
+
     /// The slabs, in no particular order. Each step takes the lock, and O(slabs) to find its place: with other threads at work slabs
     /// may be missed or seen twice.
     pub fn slabs(&self) -> impl Iterator<Item = SlabStats> {
         (0..).map_while(|number| self.locked(|core| core.slab(number)))
     }
 
-    /// What is used and free, slab by slab, for a [`HeapMap`](crate::heap::HeapMap).
+    /// What is used and free, slab by slab, for a [`HeapMap`](crate::heap::HeapMap). Objects at hand count as used here: their slabs have given
+    /// them out.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
         self.core.chunks()
     }
@@ -396,7 +413,7 @@ where
     /// Constructed objects as far as there are any at hand or in one slab; otherwise one that is made.
     fn alloc_slots(&self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<usize, AllocError> {
         // SAFETY: the closure only calls the core.
-        let taken = unsafe { self.core.enter(|core| core.take_kept(out)) }??;
+        let taken = unsafe { self.core.enter(|core| core.take_some(out)) }??;
         if I::KEEPS && !taken.constructed {
             let Some(first) = out.first() else { return Err(AllocError) };
             // SAFETY: a raw object has come alone, in the first place.

@@ -3,13 +3,14 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
+use super::front::{Fronted, Room, Wanted, renewed, stretch};
 use super::object_alloc::UntypedObjectAlloc;
 use super::retention::{KeepAll, Retention};
 use super::slot::{AtRunTime, ConstSlot, Slot};
 use crate::AllocError;
-use crate::heap::{Chunk, ChunkKind, Corruption, Cursor, Heap, Inspect, Locked, SharedHeap, Usage};
+use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::slab::{Shape, ShapeError, Slab, SlabSystem, Taken};
 
@@ -52,7 +53,7 @@ use crate::slab::{Shape, ShapeError, Slab, SlabSystem, Taken};
 /// # }
 /// assert!(cache.try_alloc(Layout::new::<[u64; 3]>()).is_err(), "larger than the slot");
 /// ```
-pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize = 32> =
+pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize = 128> =
     Locked<SlabCore<S, Z, R, FRONT>, L>;
 
 /// The core of a [`SlabCache`], without a lock.
@@ -71,31 +72,10 @@ pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
 pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
-    /// The object that came back last, if it has not gone out again: most often it is what is wanted next, and it comes and goes without
-    /// a count of the others (whose change, read again right away, takes longer than all the rest).
-    hot: Option<NonNull<u8>>,
-    /// How many more objects are at hand: `front[..top]`, and `hot`, are free objects of ours (if tracked, constructed ones).
-    /// At most `FRONT`.
-    top: usize,
-    front: [MaybeUninit<NonNull<u8>>; FRONT],
-    system: S,
+    /// Invariant: every call brings `source`, and the shape of `slot`, which are never changed.
+    fronted: Fronted<S, R, FRONT, true>,
     source: S::Source,
     slot: Z,
-    retention: R,
-    /// Slabs that the policy wants gone and that hold objects to be destroyed first.
-    surplus: usize,
-    /// The most objects ever taken from slabs.
-    taken_peak: usize,
-}
-
-// SAFETY: the free objects at hand are the core's alone, and no thread's in particular; all other fields may be sent.
-unsafe impl<S, Z, R, const FRONT: usize> Send for SlabCore<S, Z, R, FRONT>
-where
-    S: SlabSystem + Send,
-    S::Source: Send,
-    Z: Slot + Send,
-    R: Retention + Send,
-{
 }
 
 /// How full a cache is, in objects, slabs and bytes.
@@ -171,6 +151,12 @@ impl CacheStats {
         self.live * self.slot_size
     }
 
+    /// Bytes of the objects that are free, at hand or in slabs.
+    #[must_use]
+    pub const fn bytes_free(&self) -> usize {
+        (self.capacity - self.live) * self.slot_size
+    }
+
     /// Bytes that can never be objects: headers, tables, slack.
     #[must_use]
     pub const fn bytes_wasted(&self) -> usize {
@@ -187,21 +173,8 @@ impl<S: SlabSystem, Z: ConstSlot, R: Retention, const FRONT: usize> SlabCore<S, 
 }
 
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R, FRONT> {
-    /// How many objects move between front and slabs at once.
-    const BATCH: usize = FRONT.div_ceil(2);
-
     const fn with_slot(source: S::Source, slot: Z) -> Self {
-        SlabCore {
-            hot: None,
-            top: 0,
-            front: [const { MaybeUninit::uninit() }; FRONT],
-            system: S::NEW,
-            source,
-            slot,
-            retention: R::NEW,
-            surplus: 0,
-            taken_peak: 0,
-        }
+        SlabCore { fronted: Fronted::NEW, source, slot }
     }
 
     /// Where the objects lie in their slabs.
@@ -213,20 +186,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     /// An object from those at hand (tracked: a constructed one).
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<NonNull<u8>> {
-        if FRONT == 0 {
-            return None;
-        }
-        if let Some(object) = self.hot {
-            self.hot = None;
-            return Some(renewed(object));
-        }
-        let top = self.top.checked_sub(1)?;
-        self.top = top;
-        // SAFETY: `top` was at most `FRONT`, and is now below.
-        let place = unsafe { self.front.get_unchecked(top) };
-        // SAFETY: places below the old top hold objects.
-        let object = unsafe { place.assume_init() };
-        Some(renewed(object))
+        self.fronted.pop()
     }
 
     /// An object, raw or as it came back. Tracked: says whether it is constructed.
@@ -238,70 +198,33 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         }
     }
 
-    /// As [`take`](SlabCore::take), of the slabs; what else is at little cost goes to the front.
+    /// As [`take`](SlabCore::take), of the slabs. Compiled once for each cache, with the shape's numbers built in.
     #[cold]
     #[inline(never)]
     fn take_from_slabs(&mut self) -> Result<(NonNull<u8>, bool), AllocError> {
         let shape = self.shape();
-        let free = self.system.census().free_slabs;
-        let mut one = [MaybeUninit::uninit()];
-        let out = if FRONT == 0 { &mut one[..] } else { &mut self.front[..Self::BATCH] };
-        // SAFETY: T1, and this is the one source of the system.
-        let taken = unsafe { self.system.take(&mut self.source, &shape, out) }?;
-        let last = taken.count.checked_sub(1).ok_or(AllocError)?;
-        // SAFETY: the system has written so many.
-        let object = unsafe { out[last].assume_init() };
-        // Raw objects of a tracked shape come alone, so that what stays in front is constructed.
-        self.top = if FRONT == 0 { 0 } else { last };
-        let census = self.system.census();
-        self.taken_peak = self.taken_peak.max(census.taken);
-        if census.free_slabs < free {
-            self.retention.used(census.free_slabs.saturating_sub(self.surplus));
-        }
-        Ok((object, taken.constructed))
-    }
-
-    /// Objects of the slabs into `out` from its front (tracked: all constructed, or a raw one; says which).
-    pub(super) fn take_batch(&mut self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<Taken, AllocError> {
-        let shape = self.shape();
-        let free = self.system.census().free_slabs;
-        // SAFETY: T1, and this is the one source of the system.
-        let taken = unsafe { self.system.take(&mut self.source, &shape, out) }?;
-        let census = self.system.census();
-        self.taken_peak = self.taken_peak.max(census.taken);
-        if census.free_slabs < free {
-            self.retention.used(census.free_slabs.saturating_sub(self.surplus));
-        }
-        Ok(taken)
-    }
-
-    /// Fills `out` with objects at hand, then with some of the slabs.
-    fn take_many(&mut self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<usize, AllocError> {
-        let mut count = 0;
-        while let Some(place) = out.get_mut(count) {
-            let Some(object) = self.pop() else { break };
-            place.write(object);
-            count += 1;
-        }
-        while count < out.len() {
-            match self.take_batch(&mut out[count..]) {
-                Ok(taken) => count += taken.count,
-                Err(_) if count > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        if count == 0 { Err(AllocError) } else { Ok(count) }
+        // SAFETY: the invariant of `fronted`, T1.
+        unsafe { self.fronted.refill(&mut self.source, &shape) }
     }
 
     /// Fills `out` with objects at hand; if there are none, with some of one slab (tracked: all constructed, or a raw one; says which).
-    pub(super) fn take_kept(&mut self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<Taken, AllocError> {
+    #[inline(never)]
+    pub(super) fn take_some(&mut self, out: &mut [Room]) -> Result<Taken, AllocError> {
+        let shape = self.shape();
+        // SAFETY: the invariant of `fronted`, T1.
+        unsafe { self.fronted.take(&mut self.source, &shape, out) }
+    }
+
+    /// Fills `out` with as many objects as there are; one at least.
+    fn take_many(&mut self, out: &mut [Room]) -> Result<usize, AllocError> {
         let mut count = 0;
-        while let Some(place) = out.get_mut(count) {
-            let Some(object) = self.pop() else { break };
-            place.write(object);
-            count += 1;
+        while count < out.len() {
+            match self.take_some(&mut out[count..]) {
+                Ok(taken) => count += taken.count,
+                Err(_) => break,
+            }
         }
-        if count > 0 { Ok(Taken { count, constructed: true }) } else { self.take_batch(out) }
+        if count == 0 { Err(AllocError) } else { Ok(count) }
     }
 
     /// Takes an object back (tracked: a constructed one).
@@ -323,156 +246,59 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     /// The same.
     #[inline(always)]
     pub(super) unsafe fn push(&mut self, object: NonNull<u8>) -> bool {
-        if FRONT == 0 {
-            return false;
-        }
-        if self.hot.is_none() {
-            self.hot = Some(object);
-            return true;
-        }
-        if self.top == FRONT {
-            return false;
-        }
-        // SAFETY: `top` is below `FRONT`.
-        let place = unsafe { self.front.get_unchecked_mut(self.top) };
-        place.write(object);
-        self.top += 1;
-        true
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.fronted.push(object) }
     }
 
-    /// As [`give`](SlabCore::give), when there is no room in front: the older half goes to the slabs.
+    /// As [`give`](SlabCore::give), when there is no room in front. Compiled once for each cache, with the shape's numbers built in.
     ///
     /// # Safety
     /// The same.
     #[cold]
     #[inline(never)]
     unsafe fn give_when_full(&mut self, object: NonNull<u8>) {
-        if FRONT == 0 {
-            // SAFETY: the caller's promise is the same.
-            return unsafe { self.put(&[object], true) };
-        }
-        let batch = Self::BATCH;
-        self.give_back(batch);
-        self.front.copy_within(batch.., 0);
-        self.front[FRONT - batch].write(object);
-        self.top = FRONT - batch + 1;
-    }
-
-    /// The first `count` objects in front to their slabs. The caller moves the others down.
-    fn give_back(&mut self, count: usize) {
-        let (shape, free) = (self.shape(), self.system.census().free_slabs);
-        let front = ptr::from_ref(&self.front[..count]) as *const [NonNull<u8>];
-        // SAFETY: the front's first `count` places hold objects.
-        let objects = unsafe { &*front };
-        // SAFETY: they are free objects of ours, none twice.
-        unsafe { self.system.put(&shape, objects, true) };
-        self.put_down(free);
+        let shape = self.shape();
+        // SAFETY: the caller's promise; the invariant of `fronted`, T1.
+        unsafe { self.fronted.push_when_full(&mut self.source, &shape, object) };
     }
 
     /// Objects to their slabs, and slabs that are no longer wanted to the source.
     ///
     /// # Safety
     /// All objects were taken from this cache and have not come back since; `constructed` is true of all (tracked).
-    pub(super) unsafe fn put(&mut self, objects: &[NonNull<u8>], constructed: bool) {
-        let (shape, free) = (self.shape(), self.system.census().free_slabs);
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.system.put(&shape, objects, constructed) };
-        self.put_down(free);
-    }
-
-    /// After objects have come back, when `free` slabs had no live objects before.
-    fn put_down(&mut self, free: usize) {
-        let now = self.system.census().free_slabs;
-        if now > free {
-            self.consider(now);
-        }
-    }
-
-    /// Asks the policy about `free` slabs without live objects.
-    #[cold]
     #[inline(never)]
-    fn consider(&mut self, free: usize) {
-        // Slabs that wait to be released are gone, as far as the policy knows.
-        self.surplus = self.surplus.min(free);
-        let surplus = self.retention.surplus(free - self.surplus);
-        if Z::TRACKED {
-            self.surplus += surplus;
-        } else {
-            self.release_free(surplus);
-        }
-    }
-
-    /// Gives back up to `most` slabs without live objects; says how many.
-    fn release_free(&mut self, most: usize) -> usize {
+    pub(super) unsafe fn put(&mut self, objects: &[NonNull<u8>], constructed: bool) {
         let shape = self.shape();
-        let mut gone = 0;
-        while gone < most {
-            // SAFETY: T1.
-            let Some(slab) = (unsafe { self.system.detach(&shape, false) }) else { break };
-            // SAFETY: the slab has just been detached; its objects are raw, or nobody needs what they hold.
-            unsafe { self.system.release(&mut self.source, &shape, slab) };
-            gone += 1;
-        }
-        gone
+        // SAFETY: the caller's promise; the invariant of `fronted`, T1.
+        unsafe { self.fronted.put(&mut self.source, &shape, objects, constructed) };
     }
 
-    /// All objects at hand to their slabs; says how many slabs the policy released on the occasion (tracked: none).
+    /// All objects at hand to their slabs; says how many slabs the policy released on the occasion (tracked: none, they wait to be emptied).
     pub(super) fn flush(&mut self) -> usize {
-        let slabs = self.system.census().slabs;
-        let top = core::mem::take(&mut self.top);
-        self.give_back(top);
-        if let Some(object) = self.hot.take() {
-            // SAFETY: a free object of ours.
-            unsafe { self.put(&[object], true) };
-        }
-        slabs - self.system.census().slabs
+        let (shape, slabs) = (self.shape(), self.fronted.system().census().slabs);
+        // SAFETY: the invariant of `fronted`, T1.
+        unsafe { self.fronted.flush(&mut self.source, &shape) };
+        slabs - self.fronted.system().census().slabs
     }
 
-    /// Gives slabs without live objects back to the source until `keep` are left; says how many went.
-    fn trim(&mut self, keep: usize) -> usize {
-        let gone = self.flush();
-        let free = self.system.census().free_slabs;
-        let gone = gone + self.release_free(free.saturating_sub(keep));
-        self.retention.used(self.system.census().free_slabs);
-        gone
-    }
-
-    /// Lets the policy look again; says how many slabs went (tracked: none).
+    /// Lets the policy look again; says how many slabs went (tracked: none, they wait to be emptied).
     pub(super) fn tick(&mut self) -> usize {
-        let slabs = self.system.census().slabs;
-        self.flush();
-        self.consider(self.system.census().free_slabs);
-        slabs - self.system.census().slabs
+        let shape = self.shape();
+        // SAFETY: the invariant of `fronted`, T1.
+        unsafe { self.fronted.tick(&mut self.source, &shape) }
     }
 
-    /// For tracked shapes: a slab to be emptied of constructed objects and released, if there is one: one that the policy wants gone, one
-    /// more than `keep` free ones, or any at all.
+    /// A slab out of use, to be emptied of constructed objects and released.
     pub(super) fn detach(&mut self, wanted: Wanted) -> Option<Slab> {
         let shape = self.shape();
-        match wanted {
-            Wanted::Surplus => {
-                self.surplus = self.surplus.checked_sub(1)?;
-                // SAFETY: T1.
-                unsafe { self.system.detach(&shape, false) }
-            }
-            Wanted::Beyond(keep) if self.system.census().free_slabs <= keep => {
-                self.retention.used(self.system.census().free_slabs);
-                None
-            }
-            Wanted::Beyond(_) => {
-                self.surplus = self.surplus.saturating_sub(1);
-                // SAFETY: T1.
-                unsafe { self.system.detach(&shape, false) }
-            }
-            // SAFETY: T1.
-            Wanted::Any => unsafe { self.system.detach(&shape, true) },
-        }
+        // SAFETY: the invariant of `fronted`, T1.
+        unsafe { self.fronted.detach(&shape, wanted) }
     }
 
     /// Whether slabs wait to be emptied and released.
     #[inline(always)]
     pub(super) const fn has_surplus(&self) -> bool {
-        self.surplus > 0
+        self.fronted.has_surplus()
     }
 
     /// [`SlabSystem::next_constructed`].
@@ -482,7 +308,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     pub(super) unsafe fn next_constructed(&mut self, slab: &Slab) -> Option<NonNull<u8>> {
         let shape = self.shape();
         // SAFETY: the caller's promise is the same.
-        unsafe { self.system.next_constructed(&shape, slab) }
+        unsafe { self.fronted.system_mut().next_constructed(&shape, slab) }
     }
 
     /// [`SlabSystem::release`].
@@ -491,30 +317,23 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
     /// `slab` was detached from this cache; nobody needs what its free objects hold.
     pub(super) unsafe fn release(&mut self, slab: Slab) {
         let shape = self.shape();
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.system.release(&mut self.source, &shape, slab) };
+        // SAFETY: the caller's promise; the invariant of `fronted`, T1.
+        unsafe { self.fronted.system_mut().release(&mut self.source, &shape, slab) };
+    }
+
+    /// Where the slabs come from.
+    pub(super) const fn source(&self) -> &S::Source {
+        &self.source
     }
 
     pub(super) fn stats(&self) -> CacheStats {
-        let (census, shape) = (self.system.census(), self.shape());
-        let at_hand = self.top + usize::from(self.hot.is_some());
-        CacheStats {
-            live: census.taken - at_hand,
-            live_peak: self.taken_peak,
-            at_hand,
-            capacity: census.capacity,
-            slabs: census.slabs,
-            free_slabs: census.free_slabs,
-            slabs_peak: census.slabs_peak,
-            slot_size: shape.stride(),
-            bytes_held: census.slabs * shape.slab_size(),
-        }
+        self.fronted.stats(&self.shape())
     }
 
     /// The slab of this number.
     pub(super) fn slab(&self, number: usize) -> Option<SlabStats> {
-        // SAFETY: T1.
-        let slab = unsafe { self.system.slab(&self.shape(), number) }?;
+        // SAFETY: the invariant of `fronted`, T1.
+        let slab = unsafe { self.fronted.system().slab(&self.shape(), number) }?;
         Some(SlabStats {
             address: slab.address(),
             len: slab.len(),
@@ -530,21 +349,6 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         let shape = self.shape();
         layout.size() <= shape.stride() && layout.align() <= shape.align()
     }
-}
-
-/// Which slab to detach.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wanted {
-    Surplus,
-    Beyond(usize),
-    Any,
-}
-
-/// The object at the address of `object`, good for all of it: what came back may be a pointer that is good for less.
-#[inline(always)]
-fn renewed(object: NonNull<u8>) -> NonNull<u8> {
-    // SAFETY: an object's address is not null. (Y5: its provenance is exposed.)
-    unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(object.addr().get())) }
 }
 
 // SAFETY: H1: a free object is in its slab or at hand, and leaves that place when it is handed out (Y1); it has the shape's stride and
@@ -607,7 +411,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
         Usage {
             total: stats.bytes_held,
             used: stats.bytes_live(),
-            free: (stats.capacity - stats.live) * stats.slot_size,
+            free: stats.bytes_free(),
             objects: stats.live,
         }
     }
@@ -615,30 +419,18 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
     /// The slabs one behind the other, whatever their addresses. O(slabs + objects of a slab).
     fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
         let shape = self.shape();
-        // SAFETY: T1.
-        let slab = unsafe { self.system.slab(&shape, cursor.offset / shape.slab_size()) }?;
-        let within = cursor.offset % shape.slab_size();
-        let (start, stride) = (slab.objects_at(), slab.stride());
-        let end = start + slab.capacity() * stride;
-        let (kind, next) = if within < start {
-            (ChunkKind::Table, start)
-        } else if within >= end {
-            (ChunkKind::Table, slab.len())
-        } else {
-            let number = (within - start) / stride;
-            let free = slab.is_free(number);
-            let same = (number + 1..slab.capacity()).take_while(|&next| slab.is_free(next) == free).count();
-            let kind = if free { ChunkKind::Free } else { ChunkKind::Used };
-            (kind, start + (number + 1 + same) * stride)
-        };
+        let (number, within) = (cursor.offset / shape.slab_size(), cursor.offset % shape.slab_size());
+        // SAFETY: the invariant of `fronted`, T1.
+        let slab = unsafe { self.fronted.system().slab(&shape, number) }?;
+        let (kind, next) = stretch(&slab, within);
         let chunk = Chunk { offset: cursor.offset, len: next - within, kind };
         cursor.offset += chunk.len;
         Some(chunk)
     }
 
     fn verify(&mut self) -> Result<(), Corruption> {
-        // SAFETY: T1.
-        unsafe { self.system.verify(&self.shape()) }
+        // SAFETY: the invariant of `fronted`, T1.
+        unsafe { self.fronted.system().verify(&self.shape()) }
     }
 }
 
@@ -679,6 +471,12 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
         self.locked(|core| core.shape().stride())
     }
 
+    /// The source that the slabs come from, to look at: the numbers of a [`Counted`](crate::source::Counted), say.
+    #[must_use]
+    pub fn source(&mut self) -> &S::Source {
+        self.get_mut().source()
+    }
+
     /// How many objects and slabs there are. O(1). All zero on re-entry.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
@@ -688,7 +486,11 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
     /// Gives slabs without live objects back to the source until `keep` of them are left, objects at hand included; says how many
     /// went.
     pub fn trim(&self, keep: usize) -> usize {
-        self.locked(|core| core.trim(keep))
+        self.locked(|core| {
+            let shape = core.shape();
+            // SAFETY: the invariant of `fronted`, T1. This is the shell of raw memory: `Constructed` is for `ObjectCache` alone.
+            unsafe { core.fronted.trim(&mut core.source, &shape, keep) }
+        })
     }
 
     /// Gives all slabs without live objects back to the source; says how many went.
@@ -753,15 +555,9 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
 
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Drop for SlabCore<S, Z, R, FRONT> {
     fn drop(&mut self) {
-        self.flush();
         let shape = self.shape();
-        // SAFETY: T1.
-        while let Some(slab) = unsafe { self.system.detach(&shape, true) } {
-            // SAFETY: the slab has just been detached; raw memory is of no more use to anybody.
-            unsafe { self.system.release(&mut self.source, &shape, slab) };
-        }
-        // SAFETY: T1, and this is the one source of the system, which goes now.
-        unsafe { self.system.close(&mut self.source, &shape) };
+        // SAFETY: the invariant of `fronted`, T1; this is its end. Constructed objects are the business of `ObjectCache`, whose end was before.
+        unsafe { self.fronted.close(&mut self.source, &shape) };
     }
 }
 

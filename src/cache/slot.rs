@@ -66,7 +66,7 @@ impl<T> ConstSlot for For<T> {
 
 /// As [`For`], for objects that `I` initialises: constructed ones are told from raw ones, if it keeps them.
 #[derive(Debug)]
-pub struct Constructed<T, I>(PhantomData<fn() -> (T, I)>);
+pub(super) struct Constructed<T, I>(PhantomData<fn() -> (T, I)>);
 
 impl<T, I> Clone for Constructed<T, I> {
     fn clone(&self) -> Self {

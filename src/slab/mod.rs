@@ -365,7 +365,7 @@ macro_rules! impl_slab_system {
             const RULES: crate::slab::Rules = $rules;
             const NEW: Self = $new;
 
-            #[inline]
+            #[inline(always)]
             unsafe fn take(
                 &mut self,
                 source: &mut Self::Source,
@@ -376,7 +376,7 @@ macro_rules! impl_slab_system {
                 unsafe { self.shelves.take::<_, K>(&mut self.ground, source, shape, out) }
             }
 
-            #[inline]
+            #[inline(always)]
             unsafe fn put(&mut self, shape: &crate::slab::Shape, objects: &[core::ptr::NonNull<u8>], constructed: bool) {
                 // SAFETY: the caller's promise is the same.
                 unsafe { self.shelves.put::<_, K>(&self.ground, shape, objects, constructed) };

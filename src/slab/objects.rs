@@ -101,11 +101,12 @@ pub unsafe trait FreeObjects {
         out: &mut [MaybeUninit<NonNull<u8>>],
     ) -> usize;
 
-    /// Brings an object back.
+    /// Brings objects back.
     ///
     /// # Safety
-    /// `slab` as for [`take`](FreeObjects::take); object `index` was taken and has not been brought back since.
-    unsafe fn put(slab: SlabView, index: u32);
+    /// `slab` as for [`take`](FreeObjects::take); the objects of these numbers were taken and have not been brought back since, and no number comes
+    /// twice.
+    unsafe fn put(slab: SlabView, numbers: impl Iterator<Item = u32>);
 
     /// Whether an object is free. For looking into slabs; O(objects) in the worst case.
     ///
@@ -138,35 +139,59 @@ impl Bitmap {
         let notes = slab.notes.cast::<u32>();
         // SAFETY: the notes are the account's.
         let start = unsafe { notes.read() } as usize;
-        let (mut word, mut taken) = (start, 0);
+        // From the end of `out` to its front: what is used first is lowest in memory.
+        let (mut word, mut room) = (start, out.len());
         // Once around, and the first word again for what the start has left of it.
         for _ in 0..=words {
             // SAFETY: `word` is below `words`.
             let place = unsafe { slab.table.add(word) };
             // SAFETY: a word of the table.
             let all = unsafe { place.read() };
-            let mut left = mask(word, all);
-            let mut gone = 0;
-            while left != 0 && taken < out.len() {
-                let lowest = left & left.wrapping_neg();
+            let wanted = mask(word, all);
+            let mut left = wanted;
+            if left == u64::MAX && room >= 64 {
+                // All of them, as in a fresh slab: one behind the other, without looking for bits.
+                for number in 0..64 {
+                    // SAFETY: the bit is set, so the object exists.
+                    let object = unsafe { slab.object(word as u32 * 64 + number) };
+                    room -= 1;
+                    out[room].write(object);
+                }
+                left = 0;
+            }
+            while left != 0 && room > 0 {
                 // SAFETY: the bit is set, so the object exists.
                 let object = unsafe { slab.object(word as u32 * 64 + left.trailing_zeros()) };
-                out[taken].write(object);
-                taken += 1;
-                left ^= lowest;
-                gone |= lowest;
+                room -= 1;
+                out[room].write(object);
+                left &= left - 1;
             }
             // SAFETY: a word of the table.
-            unsafe { place.write(all & !gone) };
-            if taken == out.len() {
+            unsafe { place.write(all & !(wanted ^ left)) };
+            if room == 0 {
                 break;
             }
             word = if word + 1 == words { 0 } else { word + 1 };
         }
         // SAFETY: the notes are the account's.
         unsafe { notes.write(word as u32) };
-        out[..taken].reverse();
-        taken
+        if room > 0 {
+            out.copy_within(room.., 0);
+        }
+        out.len() - room
+    }
+
+    /// Sets bits of a word, which are clear.
+    ///
+    /// # Safety
+    /// A word of the table.
+    #[inline(always)]
+    unsafe fn set(word: NonNull<u64>, bits: u64) {
+        // SAFETY: the caller's promise.
+        let all = unsafe { word.read() };
+        debug_assert!(all & bits == 0, "an object was freed that is free: it was freed twice");
+        // SAFETY: the caller's promise.
+        unsafe { word.write(all | bits) };
     }
 
     /// The word of an object, and its bit in it.
@@ -199,13 +224,13 @@ unsafe impl FreeObjects for Bitmap {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         // SAFETY: the caller's promise is the same.
         unsafe { Self::take_where(slab, out, |_, all| all) }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take_of(
         slab: SlabView,
         kept: NonNull<u64>,
@@ -224,14 +249,23 @@ unsafe impl FreeObjects for Bitmap {
     }
 
     #[inline(always)]
-    unsafe fn put(slab: SlabView, index: u32) {
+    unsafe fn put(slab: SlabView, mut numbers: impl Iterator<Item = u32>) {
+        let Some(first) = numbers.next() else { return };
         // SAFETY: the caller's promise: the object exists.
-        let (word, bit) = unsafe { Self::bit(slab, index) };
+        let (mut word, mut bits) = unsafe { Self::bit(slab, first) };
+        // Bits of one word go into it together: to read again what has just been written takes longer than all else.
+        for index in numbers {
+            // SAFETY: as above.
+            let (next, bit) = unsafe { Self::bit(slab, index) };
+            if next != word {
+                // SAFETY: a word of the table.
+                unsafe { Self::set(word, bits) };
+                (word, bits) = (next, 0);
+            }
+            bits |= bit;
+        }
         // SAFETY: a word of the table.
-        let all = unsafe { word.read() };
-        debug_assert!(all & bit == 0, "an object was freed that is free: it was freed twice");
-        // SAFETY: a word of the table.
-        unsafe { word.write(all | bit) };
+        unsafe { Self::set(word, bits) };
     }
 
     unsafe fn is_free(slab: SlabView, index: u32) -> bool {
@@ -290,7 +324,7 @@ unsafe impl FreeObjects for IntrusiveList {
         unsafe { slab.notes.write([Self::NONE, slab.reserved]) };
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         // SAFETY: the caller's promise is the same.
         let [mut first, mut fresh] = unsafe { Self::notes(slab) };
@@ -331,15 +365,18 @@ unsafe impl FreeObjects for IntrusiveList {
     }
 
     #[inline(always)]
-    unsafe fn put(slab: SlabView, index: u32) {
+    unsafe fn put(slab: SlabView, numbers: impl Iterator<Item = u32>) {
         // SAFETY: the caller's promise is the same.
-        let [first, fresh] = unsafe { Self::notes(slab) };
-        // SAFETY: the object exists, and is free from now on.
-        let link = unsafe { Self::link(slab, index) };
-        // SAFETY: the first two bytes of a free object; numbers have 16 bits (`CAPACITY_MAX`).
-        unsafe { link.write_unaligned(first as u16) };
+        let [mut first, fresh] = unsafe { Self::notes(slab) };
+        for index in numbers {
+            // SAFETY: the object exists, and is free from now on.
+            let link = unsafe { Self::link(slab, index) };
+            // SAFETY: the first two bytes of a free object; numbers have 16 bits (`CAPACITY_MAX`).
+            unsafe { link.write_unaligned(first as u16) };
+            first = index + 1;
+        }
         // SAFETY: the notes are the account's.
-        unsafe { slab.notes.write([index + 1, fresh]) };
+        unsafe { slab.notes.write([first, fresh]) };
     }
 
     unsafe fn is_free(slab: SlabView, index: u32) -> bool {
@@ -393,7 +430,7 @@ unsafe impl FreeObjects for IndexStack {
         unsafe { slab.notes.write([0, slab.reserved]) };
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         // SAFETY: the notes are the account's.
         let [mut top, mut fresh] = unsafe { slab.notes.read() };
@@ -421,7 +458,7 @@ unsafe impl FreeObjects for IndexStack {
         taken
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take_of(
         slab: SlabView,
         kept: NonNull<u64>,
@@ -470,15 +507,18 @@ unsafe impl FreeObjects for IndexStack {
     }
 
     #[inline(always)]
-    unsafe fn put(slab: SlabView, index: u32) {
+    unsafe fn put(slab: SlabView, numbers: impl Iterator<Item = u32>) {
         // SAFETY: the notes are the account's.
-        let [top, fresh] = unsafe { slab.notes.read() };
-        // SAFETY: fewer numbers are on the stack than there are objects, since this one was taken.
-        let place = unsafe { Self::place(slab, top) };
-        // SAFETY: as above; numbers have 16 bits (`CAPACITY_MAX`).
-        unsafe { place.write(index as u16) };
+        let [mut top, fresh] = unsafe { slab.notes.read() };
+        for index in numbers {
+            // SAFETY: fewer numbers are on the stack than there are objects, since this one was taken.
+            let place = unsafe { Self::place(slab, top) };
+            // SAFETY: as above; numbers have 16 bits (`CAPACITY_MAX`).
+            unsafe { place.write(index as u16) };
+            top += 1;
+        }
         // SAFETY: the notes are the account's.
-        unsafe { slab.notes.write([top + 1, fresh]) };
+        unsafe { slab.notes.write([top, fresh]) };
     }
 
     unsafe fn is_free(slab: SlabView, index: u32) -> bool {

@@ -453,6 +453,13 @@ impl Shape {
         self.colors as usize
     }
 
+    /// Whether constructed objects are told from raw ones.
+    #[must_use]
+    #[inline]
+    pub const fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
     /// How many slabs share a block of the source, with all their headers at its front; 1: each slab is a block.
     #[must_use]
     pub const fn region_slabs(&self) -> usize {

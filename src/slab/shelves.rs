@@ -77,7 +77,7 @@ impl Shelves {
     ///
     /// # Safety
     /// The same.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn take<G: Ground, K: FreeObjects>(
         &mut self,
         ground: &mut G,
@@ -251,7 +251,7 @@ impl Shelves {
     ///
     /// # Safety
     /// The same.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn put<G: Ground, K: FreeObjects>(
         &mut self,
         ground: &G,
@@ -259,26 +259,39 @@ impl Shelves {
         objects: &[NonNull<u8>],
         constructed: bool,
     ) {
-        for object in objects {
-            let address = object.addr().get();
+        let mut rest = objects;
+        while let Some(first) = rest.first() {
             // SAFETY: the caller's promise: an object of ours.
-            let slab = unsafe { ground.find(shape, address) };
+            let slab = unsafe { ground.find(shape, first.addr().get()) };
             // SAFETY: G2: the header of a slab in use.
             let view = unsafe { view(shape, slab) };
             // SAFETY: as above.
             let header = unsafe { &mut *slab.as_ptr() };
-            let index = shape.index(header.base.addr().get(), address);
-            debug_assert!(index < shape.capacity, "what was freed is no object of its slab");
+            let base = header.base.addr().get();
+            // Objects that come back together often lie in one slab: its counts are changed once.
+            let count = rest
+                .iter()
+                .take_while(|object| object.addr().get().wrapping_sub(base) < shape.slab_size)
+                .count();
+            let (run, others) = rest.split_at(count);
+            rest = others;
+            let numbers = run.iter().map(|object| {
+                let index = shape.index(base, object.addr().get());
+                debug_assert!(index < shape.capacity, "what was freed is no object of its slab");
+                index
+            });
             if shape.tracked {
                 // SAFETY: a tracked slab of ours.
                 let kept = unsafe { kept_table(shape, slab) };
-                // SAFETY: the table has a bit for each object.
-                unsafe { mark(kept, index, constructed) };
-                header.kept += u32::from(constructed);
+                for index in numbers.clone() {
+                    // SAFETY: the table has a bit for each object.
+                    unsafe { mark(kept, index, constructed) };
+                }
+                header.kept += if constructed { count as u32 } else { 0 };
             }
-            // SAFETY: the caller's promise: it was taken, and comes back once.
-            unsafe { K::put(view, index) };
-            header.free += 1;
+            // SAFETY: the caller's promise: they were taken, and come back once.
+            unsafe { K::put(view, numbers) };
+            header.free += count as u32;
             if header.free >= header.limit {
                 self.rise(slab);
             }

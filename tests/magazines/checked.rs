@@ -24,6 +24,8 @@ pub(crate) struct Checked {
     state: Mutex<State>,
     /// Taken out while it runs.
     constructor: Mutex<Option<Hook>>,
+    /// The same for slots that come back many at once.
+    destructor: Mutex<Option<Hook>>,
 }
 
 struct State {
@@ -51,7 +53,7 @@ impl Checked {
             limit: usize::MAX,
             per_call: usize::MAX,
         };
-        Checked { state: Mutex::new(state), constructor: Mutex::new(None) }
+        Checked { state: Mutex::new(state), constructor: Mutex::new(None), destructor: Mutex::new(None) }
     }
 
     /// With a limit to the number of slots in all, and one to what a call gives.
@@ -86,12 +88,18 @@ impl Checked {
         self.state().made
     }
 
-    fn construct(&self) {
-        let hook = self.constructor.lock().unwrap().take();
-        if let Some(mut hook) = hook {
-            hook();
-            self.constructor.lock().unwrap().get_or_insert(hook);
-        }
+    /// Lets `hook` run whenever several slots have come back at once, but not while it runs already.
+    pub(crate) fn set_destructor(&self, hook: Option<Hook>) {
+        *self.destructor.lock().unwrap() = hook;
+    }
+}
+
+/// Runs a hook; one that unwinds is gone.
+fn run(place: &Mutex<Option<Hook>>) {
+    let hook = place.lock().unwrap().take();
+    if let Some(mut hook) = hook {
+        hook();
+        place.lock().unwrap().get_or_insert(hook);
     }
 }
 
@@ -130,8 +138,16 @@ unsafe impl UntypedObjectAlloc for Checked {
         state.free.push(slot);
     }
 
+    unsafe fn free_slots(&self, slots: &[NonNull<u8>]) {
+        for &slot in slots {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.free_slot(slot) };
+        }
+        run(&self.destructor);
+    }
+
     fn alloc_slots(&self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<usize, AllocError> {
-        self.construct();
+        run(&self.constructor);
         let mut state = self.state();
         let wanted = out.len().min(state.per_call);
         let mut count = 0;

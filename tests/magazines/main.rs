@@ -1,17 +1,18 @@
 //! Magazines: what fronts and depot pass on, when they ask whom, and that nothing is lost or out twice, whatever happens to
 //! a thread.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![cfg(feature = "std")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod checked;
 mod many_threads;
+mod objects;
 mod per_cpu;
 mod per_thread;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::thread;
@@ -306,4 +307,31 @@ fn a_constructor_that_panics_loses_nothing() {
     drop(front);
     magazined.reap();
     assert_eq!(magazined.cache().out(), 0);
+}
+
+#[test]
+fn a_destructor_that_panics_loses_nothing() {
+    // While a front gives magazines back.
+    let magazined = Magazined::<Checked, SpinLock, 4, 0>::new(Checked::new());
+    let front = magazined.handle();
+    let slots = take(&front, 9);
+    magazined.cache().set_destructor(Some(Box::new(|| panic!("a destructor's"))));
+    let freed = catch_unwind(AssertUnwindSafe(|| give(&front, slots.iter().copied())));
+    assert!(freed.is_err());
+    // The front had three of its twelve already. The sixth was the one too many: it is in the front for all that.
+    give(&front, slots.into_iter().skip(6));
+    drop(front);
+    assert_eq!(magazined.cache().out(), 0);
+
+    // While a front is filled that a constructor has filled meanwhile.
+    static LAYER: Magazined<Checked, SpinLock, 4, 0> = Magazined::new(Checked::new());
+    thread_local! {
+        static FRONT: ManuallyDrop<Handle<'static, Checked, SpinLock, 4, 0>> = ManuallyDrop::new(LAYER.handle());
+    }
+    LAYER.cache().set_constructor(Some(Box::new(|| FRONT.with(|front| give(&**front, take(&**front, 7))))));
+    LAYER.cache().set_destructor(Some(Box::new(|| panic!("a destructor's"))));
+    let taken = catch_unwind(|| FRONT.with(|front| front.alloc_slot()));
+    assert!(taken.is_err(), "otherwise this test tests nothing");
+    FRONT.with(|front| front.flush());
+    assert_eq!(LAYER.cache().out(), 0);
 }

@@ -1,6 +1,7 @@
 //! The layer itself: a depot in front of a cache.
 
 use core::fmt;
+use core::mem;
 use core::ptr::NonNull;
 
 use super::depot::{Depot, MagazineStats};
@@ -25,28 +26,31 @@ use crate::lock::{Lock, SpinLock};
 /// depot ([`reap`](Magazined::reap) and [`trim`](Magazined::trim) give the latter back). So for large objects take small magazines:
 /// at 4 KiB each the default keeps up to 4 MiB in the depot. `M = 0` is allowed: no depot, whole magazines go to the inner cache.
 ///
+/// **The cache behind** is asked for many slots at once, so it needs none at hand itself: an [`ObjectCache`](crate::cache::ObjectCache)
+/// may have `FRONT = 0`. One that constructs its objects makes them one by one, as they are wanted: until there are enough, each
+/// allocation that finds nothing at hand is a call of it.
+///
 /// **Threads.** It is `Sync` if cache and lock are. An object may be freed on any thread; it goes into the front of that one.
 /// What was taken from [`cache`](Magazined::cache) itself may come back by way of a front, and the other way round.
 ///
 /// ```
-/// use heapwright::cache::{HeapSlots, Magazined, UntypedObjectAlloc};
-/// use heapwright::{arena::StaticArena, sizing::Sizing128KiB};
-/// use std::alloc::Layout;
+/// use heapwright::cache::{DefaultInit, Magazined, Obj, ObjectCache};
+/// use heapwright::{lock::SpinLock, slab::AlignedSlabs, source::GlobalHeap};
 ///
-/// let arena = StaticArena::<8192, Sizing128KiB>::new();
-/// let magazined: Magazined<_> = Magazined::new(HeapSlots::new(&arena, Layout::new::<[u64; 4]>()));
+/// type Lists = ObjectCache<Vec<u8>, DefaultInit, AlignedSlabs<GlobalHeap, 4096>, SpinLock>;
+/// let lists: Magazined<Lists> = Magazined::new(ObjectCache::over(GlobalHeap));
 /// std::thread::scope(|scope| {
 ///     for _ in 0..2 {
 ///         scope.spawn(|| {
-///             let front = magazined.handle();
-///             let slot = front.alloc_slot().unwrap();
-///             // SAFETY: it was handed out just now.
-///             unsafe { front.free_slot(slot) };
+///             let front = lists.handle();
+///             let mut list = Obj::new(&front).unwrap();
+///             list.reserve(100);
+///             drop(list); // goes into the front
+///             assert!(Obj::new(&front).unwrap().capacity() >= 100, "as it came back");
 ///         });
 ///     }
 /// });
-/// magazined.reap();
-/// assert_eq!(arena.usage().objects, 0, "each handle has given back what it had");
+/// assert_eq!(lists.cache().stats().live, 0, "each handle has given back what it had");
 /// ```
 ///
 /// It goes no further than its cache or its lock:
@@ -154,8 +158,10 @@ impl<C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> Magazined<C
         let put = |front: &Front<N>| rest.iter().rev().take_while(|&&slot| front.push(slot)).count();
         let left = &rest[..rest.len() - place.visit(put).unwrap_or(0)];
         if !left.is_empty() {
+            let held = Held { cache: &self.cache, slot: first };
             // SAFETY: they came from the cache just now, and the front has no room for them: a constructor has filled it.
             unsafe { self.cache.free_slots(left) };
+            mem::forget(held);
         }
         Ok(first)
     }
@@ -165,6 +171,20 @@ impl<C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> Magazined<C
         self.cache
             .alloc_slot()
             .or_else(|error| if self.give_back(1) > 0 { self.cache.alloc_slot() } else { Err(error) })
+    }
+}
+
+/// A slot that goes back when this is dropped: if the cache unwinds, in a destructor.
+struct Held<'a, C: UntypedObjectAlloc> {
+    cache: &'a C,
+    /// A slot of the cache that is in no other place.
+    slot: NonNull<u8>,
+}
+
+impl<C: UntypedObjectAlloc> Drop for Held<'_, C> {
+    fn drop(&mut self) {
+        // SAFETY: the field's invariant.
+        unsafe { self.cache.free_slot(self.slot) };
     }
 }
 

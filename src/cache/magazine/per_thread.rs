@@ -226,29 +226,23 @@ impl<I: ThreadFronts> fmt::Debug for ThreadFront<I> {
 /// The names are in scope where the macro stands, with the visibility that is written before `static`.
 ///
 /// ```
-/// use heapwright::cache::{HeapSlots, Magazined, UntypedObjectAlloc};
-/// use heapwright::{arena::StaticArena, sizing::Sizing128KiB};
-/// use std::alloc::Layout;
-///
-/// type Arena = StaticArena<{ 64 << 10 }, Sizing128KiB>;
-/// static ARENA: Arena = Arena::new();
+/// use heapwright::cache::{DefaultInit, Magazined, Obj, ObjectCache, PerThread};
+/// use heapwright::{lock::SpinLock, slab::AlignedSlabs, source::GlobalHeap};
 ///
 /// heapwright::magazined! {
-///     /// Where the nodes of all trees live.
-///     pub static NODES as Nodes: Magazined<HeapSlots<'static, Arena>> =
-///         Magazined::new(HeapSlots::new(&ARENA, Layout::new::<[u64; 4]>()));
+///     /// Where all texts live.
+///     pub static TEXTS as Texts: Magazined<ObjectCache<String, DefaultInit, AlignedSlabs<GlobalHeap, 4096>, SpinLock>> =
+///         Magazined::new(ObjectCache::over(GlobalHeap));
 /// }
 ///
-/// let node = Nodes.alloc_slot()?.addr();
+/// let mut text = Obj::new(&Texts)?;
+/// text.push_str("from one thread");
 /// let elsewhere = std::thread::spawn(move || {
-///     let another = Nodes.alloc_slot().unwrap();
-///     assert_ne!(another.addr(), node);
-///     // SAFETY: it was handed out just now.
-///     unsafe { Nodes.free_slot(another) };
+///     assert_eq!(*text, "from one thread");
+///     drop(text); // goes into this thread's front, and when the thread ends, back
 /// });
 /// elsewhere.join().unwrap();
-/// NODES.reap();
-/// assert!(ARENA.usage().objects <= 64, "the other thread has given back what it had");
+/// assert_eq!(TEXTS.cache().stats().live, 0);
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
 ///
