@@ -13,7 +13,7 @@ use super::obj::Obj;
 use super::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slab_cache::{CacheStats, SlabCore, SlabStats};
-use super::slot::Constructed;
+use super::slot::{ConstSlot, Constructed, Slot};
 use crate::AllocError;
 use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
@@ -384,7 +384,8 @@ where
     R: Retention,
 {
     fn slot_layout(&self) -> Layout {
-        self.core.slot_layout()
+        let shape = Constructed::<T, I>::NEW.shape::<S>();
+        Layout::from_size_align(shape.stride(), shape.align()).unwrap_or(Layout::new::<T>())
     }
 
     #[inline]

@@ -8,4 +8,7 @@ mod failures;
 mod items;
 mod ledger;
 mod panics;
+mod reentry;
 mod retention;
+mod sources;
+mod threads;
