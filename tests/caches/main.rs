@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod failures;
+mod handles;
 mod items;
 mod ledger;
 mod panics;
