@@ -13,7 +13,7 @@ use super::obj::Obj;
 use super::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slab_cache::{CacheStats, SlabCore, SlabStats};
-use super::slot::Constructed;
+use super::slot::{ConstSlot, Constructed, Slot};
 use crate::AllocError;
 use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
@@ -179,19 +179,17 @@ where
     #[cold]
     #[inline(never)]
     fn release_surplus(&self) {
-        self.release(|| Wanted::Surplus);
+        self.release(usize::MAX, Wanted::Surplus);
     }
 
-    /// Destroys the objects of slabs and releases these, for as long as there is one of those `wanted`; says how many. Goes on if a destructor
-    /// unwinds, and unwinds then.
-    fn release(&self, wanted: impl Fn() -> Wanted) -> usize {
-        let mut count = 0;
-        while let Some(slab) = self.locked(|core| core.detach(wanted())) {
-            count += 1;
-            let emptied = Emptied { cache: self, slab: Some(slab) };
-            drop(emptied);
+    /// Destroys the objects of slabs and releases these, for as long as there is one of those `wanted`, but no more than `most`; says how
+    /// many. If a destructor unwinds, the slab at hand is dealt with first, and those not yet begun stay.
+    fn release(&self, most: usize, wanted: Wanted) -> usize {
+        for count in 0..most {
+            let Some(slab) = self.locked(|core| core.detach(wanted)) else { return count };
+            drop(Emptied { cache: self, slab: Some(slab) });
         }
-        count
+        most
     }
 
     /// Runs `work` on the core, which is locked; the default of `V` on re-entry.
@@ -205,9 +203,11 @@ where
     /// # Panics
     /// If a destructor does; the slab is released all the same.
     pub fn trim(&self, keep: usize) -> usize {
-        self.locked(SlabCore::flush);
+        let gone = self.locked(SlabCore::flush);
+        // Slabs that destructors make free while this goes on are not waited for.
+        let slabs = self.stats().slabs;
         // What the policy wants gone goes as well.
-        self.release(|| Wanted::Beyond(keep)) + self.release(|| Wanted::Surplus)
+        gone + self.release(slabs, Wanted::Beyond(keep)) + self.release(slabs, Wanted::Surplus)
     }
 
     /// Gives all slabs without live objects back to the source; says how many went.
@@ -223,9 +223,8 @@ where
     /// # Panics
     /// If a destructor does; the slab is released all the same.
     pub fn tick(&self) -> usize {
-        let before = self.stats().slabs;
-        self.locked(SlabCore::tick);
-        self.release(|| Wanted::Surplus).max(before.saturating_sub(self.stats().slabs))
+        let gone = self.locked(SlabCore::tick);
+        gone + self.release(self.stats().slabs, Wanted::Surplus)
     }
 
     /// How many objects and slabs there are. O(1). All zero on re-entry.
@@ -363,7 +362,7 @@ where
             for Rest<'_, T, I, S, L, R, FRONT>
         {
             fn drop(&mut self) {
-                self.0.release(|| Wanted::Any);
+                self.0.release(usize::MAX, Wanted::Any);
             }
         }
         if !I::KEEPS || !mem::needs_drop::<T>() {
@@ -371,7 +370,7 @@ where
         }
         self.locked(SlabCore::flush);
         let rest = Rest(self);
-        rest.0.release(|| Wanted::Any);
+        rest.0.release(usize::MAX, Wanted::Any);
     }
 }
 
@@ -385,7 +384,8 @@ where
     R: Retention,
 {
     fn slot_layout(&self) -> Layout {
-        self.core.slot_layout()
+        let shape = Constructed::<T, I>::NEW.shape::<S>();
+        Layout::from_size_align(shape.stride(), shape.align()).unwrap_or(Layout::new::<T>())
     }
 
     #[inline]

@@ -73,7 +73,7 @@ pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize
 /// ```
 pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
     /// Invariant: every call brings `source`, and the shape of `slot`, which are never changed.
-    fronted: Fronted<S, R, FRONT>,
+    fronted: Fronted<S, R, FRONT, true>,
     source: S::Source,
     slot: Z,
 }
@@ -273,11 +273,12 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         unsafe { self.fronted.put(&mut self.source, &shape, objects, constructed) };
     }
 
-    /// All objects at hand to their slabs.
-    pub(super) fn flush(&mut self) {
-        let shape = self.shape();
+    /// All objects at hand to their slabs; says how many slabs the policy released on the occasion (tracked: none, they wait to be emptied).
+    pub(super) fn flush(&mut self) -> usize {
+        let (shape, slabs) = (self.shape(), self.fronted.system().census().slabs);
         // SAFETY: the invariant of `fronted`, T1.
         unsafe { self.fronted.flush(&mut self.source, &shape) };
+        slabs - self.fronted.system().census().slabs
     }
 
     /// Lets the policy look again; says how many slabs went (tracked: none, they wait to be emptied).

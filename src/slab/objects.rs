@@ -61,7 +61,7 @@ impl SlabView {
 /// - **K1** (once) an object that `take` has given is not given again before `put` has brought it back; objects below `reserved` or
 ///   from `end` on are never given.
 /// - **K2** (within) it touches nothing but the table, the notes and, unless `KEEPS`, the first `OBJECT_MIN` bytes of free objects.
-/// - **K3** (as many as asked) `take` fills `out` unless fewer objects are free.
+/// - **K3** (as many as asked) `take` fills `out` unless fewer objects are free; `put` takes all numbers that its iterator gives.
 /// - **K4** (no unwinding) no method unwinds.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright bookkeeping of free objects",

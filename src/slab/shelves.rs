@@ -47,6 +47,34 @@ pub(super) unsafe trait Ground {
     unsafe fn close(&mut self, source: &mut Self::Source);
 }
 
+/// The numbers of the objects at the front of `rest` that lie in one slab.
+struct Run<'a> {
+    rest: &'a [NonNull<u8>],
+    /// The slab's first byte.
+    base: usize,
+    shape: &'a Shape,
+    /// How many there have been.
+    count: u32,
+}
+
+impl Iterator for Run<'_> {
+    type Item = u32;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<u32> {
+        let (first, others) = self.rest.split_first()?;
+        let address = first.addr().get();
+        if address.wrapping_sub(self.base) >= self.shape.slab_size {
+            return None;
+        }
+        self.rest = others;
+        self.count += 1;
+        let index = self.shape.index(self.base, address);
+        debug_assert!(index < self.shape.capacity, "what was freed is no object of its slab");
+        Some(index)
+    }
+}
+
 /// A slab newly acquired.
 pub(super) struct Place {
     pub(super) header: NonNull<Header>,
@@ -267,31 +295,23 @@ impl Shelves {
             let view = unsafe { view(shape, slab) };
             // SAFETY: as above.
             let header = unsafe { &mut *slab.as_ptr() };
-            let base = header.base.addr().get();
             // Objects that come back together often lie in one slab: its counts are changed once.
-            let count = rest
-                .iter()
-                .take_while(|object| object.addr().get().wrapping_sub(base) < shape.slab_size)
-                .count();
-            let (run, others) = rest.split_at(count);
-            rest = others;
-            let numbers = run.iter().map(|object| {
-                let index = shape.index(base, object.addr().get());
-                debug_assert!(index < shape.capacity, "what was freed is no object of its slab");
-                index
-            });
+            let mut run = Run { rest, base: header.base.addr().get(), shape, count: 0 };
             if shape.tracked {
                 // SAFETY: a tracked slab of ours.
                 let kept = unsafe { kept_table(shape, slab) };
-                for index in numbers.clone() {
-                    // SAFETY: the table has a bit for each object.
-                    unsafe { mark(kept, index, constructed) };
-                }
-                header.kept += if constructed { count as u32 } else { 0 };
+                // SAFETY: the table has a bit for each object.
+                let marked = run.by_ref().inspect(|&index| unsafe { mark(kept, index, constructed) });
+                // SAFETY: the caller's promise: they were taken, and come back once.
+                unsafe { K::put(view, marked) };
+            } else {
+                // SAFETY: as above.
+                unsafe { K::put(view, run.by_ref()) };
             }
-            // SAFETY: the caller's promise: they were taken, and come back once.
-            unsafe { K::put(view, numbers) };
-            header.free += count as u32;
+            let Run { rest: others, count, .. } = run;
+            rest = others;
+            header.kept += if shape.tracked && constructed { count } else { 0 };
+            header.free += count;
             if header.free >= header.limit {
                 self.rise(slab);
             }
