@@ -14,7 +14,7 @@ use crate::race::{Column, Lap, Race, Section};
 pub(crate) const SECTION: Section = Section {
     name: "construct",
     what: "gets an object with a buffer of 256 bytes and a mutex, writes a byte, and gives it back",
-    note: "nanoseconds per object; pair: one at a time; replace: at random in a set of 1000; a cache keeps objects constructed, \
+    note: "nanoseconds per object; unused: one at a time, nothing written; pair: one at a time; replace: at random in a set of 1000; a cache keeps objects constructed, \
            an allocator\nbuilds and drops each",
     columns,
 };
@@ -81,8 +81,8 @@ pub(crate) trait VisitSessions {
     fn visit<S: Sessions>(&mut self);
 }
 
-/// Live sessions in the columns.
-const LIVES: [usize; 2] = [1, 1000];
+/// Live sessions in the columns; with none, a session is not used either.
+const LIVES: [usize; 3] = [0, 1, 1000];
 /// Sessions per lap.
 const REPLACEMENTS: usize = 4096;
 
@@ -93,7 +93,7 @@ fn columns(_: bool) -> Vec<Column> {
 fn column(live: usize) -> Column {
     Column {
         table: "256 B buffer".to_string(),
-        label: if live == 1 { "pair" } else { "replace" }.to_string(),
+        label: ["unused", "pair", "replace"][live.min(2)].to_string(),
         heavy: false,
         start: Box::new(move || {
             let mut start = Start { live, racers: Vec::new() };
@@ -112,8 +112,33 @@ struct Start {
 impl VisitSessions for Start {
     fn visit<S: Sessions>(&mut self) {
         let mut sessions = S::make();
+        if self.live == 0 {
+            return self.racers.push(Box::new(Unused { sessions }));
+        }
         let live = (0..self.live).map(|_| sessions.take()).collect();
         self.racers.push(Box::new(Use { sessions, live, rng: Rng::new(9) }));
+    }
+}
+
+struct Unused<S: Sessions> {
+    sessions: S,
+}
+
+impl<S: Sessions> Race for Unused<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    #[inline(never)]
+    fn lap(&mut self) -> Lap {
+        let sessions = &mut self.sessions;
+        let start = clock::now();
+        for _ in 0..REPLACEMENTS {
+            let mut session = sessions.take();
+            black_box(&mut session);
+            sessions.give(session);
+        }
+        Lap { ops: REPLACEMENTS, time: clock::now() - start }
     }
 }
 
