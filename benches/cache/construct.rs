@@ -13,7 +13,7 @@ use crate::race::{Column, Lap, Race, Section};
 
 pub(crate) const SECTION: Section = Section {
     name: "construct",
-    what: "gets an object with a buffer of 256 bytes and a mutex, writes 16 bytes, and gives it back",
+    what: "gets an object with a buffer of 256 bytes and a mutex, writes a byte, and gives it back",
     note: "nanoseconds per object; pair: one at a time; replace: at random in a set of 1000; a cache keeps objects constructed, \
            an allocator\nbuilds and drops each",
     columns,
@@ -35,19 +35,16 @@ impl<A: Allocator> Session<A> {
     }
 
     #[inline]
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, byte: u8) {
         if let Ok(state) = self.state.get_mut() {
             *state += 1;
         }
-        let len = self.buffer.len();
-        let room = self.buffer.spare_capacity_mut();
-        // Not `extend_from_slice`, which takes longer in allocator-api2's `Vec` than all the rest.
-        for (place, byte) in room.iter_mut().zip(bytes) {
-            place.write(*byte);
+        if let Some(place) = self.buffer.spare_capacity_mut().first_mut() {
+            place.write(byte);
+            let len = self.buffer.len() + 1;
+            // SAFETY: one more byte is written, within the capacity.
+            unsafe { self.buffer.set_len(len) };
         }
-        let written = bytes.len().min(room.len());
-        // SAFETY: so many bytes are written, and within the capacity.
-        unsafe { self.buffer.set_len(len + written) };
     }
 
     /// As new, but for what it costs to be made.
@@ -74,7 +71,7 @@ pub(crate) trait Sessions: 'static {
     /// A session whose buffer is empty and has its capacity.
     fn take(&mut self) -> Self::Handle;
 
-    fn write(handle: &mut Self::Handle, bytes: &[u8]);
+    fn write(handle: &mut Self::Handle, byte: u8);
 
     fn give(&mut self, handle: Self::Handle);
 }
@@ -139,7 +136,7 @@ impl<S: Sessions> Race for Use<S> {
             let old = live.swap_remove(rng.below(live.len()));
             sessions.give(black_box(old));
             let mut new = sessions.take();
-            S::write(&mut new, black_box(&[number as u8; 16]));
+            S::write(&mut new, black_box(number as u8));
             live.push(new);
         }
         Lap { ops: REPLACEMENTS, time: clock::now() - start }

@@ -270,9 +270,9 @@ impl Sessions for Objects256 {
     }
 
     #[inline]
-    fn write(handle: &mut NonNull<Kept>, bytes: &[u8]) {
+    fn write(handle: &mut NonNull<Kept>, byte: u8) {
         // SAFETY: the session is live, and the handle's alone.
-        unsafe { handle.as_mut() }.write(bytes);
+        unsafe { handle.as_mut() }.write(byte);
     }
 
     #[inline]

@@ -398,11 +398,11 @@ unsafe impl FreeObjects for IntrusiveList {
     }
 }
 
-/// A stack of the numbers of free objects: 16 bits for each, leaves objects as they are, and every call is O(1).
+/// A stack of the numbers of free objects: 16 bits for each, leaves objects as they are, and take and put are O(1) per object.
 ///
 /// What comes back last goes out first, as with [`IntrusiveList`], but objects stay constructed, as with [`Bitmap`]. For
-/// real-time use: no call looks further than the top of the stack, unless the slab holds constructed and raw free objects at once, which an
-/// object cache has only after some were destroyed or moved out. (slab-alloc 0.1 had one of addresses, 64 bits each.)
+/// real-time use: no call looks further than the top of the stack, unless raw and constructed objects mix on it, because some were moved out
+/// or destroyed one by one: then a take of the one kind goes past the other. (slab-alloc 0.1 had one of addresses, 64 bits each.)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IndexStack;
 
