@@ -19,8 +19,9 @@ pub(super) type Room = MaybeUninit<NonNull<u8>>;
 /// If the shape is tracked, all objects at hand are constructed ones.
 #[derive(Debug)]
 pub(super) struct Fronted<S, R, const FRONT: usize, const HOT: bool> {
-    /// The object that came back last, if it has not gone out again: most often it is what is wanted next, and it comes and goes without
-    /// a count of the others (whose change, read again right away, takes longer than all the rest). `None` if `FRONT` is 0, or `HOT` false:
+    /// An object that came back when there was none here. Where one comes and goes at a time that is the last, and what is wanted next, and
+    /// it comes and goes without a count of the others (whose change, read again right away, takes longer than all the rest). `None` if
+    /// `FRONT` is 0, or `HOT` false:
     /// where objects of many classes come and go at random, whether there is one is a coin's toss, and a branch that goes wrong half of
     /// the time takes longer still.
     hot: Option<NonNull<u8>>,

@@ -29,7 +29,8 @@ use crate::slab::{Slab, SlabSystem};
 ///
 /// Initialisers, reset hooks and destructors run while no lock is held, and may use the cache. One that unwinds loses nothing: an object
 /// that was not made goes back as raw memory, one whose reset unwound is destroyed, and a destructor that unwinds stops
-/// neither the others of its slab nor the slab's release.
+/// neither the others of its slab nor the slab's release. (If a second one of that slab unwinds meanwhile, the program aborts, as with the
+/// items of a `Vec`.)
 ///
 /// # Dropping the cache
 /// Handles borrow the cache, so it outlives them. Objects whose handles were leaked (`mem::forget`, [`Obj::into_raw`]) are left as they are, and

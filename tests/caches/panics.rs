@@ -23,14 +23,18 @@ const SLAB: usize = 7;
 /// What the tests panic with. It does not go through the panic hook, so that nothing is printed.
 struct Intended;
 
-fn intended() {
-    resume_unwind(Box::new(Intended));
+fn panic_if(wanted: bool) {
+    if wanted {
+        resume_unwind(Box::new(Intended));
+    }
 }
 
 /// Runs what must panic with `Intended`.
 fn panics(work: impl FnOnce()) {
-    let panic = catch_unwind(AssertUnwindSafe(work)).expect_err("it did not panic");
-    assert!(panic.is::<Intended>(), "it panicked by itself");
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(()) => panic!("it did not panic"),
+        Err(panic) => assert!(panic.is::<Intended>(), "it panicked by itself"),
+    }
 }
 
 /// A cache of items that are counted, with a reset hook.
@@ -57,11 +61,7 @@ macro_rules! everywhere {
 fn constructors<S: SlabSystem, L: Lock, const FRONT: usize>(source: S::Source) {
     let tally = Tally::default();
     let cache = cache::<S, L, KeepAll, FRONT>(source, &tally);
-    *tally.on_make.borrow_mut() = Some(Box::new(|call| {
-        if call % 2 == 1 {
-            intended()
-        }
-    }));
+    *tally.on_make.borrow_mut() = Some(Box::new(|call| panic_if(call % 2 == 1)));
     let mut items = Vec::new();
     for number in 0..3 * SLAB {
         items.push(cache.try_alloc().unwrap());
@@ -122,11 +122,7 @@ fn resets<S: SlabSystem, L: Lock, const FRONT: usize>(source: S::Source) {
     let tally = Tally::default();
     let cache = cache::<S, L, KeepAll, FRONT>(source, &tally);
     let items: Vec<_> = (0..3 * SLAB).map(|_| cache.try_alloc().unwrap()).collect();
-    *tally.on_reset.borrow_mut() = Some(Box::new(|item| {
-        if item.number % 4 == 0 {
-            intended()
-        }
-    }));
+    *tally.on_reset.borrow_mut() = Some(Box::new(|item| panic_if(item.number % 4 == 0)));
     let mut destroyed = 0;
     for item in items {
         if item.number % 4 == 0 {
@@ -161,11 +157,7 @@ fn reaps<S: SlabSystem, L: Lock, const FRONT: usize>(source: S::Source) {
     let fill = || drop((0..6 * SLAB).map(|_| cache.try_alloc().unwrap()).collect::<Vec<_>>());
     fill();
     cache.tick();
-    *tally.on_destroy.borrow_mut() = Some(Box::new(|item| {
-        if item.number % SLAB == 3 {
-            intended()
-        }
-    }));
+    *tally.on_destroy.borrow_mut() = Some(Box::new(|item| panic_if(item.number % SLAB == 3)));
     for left in (3..6).rev() {
         panics(|| {
             let _ = cache.reap();
@@ -197,11 +189,7 @@ fn frees<S: SlabSystem, L: Lock, const FRONT: usize>(source: S::Source) {
     let tally = Tally::default();
     let cache = cache::<S, L, ReleaseAtOnce, FRONT>(source, &tally);
     let mut items: Vec<_> = (0..3 * SLAB).map(|_| cache.try_alloc().unwrap()).collect();
-    *tally.on_destroy.borrow_mut() = Some(Box::new(|item| {
-        if item.number % SLAB == 3 {
-            intended()
-        }
-    }));
+    *tally.on_destroy.borrow_mut() = Some(Box::new(|item| panic_if(item.number % SLAB == 3)));
     let third = items.remove(3);
     panics(|| Obj::destroy(third));
     assert_eq!((cache.stats().live, tally.alive()), (3 * SLAB - 1, 3 * SLAB - 1));
@@ -224,11 +212,7 @@ fn ends<S: SlabSystem, L: Lock, const FRONT: usize>(source: S::Source) {
     let tally = Tally::default();
     let cache = cache::<S, L, KeepAll, FRONT>(source, &tally);
     drop((0..6 * SLAB).map(|_| cache.try_alloc().unwrap()).collect::<Vec<_>>());
-    *tally.on_destroy.borrow_mut() = Some(Box::new(|item| {
-        if item.number == 2 * SLAB + 3 {
-            intended()
-        }
-    }));
+    *tally.on_destroy.borrow_mut() = Some(Box::new(|item| panic_if(item.number == 2 * SLAB + 3)));
     panics(|| drop(cache));
     assert_eq!((tally.alive(), tally.destroyed.get()), (0, 6 * SLAB));
 }
@@ -257,9 +241,7 @@ fn leaks<S: SlabSystem, L: Lock, const FRONT: usize>(ledger: &Ledger, source: S:
             }
         }
         assert_eq!(cache.stats().live, 8);
-        if unwinding {
-            intended();
-        }
+        panic_if(unwinding);
     });
     match catch_unwind(work) {
         Ok(()) => assert!(!unwinding),

@@ -102,7 +102,7 @@ fn run<I, S, L, R, const FRONT: usize>(
 {
     *tally.on_make.borrow_mut() = Some(Box::new(|call| {
         if call % 3 == 0 {
-            nested(3, || use_it(cache))
+            nested(3, || use_it(cache));
         }
     }));
     *tally.on_reset.borrow_mut() = Some(Box::new(|_| nested(2, || use_it(cache))));
