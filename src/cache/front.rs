@@ -111,7 +111,9 @@ impl<S: SlabSystem, R: Retention> Slabs<S, R> {
         let free = self.system.census().free_slabs;
         // Slabs that wait to be released are gone, as far as the policy knows.
         self.surplus = self.surplus.min(free);
-        let surplus = self.retention.surplus(free - self.surplus);
+        // A policy may say more than there are.
+        let kept = free - self.surplus;
+        let surplus = self.retention.surplus(kept).min(kept);
         if shape.is_tracked() {
             self.surplus += surplus;
         } else {

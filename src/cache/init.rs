@@ -12,7 +12,7 @@ use core::mem::MaybeUninit;
 /// # Safety
 /// An implementation keeps these:
 /// - **I1** (made) after `init` has given `Ok`, the place holds a valid `T`.
-/// - **I2** (raw) if `KEEPS` is false, `T` needs no initialising and no dropping: any bytes are a valid `T`.
+/// - **I2** (raw) if `KEEPS` is false, `T` needs no initialising and no dropping: any bytes are a valid `T`, uninitialised ones too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not initialise objects of type `{T}`",
     label = "this type parameter takes an initialiser",

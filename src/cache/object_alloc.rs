@@ -17,8 +17,8 @@ use crate::AllocError;
 ///   no other slot handed out, and stays valid and untouched until it is given back. Slots survive moves of the cache, and
 ///   a cache that is dropped while slots are out leaves those where they are.
 /// - **U2** (one layout) `slot_layout` never changes.
-/// - **U3** (contents) if the type says that slots hold something (a constructed object), they do when they are handed out, and it is their user's
-///   when they are given back.
+/// - **U3** (contents) if the type says that slots hold something (a constructed object), they do when they are handed out, and whoever gives
+///   one back sees to it that it does then. Otherwise their bytes are their user's.
 /// - **U4** (whole) after an error, or after user code (a constructor) has unwound, nothing is lost.
 /// - **U5** (exposed) the provenance of a slot handed out is exposed
 ///   ([`expose_provenance`](https://doc.rust-lang.org/core/primitive.pointer.html#method.expose_provenance)), and is good for the
@@ -37,7 +37,8 @@ pub unsafe trait UntypedObjectAlloc {
     /// Takes a slot back.
     ///
     /// # Safety
-    /// `slot` was handed out by this cache (by any of its handles, on any thread) and has not come back since.
+    /// `slot` was handed out by this cache (by any of its handles, on any thread) and has not come back since, and it holds what the cache's
+    /// slots hold (U3): a valid object, for an [`ObjectAlloc`].
     unsafe fn free_slot(&self, slot: NonNull<u8>);
 
     /// Fills `out` from the front with as many slots as there are at little cost, at least one; says how many.

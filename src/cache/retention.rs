@@ -26,7 +26,7 @@ pub unsafe trait Retention {
     /// The policy at the start.
     const NEW: Self;
 
-    /// Called when slabs have become free, and by `tick`: of `free` slabs without live objects, how many are to go?
+    /// Called when slabs have become free, and by `tick`: of `free` slabs without live objects, how many are to go? More than `free` means all.
     fn surplus(&mut self, free: usize) -> usize;
 
     /// Called when a free slab is used again: `free` are left.

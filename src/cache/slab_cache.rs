@@ -353,7 +353,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
 
 // SAFETY: H1: a free object is in its slab or at hand, and leaves that place when it is handed out (Y1); it has the shape's stride and
 // alignment, and `fits` has checked the layout against these. It is handed out with its slab's provenance (Y5). H2: slabs are blocks of
-// the source. H3: Y4, and policies do not unwind. H4: Y4. H5: B5. H6: a size of zero fits.
+// the source. H3: Y4, and policies do not unwind. H4: Y4. H5: B5; what is done at hand calls nothing but
+// `shape` (T2). H6: a size of zero fits.
 unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Heap for SlabCore<S, Z, R, FRONT> {
     #[inline]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {

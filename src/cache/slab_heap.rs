@@ -382,9 +382,9 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// Takes slots of one class back, cheaper than one by one.
     ///
     /// # Safety
-    /// All are live blocks of this heap whose layouts have this class, and all are different.
+    /// There is such a class; all are live blocks of this heap whose layouts have it, and all are different.
     pub unsafe fn give_slots(&mut self, class: usize, slots: &[NonNull<u8>]) {
-        // SAFETY: the caller's promise: a class that blocks have is below `COUNT`.
+        // SAFETY: the caller's promise: the class is below `COUNT`.
         let (fronted, shape, source) = unsafe { self.class(class) };
         // SAFETY: the caller's promise; the invariant of `classes`.
         unsafe { fronted.put(source, shape, slots, false) };
@@ -448,7 +448,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
 // SAFETY: H1: a free object is in its slab or at hand, and leaves that place when it is handed out (Y1); it has its class's size and
 // alignment, in which the layout fits (K2), and all sizes up to its length have the same class (K3), so it comes back to where it is from. It
 // is handed out with its slab's provenance (Y5). Layouts without a class go to the next heap (H1); a larger size at the same alignment has
-// none either, so its blocks come back there. H2: slabs are blocks of the source; the next heap (H2). H3: Y4, K5, H3, and policies do not
+// none either (K3), so its blocks come back there. H2: slabs are blocks of the source; the next heap (H2). H3: Y4, K5, H3, and policies do not
 // unwind. H4: Y4, H4. H5: B5, H5, and what is done at hand calls nothing but `C::index`, a function of its argument (K2). H6: size zero has no
 // class, and ends in `alloc_large`.
 unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> Heap

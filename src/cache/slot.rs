@@ -9,9 +9,11 @@ use crate::slab::{Shape, ShapeError, SlabSystem};
 /// The layout that a cache's objects have.
 ///
 /// # Safety
-/// An implementation keeps this:
+/// An implementation keeps these:
 /// - **T1** (one shape) [`shape`](Slot::shape) gives, for one value and one `S`, always the same shape, made by [`Shape::new`] from `S::RULES` with
 ///   `TRACKED`.
+/// - **T2** (a leaf) it does not unwind, and uses no heap: it runs inside the cache, also where a lock does not note that anything does
+///   ([`Lock::with_leaf`](crate::lock::Lock::with_leaf)).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the layout of a heapwright cache's objects",
     label = "this type parameter takes `For<T>`, `Exactly<SIZE, ALIGN>` or `AtRunTime`"
@@ -52,7 +54,7 @@ impl<T> Clone for For<T> {
 
 impl<T> Copy for For<T> {}
 
-// SAFETY: T1: one constant for each `S` and `T`.
+// SAFETY: T1, T2: one constant for each `S` and `T`.
 unsafe impl<T> Slot for For<T> {
     #[inline(always)]
     fn shape<S: SlabSystem>(&self) -> Shape {
@@ -76,7 +78,7 @@ impl<T, I> Clone for Constructed<T, I> {
 
 impl<T, I> Copy for Constructed<T, I> {}
 
-// SAFETY: T1: one constant for each `S`, `T` and `I`.
+// SAFETY: T1, T2: one constant for each `S`, `T` and `I`.
 unsafe impl<T, I: Init<T>> Slot for Constructed<T, I> {
     const TRACKED: bool = I::KEEPS;
 
@@ -113,7 +115,7 @@ impl<const SIZE: usize, const ALIGN: usize> Exactly<SIZE, ALIGN> {
     };
 }
 
-// SAFETY: T1: one constant for each `S` and each layout.
+// SAFETY: T1, T2: one constant for each `S` and each layout.
 unsafe impl<const SIZE: usize, const ALIGN: usize> Slot for Exactly<SIZE, ALIGN> {
     #[inline(always)]
     fn shape<S: SlabSystem>(&self) -> Shape {
@@ -144,7 +146,7 @@ impl AtRunTime {
     }
 }
 
-// SAFETY: T1: the shape was made for the one `S` that the cache is over.
+// SAFETY: T1: the shape was made for the one `S` that the cache is over. T2: it is copied.
 unsafe impl Slot for AtRunTime {
     #[inline(always)]
     fn shape<S: SlabSystem>(&self) -> Shape {

@@ -51,7 +51,8 @@
 //! }
 //!
 //! // 2. SAFETY: Y1: an object is a whole block of the source, in use or in `kept`, never both. Y2: the slab is the object. Y3: only
-//! // blocks in `kept` are released, and they leave it. Y4: nothing unwinds but for the global heap running out. Y5: it is.
+//! // blocks in `kept` are released, and they leave it. Y4: nothing unwinds but for the global heap running out. Y5: it is. Y6: objects
+//! // come one by one, all as raw ones, so an object cache would make each anew.
 //! unsafe impl SlabSystem for Singles {
 //!     type Source = GlobalHeap;
 //!     const RULES: Rules = Rules::new(0);
@@ -140,6 +141,8 @@ pub use self::shape::{Rules, Shape, ShapeError};
 ///   releases nothing.
 /// - **Y4** (no unwinding) no method unwinds, and after an error nothing has changed.
 /// - **Y5** (exposed) the provenance of every object is exposed: a pointer good for the whole object can be made from its address.
+/// - **Y6** (contents) if the shape is tracked, `take` gives either objects that all came back constructed, or one alone that it says is
+///   raw (if it holds something, that is leaked). `next_constructed` gives constructed objects that are free, and each once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright slab system",
     label = "this type parameter takes a slab system",
@@ -157,7 +160,7 @@ pub unsafe trait SlabSystem {
     const NEW: Self;
 
     /// Objects into `out` from its front, at least one; they are meant to be used from the last to the first. If the shape is tracked they are
-    /// all constructed ones, or all raw.
+    /// all constructed ones, or a single raw one (Y6).
     ///
     /// # Errors
     /// When no slab has a free object and the source has no block, or `out` is empty.
@@ -359,7 +362,8 @@ impl SlabInfo<'_> {
 macro_rules! impl_slab_system {
     ([$($generics:tt)*] $type:ty, $source:ty, $rules:expr, $new:expr) => {
         // SAFETY: Y1, Y3: K1 and the invariants of `Shelves`: an object is free, or taken by one caller; only detached slabs are
-        // released. Y2: G2. Y4: K4, G3. Y5: G1, and objects are made from the slab's base.
+        // released. Y2: G2. Y4: K4, G3. Y5: G1, and objects are made from the slab's base. Y6: a bit for each free object says so, and
+        // `take` asks the bookkeeping for one raw object at a time.
         unsafe impl<$($generics)*> crate::slab::SlabSystem for $type {
             type Source = $source;
             const RULES: crate::slab::Rules = $rules;

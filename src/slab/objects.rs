@@ -59,9 +59,10 @@ impl SlabView {
 /// # Safety
 /// An implementation keeps these:
 /// - **K1** (once) an object that `take` has given is not given again before `put` has brought it back; objects below `reserved` or
-///   from `end` on are never given.
+///   from `end` on are never given. What is given is as [`SlabView::object`] makes it.
 /// - **K2** (within) it touches nothing but the table, the notes and, unless `KEEPS`, the first `OBJECT_MIN` bytes of free objects.
-/// - **K3** (as many as asked) `take` fills `out` unless fewer objects are free; `put` takes all numbers that its iterator gives.
+/// - **K3** (as many as asked) `take` fills `out` unless fewer objects are free, and says how many places it has filled, from the front; `put`
+///   takes all numbers that its iterator gives.
 /// - **K4** (no unwinding) no method unwinds.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright bookkeeping of free objects",
@@ -284,13 +285,13 @@ unsafe impl FreeObjects for Bitmap {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IntrusiveList;
 
-/// Notes: the number of the first free object and one more, 0 for none; how many objects have never been taken, counted
-/// from `end` down to there.
+/// Notes: the number of the list's first object and one more, 0 for none; the number of the first object that was never taken, as
+/// those behind it weren't.
 impl IntrusiveList {
     /// The end of the list.
     const NONE: u32 = 0;
 
-    /// The first of the list, and the objects from `reserved` to below this one have never been taken.
+    /// The first of the list, and the first object that was never taken.
     ///
     /// # Safety
     /// As [`FreeObjects::take`].
@@ -311,7 +312,7 @@ impl IntrusiveList {
     }
 }
 
-// SAFETY: K1: an object is in the list, or above the mark of those never taken, or taken: it leaves the former two when it is taken. K2: links are
+// SAFETY: K1: an object is in the list, or from the mark of those never taken on, or taken: it leaves the former two when it is taken. K2: links are
 // written into free objects' first two bytes only. K3: list and rest are all there is. K4: nothing unwinds.
 unsafe impl FreeObjects for IntrusiveList {
     const BITS: usize = 0;
@@ -401,8 +402,8 @@ unsafe impl FreeObjects for IntrusiveList {
 /// A stack of the numbers of free objects: 16 bits for each, leaves objects as they are, and take and put are O(1) per object.
 ///
 /// What comes back last goes out first, as with [`IntrusiveList`], but objects stay constructed, as with [`Bitmap`]. For
-/// real-time use: no call looks further than the top of the stack, unless raw and constructed objects mix on it, because some were moved out
-/// or destroyed one by one: then a take of the one kind goes past the other. (slab-alloc 0.1 had one of addresses, 64 bits each.)
+/// real-time use: no call looks further than the top of the stack, unless an object cache has constructed and raw objects in one slab (after
+/// [`Obj::into_inner`](crate::cache::Obj::into_inner) or [`destroy`](crate::cache::Obj::destroy)), and looks for one kind. (slab-alloc 0.1 had one of addresses, 64 bits each.)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IndexStack;
 

@@ -3,7 +3,7 @@
 use core::alloc::Layout;
 use core::fmt;
 
-use super::header::{HEADER_LEN, REGION_LEN};
+use super::header::{HEADER_LEN, Header, REGION_LEN};
 
 /// The largest slab, in bytes.
 const SLAB_SIZE_MAX: usize = 1 << 30;
@@ -48,6 +48,25 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The rules of slabs from a source `B` with bookkeeping `K` and coloring `C`.
+    pub(super) const fn of<B: BackingSource, K: FreeObjects, C: Coloring>(
+        slab_size: usize,
+        aligned: bool,
+    ) -> Self {
+        Rules {
+            slab_size,
+            aligned,
+            granule: B::GRANULE,
+            align_max: B::ALIGN_MAX,
+            lazy: B::LAZY,
+            object_bits: K::BITS,
+            object_min: K::OBJECT_MIN,
+            capacity_max: K::CAPACITY_MAX,
+            keeps: K::KEEPS,
+            color_stride: C::STRIDE,
+        }
+    }
+
     /// Rules for slabs of `slab_size` bytes (0: as the fit rule finds), with a bitmap, from a source that aligns to a page, without colors.
     #[must_use]
     pub const fn new(slab_size: usize) -> Self {
@@ -77,7 +96,7 @@ impl Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShapeError {
-    /// Not one object fits into a slab of the given size, or into the largest there is (1 GiB).
+    /// Not one object fits into a slab of the given size, or no slab of up to 1 GiB holds such objects without wasting more than 1/8.
     TooLarge,
     /// The source can't give blocks that are aligned as the slabs have to be.
     Unaligned,
@@ -177,11 +196,12 @@ impl Shape {
         if tracked && !rules.keeps {
             return Err(ShapeError::Overwritten);
         }
-        if layout.size() > SLAB_SIZE_MAX / 2 || layout.align() > SLAB_SIZE_MAX / 4 {
+        // A size of zero still takes a byte, so that every object has an address of its own.
+        let size = max(max(layout.size(), rules.object_min), 1);
+        if size > SLAB_SIZE_MAX / 2 || layout.align() > SLAB_SIZE_MAX / 4 {
             return Err(ShapeError::TooLarge);
         }
-        // A size of zero still takes a byte, so that every object has an address of its own.
-        let stride = up(max(layout.size(), rules.object_min), layout.align());
+        let stride = up(size, layout.align());
         if rules.slab_size != 0 {
             return Shape::of_size(rules, rules.slab_size, stride, layout.align(), tracked);
         }
@@ -228,7 +248,7 @@ impl Shape {
                 Err(other) => error = other,
             }
             if let Some(good) = good {
-                if size >= good.slab_size * 8 || matches!(error, ShapeError::Unaligned) {
+                if size / 8 >= good.slab_size || matches!(error, ShapeError::Unaligned) {
                     return Ok(good);
                 }
             }
@@ -272,7 +292,7 @@ impl Shape {
                     slabs /= 2;
                 }
             }
-        } else if align > rules.align_max {
+        } else if max(align, align_of::<Header>()) > rules.align_max {
             return Err(ShapeError::Unaligned);
         }
         match Shape::alone(rules, slab_size, stride, align, tracked) {
@@ -289,16 +309,15 @@ impl Shape {
         align: usize,
         tracked: bool,
     ) -> Option<Self> {
-        // What does not depend on the number of objects, and what is lost to their alignment.
-        let room = slab_size.saturating_sub(HEADER_LEN);
-        let mut capacity = min(room / stride, rules.capacity_max);
+        let room = slab_size.saturating_sub(HEADER_LEN) as u64 * 8;
+        let object_bits = (rules.object_bits as u64).saturating_add(stride as u64 * 8 + tracked as u64);
+        let mut capacity = min((room / object_bits) as usize, rules.capacity_max);
+        // A few less, since tables are of whole words, and the objects' alignment may cost some bytes.
         while capacity > 0
             && header_len(rules, capacity, tracked) + capacity * stride
                 > slab_size - align_gap(slab_size, align)
         {
-            let over = header_len(rules, capacity, tracked) + capacity * stride + align_gap(slab_size, align)
-                - slab_size;
-            capacity -= min(capacity, max(1, over / (stride + rules.object_bits)));
+            capacity -= 1;
         }
         if capacity == 0 {
             return None;
@@ -317,8 +336,11 @@ impl Shape {
         slabs: usize,
     ) -> Option<Self> {
         let capacity = min(slab_size / stride, rules.capacity_max);
-        let headers = REGION_LEN + slabs * up(header_len(rules, capacity, tracked), LINE);
-        if capacity == 0 || headers > slab_size / 2 || slab_size * slabs > rules.align_max {
+        let header = up(header_len(rules, capacity, tracked), LINE);
+        if capacity == 0 || header > slab_size || slab_size * slabs > rules.align_max {
+            return None;
+        }
+        if REGION_LEN + slabs * header > slab_size / 2 {
             return None;
         }
         let shape = Shape::assembled(rules, slab_size, stride, align, tracked, capacity, slabs);
@@ -469,7 +491,7 @@ impl Shape {
     /// The layout of a block of the source: a slab, or a region of slabs.
     pub(super) const fn block_layout(&self, aligned: bool) -> Layout {
         let len = self.slab_size * self.region_slabs as usize;
-        let align = if aligned { len } else { max(self.object_align, align_of::<super::header::Header>()) };
+        let align = if aligned { len } else { max(self.object_align, align_of::<Header>()) };
         match Layout::from_size_align(len, align) {
             Ok(layout) => layout,
             Err(_) => panic!("a slab's length and alignment make a layout: the shape has checked them"),
@@ -505,9 +527,10 @@ const fn align_gap(slab_size: usize, align: usize) -> usize {
     slab_size & (align - 1)
 }
 
-/// Bytes of a table of `bits` for each object, in whole words of eight.
+/// Bytes of a table of `bits` for each object, in whole words of eight; `SLAB_SIZE_MAX` if there are more, which never fit.
 const fn table_len(bits: usize, capacity: usize) -> usize {
-    (bits * capacity).div_ceil(64) * 8
+    let words = (bits as u64).saturating_mul(capacity as u64).div_ceil(64);
+    if words < SLAB_SIZE_MAX as u64 / 8 { words as usize * 8 } else { SLAB_SIZE_MAX }
 }
 
 /// Bytes of a header with its tables.

@@ -9,6 +9,9 @@ use std::vec::Vec;
 
 use super::header::{HEADER_LEN, REGION_LEN};
 use super::*;
+use crate::source::Buffer;
+
+static_assertions::const_assert_eq!(size_of::<AlignedSlabs<Buffer<'static>>>(), 13 * size_of::<usize>());
 
 /// The rules of a system over a source that gives memory lazily, or not.
 const fn rules<K: FreeObjects, C: Coloring>(slab_size: usize, aligned: bool, lazy: bool) -> Rules {
@@ -201,4 +204,82 @@ fn layouts_that_have_no_shape_are_refused() {
     assert_eq!(shape(&Rules { slab_size: 10, ..large }, 1, 1), Err(ShapeError::TooLarge));
     let list = rules::<IntrusiveList, ByStride>(0, true, true);
     assert_eq!(Shape::new(&list, layout(8, 8), true).map(|_| ()), Err(ShapeError::Overwritten));
+}
+
+/// Whatever a bookkeeping and a source say of themselves: a shape that holds, or an error.
+#[test]
+fn rules_of_any_kind_give_a_shape_that_holds_or_an_error() {
+    let mut random = 1_u64;
+    let mut pick = |from: &[usize]| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        from[(random >> 33) as usize % from.len()]
+    };
+    let top = usize::BITS - 1;
+    let mut shapes = 0;
+    for _ in 0..if cfg!(miri) { 200 } else { 40_000 } {
+        let rules = Rules {
+            slab_size: pick(&[
+                0,
+                0,
+                1,
+                3,
+                56,
+                57,
+                63,
+                64,
+                100,
+                128,
+                1000,
+                4096,
+                1 << 21,
+                1 << 29,
+                1 << 30,
+                2 << 30,
+                usize::MAX,
+            ]),
+            aligned: pick(&[0, 1]) == 0,
+            granule: 1 << pick(&[0, 3, 12, 16, 21, 30, 31, top as usize]),
+            align_max: 1 << pick(&[0, 2, 4, 12, 16, 21, 30, 31, top as usize]),
+            lazy: pick(&[0, 1]) == 0,
+            object_bits: pick(&[0, 1, 2, 7, 16, 64, 1000, 1 << 20, 1 << 31, usize::MAX / 64, usize::MAX]),
+            object_min: pick(&[0, 1, 2, 8, 1 << 30, usize::MAX]),
+            capacity_max: pick(&[0, 1, 2, 63, 65_535, u32::MAX as usize, usize::MAX]),
+            keeps: true,
+            color_stride: pick(&[0, 1, 3, 512, 1 << top]),
+        };
+        let align = 1 << pick(&[0, 0, 1, 3, 4, 6, 12, 20, 28, 29]);
+        let size = pick(&[
+            0,
+            1,
+            2,
+            3,
+            7,
+            8,
+            24,
+            64,
+            100,
+            511,
+            512,
+            513,
+            4096,
+            65_536,
+            1 << 28,
+            (1 << 29) - 1,
+            1 << 29,
+        ]);
+        let tracked = pick(&[0, 1]) == 0;
+        if let Ok(shape) = Shape::new(&rules, layout(size, align), tracked) {
+            let bits = (rules.object_bits as u128) * shape.capacity as u128;
+            let kept = if tracked { u128::from(shape.capacity) } else { 0 };
+            assert!(
+                HEADER_LEN as u128 + bits.div_ceil(8) + kept.div_ceil(8) <= shape.header_len as u128,
+                "{rules:?} {shape:?}"
+            );
+            assert!(shape.stride >= 1.max(size).max(rules.object_min), "{rules:?}: {shape:?}");
+            assert!(shape.block_layout(rules.aligned).align() <= rules.align_max, "{rules:?}: {shape:?}");
+            check_shape(&format!("{rules:?}"), &rules, &shape);
+            shapes += 1;
+        }
+    }
+    assert!(shapes > 0);
 }
