@@ -3,7 +3,10 @@
 use core::alloc::Layout;
 use core::fmt;
 
+use super::color::Coloring;
 use super::header::{HEADER_LEN, Header, REGION_LEN};
+use super::objects::FreeObjects;
+use crate::source::BackingSource;
 
 /// The largest slab, in bytes.
 const SLAB_SIZE_MAX: usize = 1 << 30;
