@@ -7,6 +7,7 @@
 //! | static arena | `StaticArena<65536, Sizing128KiB, SpinLock>` | the text of every word: `Box<[u8]>` |
 //! | paged arena | `SourceTeaspoon<Pages, Sizing16MiB, SpinLock>` | the index: `HashMap` and `Vec`; the graph: `Box` and `Vec` |
 //! | stack arena | `Teaspoon<Sizing4KiB, NoLock>` in a local array | one search at a time: `HashMap` and `Vec` |
+//! | two object caches | `ObjectCache` of `AlignedSlabs` in the paged arena, and over `Counted<Pages>` | the nodes of a passage's graph, kept for the next passage |
 //! | global heap | `Locked<SourceHeap<GlobalHeap>, SpinLock>` | what the others have no room for |
 //!
 //! A heap that runs out says so, and the next larger one takes over.
@@ -19,6 +20,8 @@ mod graph;
 mod heaps;
 #[path = "tour/index.rs"]
 mod index;
+#[path = "tour/passages.rs"]
+mod passages;
 #[path = "tour/text.rs"]
 mod text;
 
@@ -30,14 +33,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use heapwright::source::Pages;
+use heapwright::source::{Counted, Counts, Pages};
 
 use crate::graph::{Graph, Ranking, Search};
 use crate::heaps::{
-    AnyHeap, Full, GLOBAL, PAGED_ARENA_SIZE_MAX, PagedArena, Portrait, STACK_ARENA_SIZE, StackArena, WORDS,
-    WordArena, svg,
+    AnyHeap, ArenaSlabs, Full, GLOBAL, PAGED_ARENA_SIZE_MAX, PageSlabs, PagedArena, Portrait,
+    STACK_ARENA_SIZE, StackArena, WORDS, WordArena, svg,
 };
 use crate::index::{Index, Place};
+use crate::passages::Passages;
 use crate::text::Library;
 
 /// Reads texts and tells which words stand near each other; then shows the heaps that the work was done in.
@@ -93,6 +97,8 @@ const FREQUENT: usize = 10;
 const TOLD: usize = 3;
 /// How many places of a word are shown.
 const PLACES: usize = 3;
+/// How many pairs of words are shown.
+const PAIRS: usize = 5;
 
 fn main() -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
@@ -125,6 +131,7 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
         static_portrait: None,
         paged_portraits: Vec::new(),
         stack_portrait: None,
+        cache_portraits: Vec::new(),
     };
     tour.index()?;
     tour.show_heaps()
@@ -148,6 +155,8 @@ struct Tour<'t, O> {
     paged_portraits: Vec<Portrait>,
     /// At its fullest.
     stack_portrait: Option<Portrait>,
+    /// Halfway through the passages.
+    cache_portraits: Vec<Portrait>,
 }
 
 impl<O: Write> Tour<'_, O> {
@@ -233,7 +242,38 @@ impl<O: Write> Tour<'_, O> {
             writeln!(self.out, "  {}", way.join(" -> "))?;
         }
         writeln!(self.out)?;
-        Ok(())
+        self.passages(&Passages::new(self.library, index, graph))
+    }
+
+    /// Makes a graph of each passage, with its nodes in caches.
+    fn passages(&mut self, passages: &Passages<'_>) -> Result<(), Failure> {
+        writeln!(self.out, "Near each other in the most of {} passages:", passages.len())?;
+        for ([a, b], count) in passages.frequent_pairs(&GLOBAL, PAIRS)? {
+            writeln!(self.out, "  {count:>6} {a} {b}")?;
+        }
+
+        let paged = self.paged;
+        let before = paged.usage().used;
+        let name = "cache in the paged arena, its slabs one behind the other";
+        match passages.compare::<_, ArenaSlabs<'_>, _>(name, paged, paged, || paged.usage().used) {
+            Ok((mut portrait, after)) => {
+                portrait.note(format!("used in the paged arena: {before} bytes before, {after} bytes after"));
+                self.cache_portraits.push(portrait);
+            }
+            Err(Full) => {
+                writeln!(self.out, "! The paged arena has no room for the nodes of the passages.")?;
+            }
+        }
+
+        let mut pages = Counted::new(Pages);
+        let name = "cache over pages, its slabs one behind the other";
+        let (mut portrait, ()) = passages.compare::<_, PageSlabs<'_>, _>(name, &GLOBAL, &mut pages, || ())?;
+        let Counts { acquired, bytes_peak, blocks, bytes, .. } = pages.counts();
+        portrait.note(format!(
+            "blocks of pages: {acquired} from the operating system, {bytes_peak} bytes at most; {blocks} left, {bytes} bytes"
+        ));
+        self.cache_portraits.push(portrait);
+        Ok(writeln!(self.out)?)
     }
 
     /// The most frequent words, worked out in the stack arena.
@@ -353,7 +393,8 @@ impl<O: Write> Tour<'_, O> {
     fn show_heaps(&mut self) -> Result<(), Failure> {
         let colours = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
         let portraits = self.static_portrait.take().into_iter().chain(self.paged_portraits.drain(..));
-        let mut portraits: Vec<_> = portraits.chain(self.stack_portrait.take()).collect();
+        let mut portraits: Vec<_> =
+            portraits.chain(self.stack_portrait.take()).chain(self.cache_portraits.drain(..)).collect();
         writeln!(self.out, "The heaps:\n")?;
         for portrait in &mut portraits {
             portrait.colours(colours);

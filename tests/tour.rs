@@ -96,12 +96,50 @@ fn the_project_itself_is_the_default() {
         "paged arena, with the nearest links only:",
         "stack arena: Locked<Arena<",
         " tables = 65532 bytes, ",
+        "Near each other in the most of ",
+        "cache in the paged arena, its slabs one behind the other: AlignedSlabs<&Locked<SourceArena<Pages, ",
+        "cache over pages, its slabs one behind the other: AlignedSlabs<&mut Counted<Pages>, 4096",
+        "  time of a round: ",
         "0x0000 ▒",
     ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     assert!(!text.contains("heapwright::"), "types are shown without paths: {text}");
     assert!(!text.contains('\x1b'), "no colours but on a terminal");
+}
+
+/// The number behind `before` in a line of what the example prints.
+fn number(line: &str, before: &str) -> u64 {
+    let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("{before:?} in {line:?}"));
+    let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().unwrap()
+}
+
+#[test]
+fn nodes_are_made_once_and_all_memory_goes_back() {
+    let text = printed(&[]);
+    let caches: Vec<&str> = text.split("\n\n").filter(|part| part.starts_with("cache ")).collect();
+    assert_eq!(caches.len(), 2, "{text}");
+    let line = |cache: usize, start: &str| {
+        let found = caches[cache].lines().find(|line| line.trim_start().starts_with(start));
+        found.unwrap_or_else(|| panic!("{start:?} in {}", caches[cache]))
+    };
+    for cache in [0, 1] {
+        let made = line(cache, "nodes made: ");
+        let (first, nodes) = (number(made, "made: "), number(made, "for the "));
+        let (slabs, reaped) = (line(cache, "slabs: "), line(cache, "reaped: "));
+        // Once for each place at most, and mostly in the first round.
+        let later = number(made, "round, ");
+        assert!(first + later <= number(slabs, "room for ") && 10 * later <= first, "{made}, {slabs}");
+        assert!((100..=300).contains(&first) && nodes > 20 * first, "{made}");
+        assert_eq!(number(slabs, "slabs: "), number(reaped, "reaped: "), "{slabs}, {reaped}");
+        assert_eq!(number(reaped, "gone, "), 0, "{reaped}");
+    }
+    let used = line(0, "used in the paged arena: ");
+    assert_eq!(number(used, "arena: "), number(used, "before, "), "{used}");
+    let pages = line(1, "blocks of pages: ");
+    assert!(number(pages, "pages: ") > 0 && number(pages, "system, ") > 0, "{pages}");
+    assert_eq!((number(pages, "at most; "), number(pages, "left, ")), (0, 0), "{pages}");
 }
 
 #[test]
@@ -135,6 +173,9 @@ fn a_file_is_read() {
     assert!(text.contains("Files read: 1, 21 bytes, 4 words, 2 of them different"), "{text}");
     // Three times next to each other and once three words apart: (3 * 4 + 2) / (4 * √(2 * 2)).
     assert!(text.contains("  alpha: beta 1.75\n"), "{text}");
+    assert!(text.contains("in the most of 1 passages:\n       1 alpha beta\n\n"), "{text}");
+    assert!(text.contains("nodes made: 2 for the 2 of the first round, 0 "), "{text}");
+    assert!(text.contains("holds the nodes of passage 1 of 1\n"), "{text}");
 }
 
 #[test]
@@ -208,6 +249,22 @@ fn links_that_find_no_room_go_to_the_global_heap() {
 }
 
 #[test]
+fn passages_that_find_no_room_have_their_nodes_over_pages() {
+    let directory = Directory::new("passages");
+    let path = directory.file("many.txt", many_words(600));
+    let run = |paged_kib| printed(&[&path, "--paged-kib", paged_kib]);
+    let (roomy, narrow) = (run("1024"), run("8"));
+    assert!(!roomy.contains("! The paged arena"), "{roomy}");
+    assert_eq!(roomy.matches("its slabs one behind the other").count(), 2, "{roomy}");
+
+    assert!(narrow.contains("! The paged arena has no room for the nodes of the passages."), "{narrow}");
+    assert_eq!(narrow.matches("its slabs one behind the other").count(), 1, "{narrow}");
+    let made = narrow.lines().find(|line| line.contains("for the 600 of the first round, 0 ")).unwrap();
+    assert!((256..=300).contains(&number(made, "nodes made: ")), "as many as a passage needs, or so: {made}");
+    assert_eq!(answers(&roomy), answers(&narrow));
+}
+
+#[test]
 fn pictures_are_written_to_one_file() {
     let directory = Directory::new("svg");
     let path = directory.file("words.txt", many_words(200));
@@ -217,7 +274,7 @@ fn pictures_are_written_to_one_file() {
     let svg = fs::read_to_string(&image).unwrap();
     assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" "), "{svg}");
     assert!(svg.ends_with("</svg>\n"), "{svg}");
-    assert_eq!(svg.matches("<svg ").count(), 5, "four pictures in one");
+    assert_eq!(svg.matches("<svg ").count(), 7, "six pictures in one");
     assert_eq!(svg.matches("<svg ").count(), svg.matches("</svg>").count());
     assert!(svg.contains("<title>stack arena: Locked&lt;Arena&lt;"), "{svg}");
 

@@ -13,8 +13,8 @@ use crate::race::{Column, Lap, Race, Section};
 
 pub(crate) const SECTION: Section = Section {
     name: "construct",
-    what: "gets an object with a buffer of 256 bytes and a mutex, writes 16 bytes, and gives it back",
-    note: "nanoseconds per object; pair: one at a time; replace: at random in a set of 1000; a cache keeps objects constructed, \
+    what: "gets an object with a buffer of 256 bytes and a mutex, writes a byte, and gives it back",
+    note: "nanoseconds per object; unused: one at a time, nothing written; pair: one at a time; replace: at random in a set of 1000; a cache keeps objects constructed, \
            an allocator\nbuilds and drops each",
     columns,
 };
@@ -35,19 +35,16 @@ impl<A: Allocator> Session<A> {
     }
 
     #[inline]
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, byte: u8) {
         if let Ok(state) = self.state.get_mut() {
             *state += 1;
         }
-        let len = self.buffer.len();
-        let room = self.buffer.spare_capacity_mut();
-        // Not `extend_from_slice`, which takes longer in allocator-api2's `Vec` than all the rest.
-        for (place, byte) in room.iter_mut().zip(bytes) {
-            place.write(*byte);
+        if let Some(place) = self.buffer.spare_capacity_mut().first_mut() {
+            place.write(byte);
+            let len = self.buffer.len() + 1;
+            // SAFETY: one more byte is written, within the capacity.
+            unsafe { self.buffer.set_len(len) };
         }
-        let written = bytes.len().min(room.len());
-        // SAFETY: so many bytes are written, and within the capacity.
-        unsafe { self.buffer.set_len(len + written) };
     }
 
     /// As new, but for what it costs to be made.
@@ -74,7 +71,7 @@ pub(crate) trait Sessions: 'static {
     /// A session whose buffer is empty and has its capacity.
     fn take(&mut self) -> Self::Handle;
 
-    fn write(handle: &mut Self::Handle, bytes: &[u8]);
+    fn write(handle: &mut Self::Handle, byte: u8);
 
     fn give(&mut self, handle: Self::Handle);
 }
@@ -84,8 +81,8 @@ pub(crate) trait VisitSessions {
     fn visit<S: Sessions>(&mut self);
 }
 
-/// Live sessions in the columns.
-const LIVES: [usize; 2] = [1, 1000];
+/// Live sessions in the columns; with none, a session is not used either.
+const LIVES: [usize; 3] = [0, 1, 1000];
 /// Sessions per lap.
 const REPLACEMENTS: usize = 4096;
 
@@ -96,7 +93,7 @@ fn columns(_: bool) -> Vec<Column> {
 fn column(live: usize) -> Column {
     Column {
         table: "256 B buffer".to_string(),
-        label: if live == 1 { "pair" } else { "replace" }.to_string(),
+        label: ["unused", "pair", "replace"][live.min(2)].to_string(),
         heavy: false,
         start: Box::new(move || {
             let mut start = Start { live, racers: Vec::new() };
@@ -115,8 +112,33 @@ struct Start {
 impl VisitSessions for Start {
     fn visit<S: Sessions>(&mut self) {
         let mut sessions = S::make();
+        if self.live == 0 {
+            return self.racers.push(Box::new(Unused { sessions }));
+        }
         let live = (0..self.live).map(|_| sessions.take()).collect();
         self.racers.push(Box::new(Use { sessions, live, rng: Rng::new(9) }));
+    }
+}
+
+struct Unused<S: Sessions> {
+    sessions: S,
+}
+
+impl<S: Sessions> Race for Unused<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    #[inline(never)]
+    fn lap(&mut self) -> Lap {
+        let sessions = &mut self.sessions;
+        let start = clock::now();
+        for _ in 0..REPLACEMENTS {
+            let mut session = sessions.take();
+            black_box(&mut session);
+            sessions.give(session);
+        }
+        Lap { ops: REPLACEMENTS, time: clock::now() - start }
     }
 }
 
@@ -139,7 +161,7 @@ impl<S: Sessions> Race for Use<S> {
             let old = live.swap_remove(rng.below(live.len()));
             sessions.give(black_box(old));
             let mut new = sessions.take();
-            S::write(&mut new, black_box(&[number as u8; 16]));
+            S::write(&mut new, black_box(number as u8));
             live.push(new);
         }
         Lap { ops: REPLACEMENTS, time: clock::now() - start }

@@ -61,9 +61,9 @@ impl Sessions for SessionFloor {
     }
 
     #[inline]
-    fn write(handle: &mut Self::Handle, bytes: &[u8]) {
+    fn write(handle: &mut Self::Handle, byte: u8) {
         // SAFETY: the sessions outlive their users, which use them one after the other.
-        unsafe { &mut **handle }.write(bytes);
+        unsafe { &mut **handle }.write(byte);
     }
 
     #[inline]

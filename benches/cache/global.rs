@@ -118,8 +118,8 @@ impl<A: Global> Sessions for Via<A> {
     }
 
     #[inline]
-    fn write(handle: &mut Self::Handle, bytes: &[u8]) {
-        handle.write(bytes);
+    fn write(handle: &mut Self::Handle, byte: u8) {
+        handle.write(byte);
     }
 
     #[inline]

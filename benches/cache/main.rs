@@ -10,10 +10,13 @@ mod clock;
 mod construct;
 mod crates;
 mod designs;
+mod drain;
 mod field;
+mod fit;
 mod floor;
 mod global;
 mod guarded;
+mod memory;
 #[path = "../arena/mix.rs"]
 #[expect(dead_code, reason = "objects have one size here; the mixes are for arenas")]
 mod mix;
@@ -28,6 +31,7 @@ mod replace;
 mod report;
 mod sets;
 mod stride;
+mod survey;
 mod targets;
 mod threads;
 mod walk;
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
     let program = Program {
         command: "cargo bench --bench cache --",
         sections: &SECTIONS,
+        surveys: &[fit::SURVEY, drain::SURVEY, memory::SURVEY],
         crates: &CRATES,
         ours: ours::OURS,
         check: targets::check,

@@ -23,7 +23,7 @@ pub(crate) const OURS: &str = "heapwright";
 /// The variants.
 const NAMES: [&str; 11] = [
     OURS,
-    "heapwright: 64 at hand",
+    "heapwright: 32 at hand",
     "heapwright: none at hand",
     "heapwright: intrusive list",
     "heapwright: index stack",
@@ -36,13 +36,13 @@ const NAMES: [&str; 11] = [
 ];
 
 type Slabs<K = Bitmap, C = ByStride, const SLAB_SIZE: usize = 0> = AlignedSlabs<Pages, SLAB_SIZE, K, C>;
-type Raw<const SIZE: usize, S = Slabs, L = NoLock, const FRONT: usize = 32> =
+type Raw<const SIZE: usize, S = Slabs, L = NoLock, const FRONT: usize = 128> =
     SlabCache<S, L, Exactly<SIZE, 8>, KeepAll, FRONT>;
 
 /// Every variant for one thread, the one that the others are compared to first.
 pub(crate) fn visit<const SIZE: usize>(visit: &mut impl Visit) {
     visit.visit::<Cache<Raw<SIZE>, 0>>();
-    visit.visit::<Cache<Raw<SIZE, Slabs, NoLock, 64>, 1>>();
+    visit.visit::<Cache<Raw<SIZE, Slabs, NoLock, 32>, 1>>();
     visit.visit::<Cache<Raw<SIZE, Slabs, NoLock, 0>, 2>>();
     visit.visit::<Cache<Raw<SIZE, Slabs<IntrusiveList>>, 3>>();
     visit.visit::<Cache<Raw<SIZE, Slabs<IndexStack, ByStride, 0x10000>>, 4>>();
@@ -270,9 +270,9 @@ impl Sessions for Objects256 {
     }
 
     #[inline]
-    fn write(handle: &mut NonNull<Kept>, bytes: &[u8]) {
+    fn write(handle: &mut NonNull<Kept>, byte: u8) {
         // SAFETY: the session is live, and the handle's alone.
-        unsafe { handle.as_mut() }.write(bytes);
+        unsafe { handle.as_mut() }.write(byte);
     }
 
     #[inline]

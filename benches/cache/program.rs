@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use crate::race::{self, Choice, Section};
 use crate::report::{Report, print, print_conditions};
+use crate::survey::Survey;
 
 /// What a program is made of.
 pub(crate) struct Program {
     /// How it is called.
     pub(crate) command: &'static str,
     pub(crate) sections: &'static [Section],
+    /// What is no race.
+    pub(crate) surveys: &'static [Survey],
     /// Whose versions are printed.
     pub(crate) crates: &'static [&'static str],
     /// What the names of our racers begin with.
@@ -26,6 +29,9 @@ impl Program {
         ));
         for section in self.sections {
             print(&format!("  {:10}  {}", section.name, section.what));
+        }
+        for survey in self.surveys {
+            print(&format!("  {:10}  {}", survey.name, survey.what));
         }
         print(
             "\n\
@@ -45,7 +51,9 @@ impl Program {
                 "--quick" => quick = true,
                 "--check" => check = true,
                 "--only" => only.extend(arguments.next()),
-                name if self.sections.iter().any(|section| section.name == name) => {
+                name if self.sections.iter().any(|section| section.name == name)
+                    || self.surveys.iter().any(|survey| survey.name == name) =>
+                {
                     wanted.push(name.to_string());
                 }
                 _ => {
@@ -60,6 +68,11 @@ impl Program {
         for section in self.sections {
             if wanted.is_empty() || wanted.iter().any(|wanted| wanted == section.name) {
                 race::run(section, &choice, &mut report);
+            }
+        }
+        for survey in self.surveys {
+            if wanted.is_empty() || wanted.iter().any(|wanted| wanted == survey.name) {
+                (survey.run)(&mut report);
             }
         }
         if check && !(self.check)(&report) { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -37,6 +37,8 @@ mod report;
 mod sections;
 #[path = "../cache/sets.rs"]
 mod sets;
+#[path = "../cache/survey.rs"]
+mod survey;
 #[path = "../cache/threads.rs"]
 mod threads;
 #[path = "../cache/walk.rs"]
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     let program = program::Program {
         command: "cargo run -p heapwright-peers --",
         sections: &SECTIONS,
+        surveys: &[],
         crates: &[
             "mimalloc",
             "libmimalloc-sys",

@@ -22,15 +22,67 @@ pub(crate) struct Node<'i, A: AnyHeap> {
     /// How often it occurs.
     pub(crate) count: u32,
     id: u32,
-    edges: Vec<Edge, A>,
+    pub(crate) edges: Vec<Edge, A>,
+}
+
+impl<'i, A: AnyHeap> Node<'i, A> {
+    /// A node of no word yet, with room for the links to its neighbours.
+    pub(crate) fn blank(heap: A) -> Result<Self, Full> {
+        let mut edges = Vec::new_in(heap);
+        edges.try_reserve_exact(NEIGHBOURS)?;
+        Ok(Node { word: "", count: 0, id: 0, edges })
+    }
+
+    /// Makes it the node of a word.
+    pub(crate) fn stand_for(&mut self, id: u32, word: &'i str) {
+        (self.word, self.count, self.id) = (word, 0, id);
+    }
+
+    /// Makes it a node of no word again; the room for links stays.
+    pub(crate) fn clear(&mut self) {
+        self.stand_for(0, "");
+        self.edges.clear();
+    }
+
+    /// The number of its word.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Adds to the weight of a link.
+    pub(crate) fn link(&mut self, to: u32, weight: u32) -> Result<(), Full> {
+        match self.edges.binary_search_by_key(&to, |edge| edge.to) {
+            Ok(at) => self.edges[at].weight += weight,
+            Err(at) => {
+                self.edges.try_reserve(1)?;
+                self.edges.insert(at, Edge { to, weight });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A link to another word.
 #[derive(Clone, Copy)]
-struct Edge {
-    to: u32,
+pub(crate) struct Edge {
+    pub(crate) to: u32,
     /// How near it was, summed over all occurrences: `WINDOW` if next to it, 1 if `WINDOW` words away.
     weight: u32,
+}
+
+/// The words just before, the last one first.
+#[derive(Default)]
+pub(crate) struct Window([Option<u32>; WINDOW]);
+
+impl Window {
+    /// Goes on to the next word; gives those before it that it is to be linked with, and how much more the link weighs.
+    pub(crate) fn next(&mut self, id: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
+        let before = self.0;
+        self.0.rotate_right(1);
+        self.0[0] = Some(id);
+        let weighed = before.into_iter().zip((1..=WINDOW as u32).rev());
+        weighed.filter_map(move |(before, weight)| Some((before.filter(|&before| before != id)?, weight)))
+    }
 }
 
 /// For each word the words that are nearest to it.
@@ -62,34 +114,16 @@ impl<'i, A: AnyHeap> Graph<'i, A> {
 
         let progress = Progress::new("linking", library.bytes());
         for document in &library.documents {
-            // The words just before, the last one first.
-            let mut window = [None; WINDOW];
+            let mut window = Window::default();
             each_word(&document.text, |_, word| {
                 let Some(id) = index.get(word).map(|entry| entry.id) else { return Ok::<(), Full>(()) };
-                for (before, weight) in window.iter().zip((1..=WINDOW as u32).rev()) {
-                    if let Some(before) = before.filter(|&before| before != id) {
-                        self.link(before, id, weight)?;
-                        self.link(id, before, weight)?;
-                    }
+                for (before, weight) in window.next(id) {
+                    self.nodes[before as usize].link(id, weight)?;
+                    self.nodes[id as usize].link(before, weight)?;
                 }
-                window.rotate_right(1);
-                window[0] = Some(id);
                 Ok(())
             })?;
             progress.advance(document.text.len() as u64);
-        }
-        Ok(())
-    }
-
-    /// Adds to the weight of a link.
-    fn link(&mut self, from: u32, to: u32, weight: u32) -> Result<(), Full> {
-        let edges = &mut self.nodes[from as usize].edges;
-        match edges.binary_search_by_key(&to, |edge| edge.to) {
-            Ok(at) => edges[at].weight += weight,
-            Err(at) => {
-                edges.try_reserve(1)?;
-                edges.insert(at, Edge { to, weight });
-            }
         }
         Ok(())
     }
@@ -121,6 +155,11 @@ impl<'i, A: AnyHeap> Graph<'i, A> {
     pub(crate) fn nearest(&self, id: u32) -> impl Iterator<Item = (&'i str, f64)> {
         let node = &self.nodes[id as usize];
         node.edges.iter().map(|edge| (self.nodes[edge.to as usize].word, self.nearness(node, edge)))
+    }
+
+    /// All words, in the order of their numbers.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &'i str> {
+        self.nodes.iter().map(|node| node.word)
     }
 
     /// A word and its links.

@@ -4,10 +4,12 @@ use std::any;
 use std::fmt;
 
 use heapwright::arena::{SourceTeaspoon, StaticArena, Teaspoon};
+use heapwright::cache::NewObjectError;
 use heapwright::heap::{Chunk, HeapMap, Locked, Usage};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
-use heapwright::source::{self, Pages, SourceHeap};
+use heapwright::slab::AlignedSlabs;
+use heapwright::source::{self, Counted, Pages, SourceHeap};
 
 /// In a static: there from the start, for as long as the program runs, and for all threads.
 pub(crate) type WordArena = StaticArena<{ 64 << 10 }, Sizing128KiB, SpinLock>;
@@ -22,6 +24,10 @@ pub(crate) type StackArena<'a> = Teaspoon<'a, Sizing4KiB, NoLock>;
 pub(crate) static WORDS: WordArena = StaticArena::new();
 /// The last resort.
 pub(crate) static GLOBAL: GlobalHeap = Locked::new(SourceHeap::new(source::GlobalHeap));
+/// Slabs in the paged arena, as small as the nodes in them allow.
+pub(crate) type ArenaSlabs<'a> = AlignedSlabs<&'a PagedArena>;
+/// Slabs of 4 KiB, several at a time from the operating system, in blocks that are counted.
+pub(crate) type PageSlabs<'a> = AlignedSlabs<&'a mut Counted<Pages>, { 4 << 10 }>;
 /// Bytes of the local array: as many as its sizing reaches.
 pub(crate) const STACK_ARENA_SIZE: usize = 12 << 10;
 /// Bytes of pages at most, unless the user says otherwise: as many as its sizing reaches.
@@ -42,6 +48,12 @@ pub(crate) struct Full;
 
 impl From<allocator_api2_04::alloc::AllocError> for Full {
     fn from(_: allocator_api2_04::alloc::AllocError) -> Self {
+        Full
+    }
+}
+
+impl From<NewObjectError<Full>> for Full {
+    fn from(_: NewObjectError<Full>) -> Self {
         Full
     }
 }
@@ -67,6 +79,8 @@ pub(crate) struct Portrait {
     /// What is in it.
     contents: String,
     usage: Usage,
+    /// What else there is to say, a line each.
+    notes: Vec<String>,
     map: HeapMap<64, 4>,
 }
 
@@ -79,7 +93,13 @@ impl Portrait {
         walk: impl Fn() -> I,
     ) -> Self {
         let map = HeapMap::of(walk);
-        Portrait { name: name.into(), composition: readable(any::type_name::<A>()), contents, usage, map }
+        let composition = readable(any::type_name::<A>());
+        Portrait { name: name.into(), composition, contents, usage, notes: Vec::new(), map }
+    }
+
+    /// Adds a line below the figures.
+    pub(crate) fn note(&mut self, line: String) {
+        self.notes.push(line);
     }
 
     /// Shows it with or without colours.
@@ -108,6 +128,9 @@ impl fmt::Display for Portrait {
             "  {used} used + {free} free + {} tables = {total} bytes, {objects} objects",
             self.usage.tables()
         )?;
+        for line in &self.notes {
+            writeln!(f, "  {line}")?;
+        }
         for line in self.map.to_string().lines() {
             writeln!(f, "  {line}")?;
         }

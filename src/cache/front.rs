@@ -18,9 +18,12 @@ pub(super) type Room = MaybeUninit<NonNull<u8>>;
 /// Source and shape come by argument: each call brings the same source, and the one shape, made by [`Shape::new`] from `S::RULES`.
 /// If the shape is tracked, all objects at hand are constructed ones.
 #[derive(Debug)]
-pub(super) struct Fronted<S, R, const FRONT: usize> {
-    /// The object that came back last, if it has not gone out again: most often it is what is wanted next, and it comes and goes without
-    /// a count of the others (whose change, read again right away, takes longer than all the rest). `None` if `FRONT` is 0.
+pub(super) struct Fronted<S, R, const FRONT: usize, const HOT: bool> {
+    /// An object that came back when there was none here. Where one comes and goes at a time that is the last, and what is wanted next, and
+    /// it comes and goes without a count of the others (whose change, read again right away, takes longer than all the rest). `None` if
+    /// `FRONT` is 0, or `HOT` false:
+    /// where objects of many classes come and go at random, whether there is one is a coin's toss, and a branch that goes wrong half of
+    /// the time takes longer still.
     hot: Option<NonNull<u8>>,
     /// How many more objects are at hand: `front[..top]` are free objects of ours, as is `hot`. At most `FRONT`.
     top: usize,
@@ -40,7 +43,7 @@ struct Slabs<S, R> {
 }
 
 // SAFETY: the free objects at hand are this value's alone, and no thread's in particular; the other fields may be sent.
-unsafe impl<S: Send, R: Send, const FRONT: usize> Send for Fronted<S, R, FRONT> {}
+unsafe impl<S: Send, R: Send, const FRONT: usize, const HOT: bool> Send for Fronted<S, R, FRONT, HOT> {}
 
 /// Which slab to detach.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +136,7 @@ impl<S: SlabSystem, R: Retention> Slabs<S, R> {
     }
 }
 
-impl<S: SlabSystem, R: Retention, const FRONT: usize> Fronted<S, R, FRONT> {
+impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S, R, FRONT, HOT> {
     /// How many objects move between front and slabs at once.
     const BATCH: usize = FRONT.div_ceil(2);
 
@@ -151,9 +154,10 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize> Fronted<S, R, FRONT> {
         if FRONT == 0 {
             return None;
         }
-        if let Some(object) = self.hot {
-            self.hot = None;
-            return Some(renewed(object));
+        if HOT {
+            if let Some(object) = self.hot.take() {
+                return Some(renewed(object));
+            }
         }
         // One comparison for both ends: what comes before 0 is no place either.
         let last = self.top.wrapping_sub(1);
@@ -172,7 +176,7 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize> Fronted<S, R, FRONT> {
         if FRONT == 0 {
             return false;
         }
-        if self.hot.is_none() {
+        if HOT && self.hot.is_none() {
             self.hot = Some(object);
             return true;
         }

@@ -248,6 +248,12 @@ pub enum NewObjectError<E> {
     Init(E),
 }
 
+impl<E> From<crate::AllocError> for NewObjectError<E> {
+    fn from(error: crate::AllocError) -> Self {
+        NewObjectError::Alloc(error)
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for NewObjectError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

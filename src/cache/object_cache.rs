@@ -13,9 +13,9 @@ use super::obj::Obj;
 use super::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slab_cache::{CacheStats, SlabCore, SlabStats};
-use super::slot::Constructed;
+use super::slot::{ConstSlot, Constructed, Slot};
 use crate::AllocError;
-use crate::heap::{Chunk, Corruption, Locked, SharedHeap};
+use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::slab::{Slab, SlabSystem};
 
@@ -29,12 +29,16 @@ use crate::slab::{Slab, SlabSystem};
 ///
 /// Initialisers, reset hooks and destructors run while no lock is held, and may use the cache. One that unwinds loses nothing: an object
 /// that was not made goes back as raw memory, one whose reset unwound is destroyed, and a destructor that unwinds stops
-/// neither the others of its slab nor the slab's release.
+/// neither the others of its slab nor the slab's release. (If a second one of that slab unwinds meanwhile, the program aborts, as with the
+/// items of a `Vec`.)
 ///
 /// # Dropping the cache
 /// Handles borrow the cache, so it outlives them. Objects whose handles were leaked (`mem::forget`, [`Obj::into_raw`]) are left as they are, and
 /// their slabs with them: neither destroyed nor given back to the source, for good. All others are destroyed, and their slabs given back.
 /// It never panics by itself; a destructor that panics while the thread is unwinding already aborts, as anywhere in Rust.
+///
+/// Objects are taken from the fullest slab, so one may be made there while constructed ones lie free in emptier slabs: that is what lets
+/// those drain. More objects may therefore be made than were ever in use at once, though never more than there is room for.
 ///
 /// Cost: the fast path of an allocation and of a free is an array's pop and push under the lock. One or two bits per object.
 ///
@@ -176,19 +180,17 @@ where
     #[cold]
     #[inline(never)]
     fn release_surplus(&self) {
-        self.release(|| Wanted::Surplus);
+        self.release(usize::MAX, Wanted::Surplus);
     }
 
-    /// Destroys the objects of slabs and releases these, for as long as there is one of those `wanted`; says how many. Goes on if a destructor
-    /// unwinds, and unwinds then.
-    fn release(&self, wanted: impl Fn() -> Wanted) -> usize {
-        let mut count = 0;
-        while let Some(slab) = self.locked(|core| core.detach(wanted())) {
-            count += 1;
-            let emptied = Emptied { cache: self, slab: Some(slab) };
-            drop(emptied);
+    /// Destroys the objects of slabs and releases these, for as long as there is one of those `wanted`, but no more than `most`; says how
+    /// many. If a destructor unwinds, the slab at hand is dealt with first, and those not yet begun stay.
+    fn release(&self, most: usize, wanted: Wanted) -> usize {
+        for count in 0..most {
+            let Some(slab) = self.locked(|core| core.detach(wanted)) else { return count };
+            drop(Emptied { cache: self, slab: Some(slab) });
         }
-        count
+        most
     }
 
     /// Runs `work` on the core, which is locked; the default of `V` on re-entry.
@@ -202,9 +204,11 @@ where
     /// # Panics
     /// If a destructor does; the slab is released all the same.
     pub fn trim(&self, keep: usize) -> usize {
-        self.locked(SlabCore::flush);
+        let gone = self.locked(SlabCore::flush);
+        // Slabs that destructors make free while this goes on are not waited for.
+        let slabs = self.stats().slabs;
         // What the policy wants gone goes as well.
-        self.release(|| Wanted::Beyond(keep)) + self.release(|| Wanted::Surplus)
+        gone + self.release(slabs, Wanted::Beyond(keep)) + self.release(slabs, Wanted::Surplus)
     }
 
     /// Gives all slabs without live objects back to the source; says how many went.
@@ -220,9 +224,8 @@ where
     /// # Panics
     /// If a destructor does; the slab is released all the same.
     pub fn tick(&self) -> usize {
-        let before = self.stats().slabs;
-        self.locked(SlabCore::tick);
-        self.release(|| Wanted::Surplus).max(before.saturating_sub(self.stats().slabs))
+        let gone = self.locked(SlabCore::tick);
+        gone + self.release(self.stats().slabs, Wanted::Surplus)
     }
 
     /// How many objects and slabs there are. O(1). All zero on re-entry.
@@ -231,13 +234,26 @@ where
         self.locked(|core| core.stats())
     }
 
+    /// How full the slabs are, in bytes. O(1). All zero on re-entry.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.core.usage()
+    }
+
+    /// The source that the slabs come from, to look at: the numbers of a [`Counted`](crate::source::Counted), say.
+    #[must_use]
+    pub fn source(&mut self) -> &S::Source {
+        self.core.get_mut().source()
+    }
+
     /// The slabs, in no particular order. Each step takes the lock, and O(slabs) to find its place: with other threads at work slabs
     /// may be missed or seen twice.
     pub fn slabs(&self) -> impl Iterator<Item = SlabStats> {
         (0..).map_while(|number| self.locked(|core| core.slab(number)))
     }
 
-    /// What is used and free, slab by slab, for a [`HeapMap`](crate::heap::HeapMap).
+    /// What is used and free, slab by slab, for a [`HeapMap`](crate::heap::HeapMap). Objects at hand count as used here: their slabs have given
+    /// them out.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
         self.core.chunks()
     }
@@ -347,7 +363,7 @@ where
             for Rest<'_, T, I, S, L, R, FRONT>
         {
             fn drop(&mut self) {
-                self.0.release(|| Wanted::Any);
+                self.0.release(usize::MAX, Wanted::Any);
             }
         }
         if !I::KEEPS || !mem::needs_drop::<T>() {
@@ -355,7 +371,7 @@ where
         }
         self.locked(SlabCore::flush);
         let rest = Rest(self);
-        rest.0.release(|| Wanted::Any);
+        rest.0.release(usize::MAX, Wanted::Any);
     }
 }
 
@@ -369,7 +385,8 @@ where
     R: Retention,
 {
     fn slot_layout(&self) -> Layout {
-        self.core.slot_layout()
+        let shape = Constructed::<T, I>::NEW.shape::<S>();
+        Layout::from_size_align(shape.stride(), shape.align()).unwrap_or(Layout::new::<T>())
     }
 
     #[inline]

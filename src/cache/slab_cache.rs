@@ -73,7 +73,7 @@ pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize
 /// ```
 pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
     /// Invariant: every call brings `source`, and the shape of `slot`, which are never changed.
-    fronted: Fronted<S, R, FRONT>,
+    fronted: Fronted<S, R, FRONT, true>,
     source: S::Source,
     slot: Z,
 }
@@ -149,6 +149,12 @@ impl CacheStats {
     #[must_use]
     pub const fn bytes_live(&self) -> usize {
         self.live * self.slot_size
+    }
+
+    /// Bytes of the objects that are free, at hand or in slabs.
+    #[must_use]
+    pub const fn bytes_free(&self) -> usize {
+        (self.capacity - self.live) * self.slot_size
     }
 
     /// Bytes that can never be objects: headers, tables, slack.
@@ -267,11 +273,12 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         unsafe { self.fronted.put(&mut self.source, &shape, objects, constructed) };
     }
 
-    /// All objects at hand to their slabs.
-    pub(super) fn flush(&mut self) {
-        let shape = self.shape();
+    /// All objects at hand to their slabs; says how many slabs the policy released on the occasion (tracked: none, they wait to be emptied).
+    pub(super) fn flush(&mut self) -> usize {
+        let (shape, slabs) = (self.shape(), self.fronted.system().census().slabs);
         // SAFETY: the invariant of `fronted`, T1.
         unsafe { self.fronted.flush(&mut self.source, &shape) };
+        slabs - self.fronted.system().census().slabs
     }
 
     /// Lets the policy look again; says how many slabs went (tracked: none, they wait to be emptied).
@@ -312,6 +319,11 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         let shape = self.shape();
         // SAFETY: the caller's promise; the invariant of `fronted`, T1.
         unsafe { self.fronted.system_mut().release(&mut self.source, &shape, slab) };
+    }
+
+    /// Where the slabs come from.
+    pub(super) const fn source(&self) -> &S::Source {
+        &self.source
     }
 
     pub(super) fn stats(&self) -> CacheStats {
@@ -400,7 +412,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
         Usage {
             total: stats.bytes_held,
             used: stats.bytes_live(),
-            free: (stats.capacity - stats.live) * stats.slot_size,
+            free: stats.bytes_free(),
             objects: stats.live,
         }
     }
@@ -458,6 +470,12 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
     #[must_use]
     pub fn slot_size(&self) -> usize {
         self.locked(|core| core.shape().stride())
+    }
+
+    /// The source that the slabs come from, to look at: the numbers of a [`Counted`](crate::source::Counted), say.
+    #[must_use]
+    pub fn source(&mut self) -> &S::Source {
+        self.get_mut().source()
     }
 
     /// How many objects and slabs there are. O(1). All zero on re-entry.

@@ -107,7 +107,7 @@ pub struct SlabHeap<
     const FRONT: usize = 16,
 > {
     /// One for each class, in order. Invariant: every call on one brings `source` and the class's own shape, of [`Shapes`].
-    classes: C::Array<Fronted<S, R, FRONT>>,
+    classes: C::Array<Fronted<S, R, FRONT, false>>,
     source: S::Source,
     next: N,
     /// What the next heap has handed out.
@@ -206,7 +206,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// A heap with slabs from `source`, and `next` for what is larger than all classes.
     #[must_use]
     pub const fn new(source: S::Source, next: N) -> Self {
-        let mut classes = ClassArray::<C, Fronted<S, R, FRONT>>::new();
+        let mut classes = ClassArray::<C, Fronted<S, R, FRONT, false>>::new();
         while classes.len() < C::COUNT {
             classes.push(Fronted::NEW);
         }
@@ -230,7 +230,10 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// # Safety
     /// `class` is below `COUNT`.
     #[inline(always)]
-    unsafe fn class(&mut self, class: usize) -> (&mut Fronted<S, R, FRONT>, &'static Shape, &mut S::Source) {
+    unsafe fn class(
+        &mut self,
+        class: usize,
+    ) -> (&mut Fronted<S, R, FRONT, false>, &'static Shape, &mut S::Source) {
         // SAFETY: the array has one element for each class (K4), and the caller's promise.
         let fronted = unsafe { self.classes.as_mut().get_unchecked_mut(class) };
         // SAFETY: the caller's promise.
@@ -240,7 +243,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// Runs `work` on each class, and adds up what it gives.
     fn each(
         &mut self,
-        mut work: impl FnMut(&mut Fronted<S, R, FRONT>, &'static Shape, &mut S::Source) -> usize,
+        mut work: impl FnMut(&mut Fronted<S, R, FRONT, false>, &'static Shape, &mut S::Source) -> usize,
     ) -> usize {
         let classes = self.classes.as_mut().iter_mut().zip(Shapes::<C, S>::ALL);
         classes.map(|(class, shape)| work(class, shape, &mut self.source)).sum()

@@ -3,7 +3,8 @@
 //! | chapter | for |
 //! |---|---|
 //! | [`arenas`] | users: which sizing, which lock, where the region comes from, what happens when something goes wrong |
-//! | [`composing`] | users: six heaps put together, with the reason of each part |
+//! | [`caches`] | users: which cache, an object's way through all its parts and back, what it costs, what happens when something goes wrong |
+//! | [`composing`] | users: nine heaps put together, with the reason of each part |
 //! | [`architecture`] | readers of the source: the layers, and one small allocation followed through all of them |
 //! | [`performance`] | the curious: how it is measured, which designs were tried, what each gave |
 
@@ -11,6 +12,8 @@
 pub mod architecture {}
 #[doc = include_str!("arenas.md")]
 pub mod arenas {}
+#[doc = include_str!("caches.md")]
+pub mod caches {}
 #[doc = include_str!("composing.md")]
 pub mod composing {}
 #[doc = include_str!("performance.md")]

@@ -78,18 +78,7 @@ unsafe impl<B, const SLAB_SIZE: usize, K, C> Send for AlignedSlabs<B, SLAB_SIZE,
 impl_slab_system!(
     [B: BackingSource, const SLAB_SIZE: usize, K: FreeObjects, C: Coloring] AlignedSlabs<B, SLAB_SIZE, K, C>,
     B,
-    Rules {
-        slab_size: SLAB_SIZE,
-        aligned: true,
-        granule: B::GRANULE,
-        align_max: B::ALIGN_MAX,
-        lazy: B::LAZY,
-        object_bits: K::BITS,
-        object_min: K::OBJECT_MIN,
-        capacity_max: K::CAPACITY_MAX,
-        keeps: K::KEEPS,
-        color_stride: C::STRIDE,
-    },
+    Rules::of::<B, K, C>(SLAB_SIZE, true),
     AlignedSlabs { shelves: Shelves::NEW, ground: AlignedGround::NEW, kinds: PhantomData }
 );
 

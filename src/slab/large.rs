@@ -57,18 +57,7 @@ unsafe impl<B, const SLAB_SIZE: usize, K, C> Send for LargeSlabs<B, SLAB_SIZE, K
 impl_slab_system!(
     [B: BackingSource, const SLAB_SIZE: usize, K: FreeObjects, C: Coloring] LargeSlabs<B, SLAB_SIZE, K, C>,
     B,
-    Rules {
-        slab_size: SLAB_SIZE,
-        aligned: false,
-        granule: B::GRANULE,
-        align_max: B::ALIGN_MAX,
-        lazy: B::LAZY,
-        object_bits: K::BITS,
-        object_min: K::OBJECT_MIN,
-        capacity_max: K::CAPACITY_MAX,
-        keeps: K::KEEPS,
-        color_stride: C::STRIDE,
-    },
+    Rules::of::<B, K, C>(SLAB_SIZE, false),
     LargeSlabs { shelves: Shelves::NEW, ground: LargeGround { map: SlabMap::EMPTY, source: PhantomData }, kinds: PhantomData }
 );
 

@@ -64,7 +64,7 @@
 //!             Some(object) => object,
 //!             None => source.acquire(layout(shape))?.cast(),
 //!         };
-//!         object.expose_provenance();
+//!         object.as_ptr().expose_provenance();
 //!         place.write(object);
 //!         self.census.taken += 1;
 //!         self.census.slabs = self.census.taken + self.kept.len();

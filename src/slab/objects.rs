@@ -61,7 +61,8 @@ impl SlabView {
 /// - **K1** (once) an object that `take` has given is not given again before `put` has brought it back; objects below `reserved` or
 ///   from `end` on are never given. What is given is as [`SlabView::object`] makes it.
 /// - **K2** (within) it touches nothing but the table, the notes and, unless `KEEPS`, the first `OBJECT_MIN` bytes of free objects.
-/// - **K3** (as many as asked) `take` fills `out` unless fewer objects are free, and says how many places it has filled, from the front.
+/// - **K3** (as many as asked) `take` fills `out` unless fewer objects are free, and says how many places it has filled, from the front; `put`
+///   takes all numbers that its iterator gives.
 /// - **K4** (no unwinding) no method unwinds.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright bookkeeping of free objects",
@@ -398,7 +399,7 @@ unsafe impl FreeObjects for IntrusiveList {
     }
 }
 
-/// A stack of the numbers of free objects: 16 bits for each, leaves objects as they are, and every call is O(1).
+/// A stack of the numbers of free objects: 16 bits for each, leaves objects as they are, and take and put are O(1) per object.
 ///
 /// What comes back last goes out first, as with [`IntrusiveList`], but objects stay constructed, as with [`Bitmap`]. For
 /// real-time use: no call looks further than the top of the stack, unless an object cache has constructed and raw objects in one slab (after

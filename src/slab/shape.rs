@@ -3,7 +3,10 @@
 use core::alloc::Layout;
 use core::fmt;
 
+use super::color::Coloring;
 use super::header::{HEADER_LEN, Header, REGION_LEN};
+use super::objects::FreeObjects;
+use crate::source::BackingSource;
 
 /// The largest slab, in bytes.
 const SLAB_SIZE_MAX: usize = 1 << 30;
@@ -48,6 +51,25 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The rules of slabs from a source `B` with bookkeeping `K` and coloring `C`.
+    pub(super) const fn of<B: BackingSource, K: FreeObjects, C: Coloring>(
+        slab_size: usize,
+        aligned: bool,
+    ) -> Self {
+        Rules {
+            slab_size,
+            aligned,
+            granule: B::GRANULE,
+            align_max: B::ALIGN_MAX,
+            lazy: B::LAZY,
+            object_bits: K::BITS,
+            object_min: K::OBJECT_MIN,
+            capacity_max: K::CAPACITY_MAX,
+            keeps: K::KEEPS,
+            color_stride: C::STRIDE,
+        }
+    }
+
     /// Rules for slabs of `slab_size` bytes (0: as the fit rule finds), with a bitmap, from a source that aligns to a page, without colors.
     #[must_use]
     pub const fn new(slab_size: usize) -> Self {

@@ -47,6 +47,59 @@ pub(super) unsafe trait Ground {
     unsafe fn close(&mut self, source: &mut Self::Source);
 }
 
+/// Brings objects of one slab back to its bookkeeping; the counts are the caller's.
+///
+/// # Safety
+/// `slab` is a header in use, of this shape, which nobody refers to; the numbers are those of taken objects, each once.
+#[inline(always)]
+unsafe fn put_run<K: FreeObjects>(
+    shape: &Shape,
+    slab: NonNull<Header>,
+    numbers: impl Iterator<Item = u32>,
+    constructed: bool,
+) {
+    // SAFETY: the caller's promise.
+    let view = unsafe { view(shape, slab) };
+    if !shape.tracked {
+        // SAFETY: the caller's promise.
+        return unsafe { K::put(view, numbers) };
+    }
+    // SAFETY: a tracked slab.
+    let kept = unsafe { kept_table(shape, slab) };
+    // SAFETY: the table has a bit for each object.
+    let marked = numbers.inspect(|&index| unsafe { mark(kept, index, constructed) });
+    // SAFETY: the caller's promise.
+    unsafe { K::put(view, marked) };
+}
+
+/// The numbers of the objects at the front of `rest` that lie in one slab.
+struct Run<'a> {
+    rest: &'a [NonNull<u8>],
+    /// The slab's first byte.
+    base: usize,
+    shape: &'a Shape,
+    /// How many there have been.
+    count: u32,
+}
+
+impl Iterator for Run<'_> {
+    type Item = u32;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<u32> {
+        let (first, others) = self.rest.split_first()?;
+        let address = first.addr().get();
+        if address.wrapping_sub(self.base) >= self.shape.slab_size {
+            return None;
+        }
+        self.rest = others;
+        self.count += 1;
+        let index = self.shape.index(self.base, address);
+        debug_assert!(index < self.shape.capacity, "what was freed is no object of its slab");
+        Some(index)
+    }
+}
+
 /// A slab newly acquired.
 pub(super) struct Place {
     pub(super) header: NonNull<Header>,
@@ -95,22 +148,23 @@ impl Shelves {
         };
         // SAFETY: the current slab has an account, and is ours.
         let view = unsafe { view(shape, slab) };
-        // SAFETY: as above.
-        let header = unsafe { &mut *slab.as_ptr() };
         let mut taken = Taken { count: 0, constructed: false };
         if shape.tracked {
-            taken.constructed = header.kept > 0;
+            // SAFETY: as above.
+            taken.constructed = unsafe { (*slab.as_ptr()).kept } > 0;
             // Raw objects come one at a time: each is constructed as it goes out, and no more than are needed.
             let most = if taken.constructed { out.len() } else { 1 };
             // SAFETY: a tracked slab of ours.
             let kept = unsafe { kept_table(shape, slab) };
             // SAFETY: the slab is ours, and that its table.
             taken.count = unsafe { K::take_of(view, kept, taken.constructed, &mut out[..most]) };
-            header.kept -= if taken.constructed { taken.count as u32 } else { 0 };
         } else {
             // SAFETY: the slab is ours.
             taken.count = unsafe { K::take(view, out) };
         }
+        // SAFETY: the slab is ours, and nobody else refers to its header.
+        let header = unsafe { &mut *slab.as_ptr() };
+        header.kept -= if taken.constructed { taken.count as u32 } else { 0 };
         header.free -= taken.count as u32;
         self.census.taken += taken.count;
         if header.free == 0 {
@@ -259,39 +313,34 @@ impl Shelves {
         objects: &[NonNull<u8>],
         constructed: bool,
     ) {
+        let (Some(first), Some(last)) = (objects.first(), objects.last()) else { return };
+        // What comes back in order mostly lies in one slab, and is taken together; what comes back at random does not, and to find out for each
+        // would take longer than it saves.
+        let in_order = first.addr().get().abs_diff(last.addr().get()) <= 2 * objects.len() * shape.stride;
         let mut rest = objects;
         while let Some(first) = rest.first() {
             // SAFETY: the caller's promise: an object of ours.
             let slab = unsafe { ground.find(shape, first.addr().get()) };
             // SAFETY: G2: the header of a slab in use.
-            let view = unsafe { view(shape, slab) };
-            // SAFETY: as above.
-            let header = unsafe { &mut *slab.as_ptr() };
-            let base = header.base.addr().get();
-            // Objects that come back together often lie in one slab: its counts are changed once.
-            let count = rest
-                .iter()
-                .take_while(|object| object.addr().get().wrapping_sub(base) < shape.slab_size)
-                .count();
-            let (run, others) = rest.split_at(count);
-            rest = others;
-            let numbers = run.iter().map(|object| {
-                let index = shape.index(base, object.addr().get());
+            let base = unsafe { (*slab.as_ptr()).base }.addr().get();
+            let count = if in_order {
+                let mut run = Run { rest, base, shape, count: 0 };
+                // SAFETY: the caller's promise: they are taken objects of this slab, and come back once.
+                unsafe { put_run::<K>(shape, slab, &mut run, constructed) };
+                rest = run.rest;
+                run.count
+            } else {
+                let index = shape.index(base, first.addr().get());
                 debug_assert!(index < shape.capacity, "what was freed is no object of its slab");
-                index
-            });
-            if shape.tracked {
-                // SAFETY: a tracked slab of ours.
-                let kept = unsafe { kept_table(shape, slab) };
-                for index in numbers.clone() {
-                    // SAFETY: the table has a bit for each object.
-                    unsafe { mark(kept, index, constructed) };
-                }
-                header.kept += if constructed { count as u32 } else { 0 };
-            }
-            // SAFETY: the caller's promise: they were taken, and come back once.
-            unsafe { K::put(view, numbers) };
-            header.free += count as u32;
+                // SAFETY: as above.
+                unsafe { put_run::<K>(shape, slab, core::iter::once(index), constructed) };
+                rest = &rest[1..];
+                1
+            };
+            // SAFETY: G2; nobody else refers to the header.
+            let header = unsafe { &mut *slab.as_ptr() };
+            header.kept += if shape.tracked && constructed { count } else { 0 };
+            header.free += count;
             if header.free >= header.limit {
                 self.rise(slab);
             }
@@ -342,8 +391,7 @@ impl Shelves {
     pub(super) unsafe fn next_constructed<K: FreeObjects>(shape: &Shape, slab: &Slab) -> Option<NonNull<u8>> {
         let slab = slab.header.cast::<Header>();
         // SAFETY: the caller's promise: a slab that nobody else knows.
-        let header = unsafe { &mut *slab.as_ptr() };
-        if !shape.tracked || header.kept == 0 {
+        if !shape.tracked || unsafe { (*slab.as_ptr()).kept } == 0 {
             return None;
         }
         let mut out = [MaybeUninit::uninit()];
@@ -353,7 +401,8 @@ impl Shelves {
         let kept = unsafe { kept_table(shape, slab) };
         // SAFETY: as above, and that is its table.
         let count = unsafe { K::take_of(view, kept, true, &mut out) };
-        header.kept -= count as u32;
+        // SAFETY: as above.
+        unsafe { (*slab.as_ptr()).kept -= count as u32 };
         // The account counts it as taken from now on, `free` does not change: it is still nobody's.
         // SAFETY: `take_of` has written as many as it says.
         (count == 1).then(|| unsafe { out[0].assume_init() })

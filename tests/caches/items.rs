@@ -4,6 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ptr;
 
+/// Something to be done on an occasion, if anything.
+type Hook<F> = RefCell<Option<Box<F>>>;
+
 /// What has happened to all items of a test.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -18,11 +21,11 @@ pub(crate) struct Tally {
     /// The numbers of items made and not destroyed.
     alive: RefCell<BTreeSet<usize>>,
     /// What happens in a constructor, before the item is made: it gets the number of the call, counted from 0.
-    pub(crate) on_make: RefCell<Option<Box<dyn Fn(usize)>>>,
+    pub(crate) on_make: Hook<dyn Fn(usize)>,
     /// What happens in a reset hook.
-    pub(crate) on_reset: RefCell<Option<Box<dyn Fn(&Item<'_>)>>>,
+    pub(crate) on_reset: Hook<dyn Fn(&Item<'_>)>,
     /// What happens in a destructor, when the item counts as destroyed.
-    pub(crate) on_destroy: RefCell<Option<Box<dyn Fn(&Item<'_>)>>>,
+    pub(crate) on_destroy: Hook<dyn Fn(&Item<'_>)>,
 }
 
 pub(crate) fn up(count: &Cell<usize>) -> usize {

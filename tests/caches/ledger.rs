@@ -15,6 +15,9 @@ const POISON: u8 = 0xD7;
 /// Released blocks are kept and watched up to so many bytes in all; then the oldest go.
 const KEPT_MAX: usize = 16 << 20;
 
+/// Says what is wrong with a range of memory that goes back, if anything.
+type Watch = fn(Range<usize>) -> Option<String>;
+
 /// The books of a source. Released blocks stay mapped, and are poisoned, so that a late write shows.
 #[derive(Default)]
 pub(crate) struct Ledger {
@@ -28,7 +31,7 @@ pub(crate) struct Ledger {
     /// The number of the one request that is refused.
     pub(crate) refused: Cell<Option<usize>>,
     /// Asked about every range that is released or purged: what is wrong with that, if anything.
-    pub(crate) watch: Cell<Option<fn(Range<usize>) -> Option<String>>>,
+    pub(crate) watch: Cell<Option<Watch>>,
 }
 
 impl Ledger {
@@ -128,7 +131,7 @@ unsafe impl<const LAZY: bool> BackingSource for Via<'_, LAZY> {
         self.0.watched(start..start + len);
         let live = self.0.live.borrow();
         let block = live.range(..=start).next_back();
-        if !block.is_some_and(|(&at, (_, layout))| start + len <= at + layout.size()) {
+        if block.is_none_or(|(&at, (_, layout))| start + len > at + layout.size()) {
             self.0.fault(format!("{len} bytes at {ptr:?} purged, which are in no block"));
             return;
         }

@@ -4,6 +4,12 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod failures;
+mod handles;
 mod items;
 mod ledger;
+mod panics;
+mod reentry;
 mod retention;
+mod sources;
+mod threads;

@@ -36,12 +36,12 @@ fn filled<'c, 't, C: ObjectAlloc<Item<'t>>>(cache: &'c C, count: usize) -> Vec<O
 }
 
 thread_local! {
-    static NOW: Cell<u64> = const { Cell::new(0) };
+    pub(crate) static NOW: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A clock that a test moves.
 #[derive(Debug)]
-struct Hand;
+pub(crate) struct Hand;
 
 // SAFETY: it neither unwinds nor uses a cache.
 unsafe impl Clock for Hand {

@@ -28,8 +28,8 @@ impl Sessions for object_pool::Pool<Kept> {
     }
 
     #[inline]
-    fn write(handle: &mut Kept, bytes: &[u8]) {
-        handle.0.write(bytes);
+    fn write(handle: &mut Kept, byte: u8) {
+        handle.0.write(byte);
     }
 
     #[inline]
@@ -63,8 +63,8 @@ impl Sessions for lifeguard::Pool<Kept> {
     }
 
     #[inline]
-    fn write(handle: &mut Kept, bytes: &[u8]) {
-        handle.0.write(bytes);
+    fn write(handle: &mut Kept, byte: u8) {
+        handle.0.write(byte);
     }
 
     #[inline]

@@ -34,6 +34,7 @@ use crate::lock::{Lock, SpinLock};
 /// What was taken from [`cache`](Magazined::cache) itself may come back by way of a front, and the other way round.
 ///
 /// ```
+/// # #[cfg(feature = "alloc")] {
 /// use heapwright::cache::{DefaultInit, Magazined, Obj, ObjectCache};
 /// use heapwright::{lock::SpinLock, slab::AlignedSlabs, source::GlobalHeap};
 ///
@@ -51,6 +52,7 @@ use crate::lock::{Lock, SpinLock};
 ///     }
 /// });
 /// assert_eq!(lists.cache().stats().live, 0, "each handle has given back what it had");
+/// # }
 /// ```
 ///
 /// It goes no further than its cache or its lock:
