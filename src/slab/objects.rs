@@ -109,6 +109,16 @@ pub unsafe trait FreeObjects {
     /// twice.
     unsafe fn put(slab: SlabView, numbers: impl Iterator<Item = u32>);
 
+    /// Brings back objects whose numbers follow one another, from `from` to below `to`.
+    ///
+    /// # Safety
+    /// As [`put`](FreeObjects::put), for each of them.
+    #[inline(always)]
+    unsafe fn put_range(slab: SlabView, from: u32, to: u32) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::put(slab, from..to) };
+    }
+
     /// Whether an object is free. For looking into slabs; O(objects) in the worst case.
     ///
     /// # Safety
@@ -152,12 +162,11 @@ impl Bitmap {
             let mut left = wanted;
             if left == u64::MAX && room >= 64 {
                 // All of them, as in a fresh slab: one behind the other, without looking for bits.
-                for number in 0..64 {
+                for (number, place) in (0..64).rev().zip(&mut out[room - 64..room]) {
                     // SAFETY: the bit is set, so the object exists.
-                    let object = unsafe { slab.object(word as u32 * 64 + number) };
-                    room -= 1;
-                    out[room].write(object);
+                    place.write(unsafe { slab.object(word as u32 * 64 + number) });
                 }
+                room -= 64;
                 left = 0;
             }
             while left != 0 && room > 0 {
@@ -267,6 +276,21 @@ unsafe impl FreeObjects for Bitmap {
         }
         // SAFETY: a word of the table.
         unsafe { Self::set(word, bits) };
+    }
+
+    #[inline(always)]
+    unsafe fn put_range(slab: SlabView, from: u32, to: u32) {
+        let mut next = from;
+        while next < to {
+            // SAFETY: the caller's promise: the object exists.
+            let (word, bit) = unsafe { Self::bit(slab, next) };
+            let end = to.min((next | 63) + 1);
+            // So many ones, moved to the first object's place.
+            let bits = (u64::MAX >> (64 - (end - next))).wrapping_mul(bit);
+            // SAFETY: a word of the table.
+            unsafe { Self::set(word, bits) };
+            next = end;
+        }
     }
 
     unsafe fn is_free(slab: SlabView, index: u32) -> bool {

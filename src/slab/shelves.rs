@@ -47,6 +47,21 @@ pub(super) unsafe trait Ground {
     unsafe fn close(&mut self, source: &mut Self::Source);
 }
 
+/// Whether objects lie one behind the other, upwards or downwards, at a distance of `stride`, if the first and the last lie as if they did.
+#[inline(always)]
+fn is_row(objects: &[NonNull<u8>], stride: usize) -> bool {
+    let (Some(first), Some(last)) = (objects.first(), objects.last()) else { return false };
+    let step = if first <= last { stride } else { stride.wrapping_neg() };
+    let mut expected = first.addr().get();
+    // Without a way out in between, which would keep several from being compared at once.
+    let differences = objects.iter().fold(0, |differences, object| {
+        let difference = object.addr().get() ^ expected;
+        expected = expected.wrapping_add(step);
+        differences | difference
+    });
+    differences == 0
+}
+
 /// Brings objects of one slab back to its bookkeeping; the counts are the caller's.
 ///
 /// # Safety
@@ -314,9 +329,16 @@ impl Shelves {
         constructed: bool,
     ) {
         let (Some(first), Some(last)) = (objects.first(), objects.last()) else { return };
+        let apart = first.addr().get().abs_diff(last.addr().get());
+        if apart == (objects.len() - 1) * shape.stride && is_row(objects, shape.stride) {
+            // SAFETY: the caller's promise is the same.
+            if unsafe { self.put_row::<G, K>(ground, shape, objects, constructed) } {
+                return;
+            }
+        }
         // What comes back in order mostly lies in one slab, and is taken together; what comes back at random does not, and to find out for each
         // would take longer than it saves.
-        let in_order = first.addr().get().abs_diff(last.addr().get()) <= 2 * objects.len() * shape.stride;
+        let in_order = apart <= 2 * objects.len() * shape.stride;
         let mut rest = objects;
         while let Some(first) = rest.first() {
             // SAFETY: the caller's promise: an object of ours.
@@ -346,6 +368,52 @@ impl Shelves {
             }
         }
         self.census.taken -= objects.len();
+    }
+
+    /// Brings back objects that lie one behind the other, if they are of one slab; says whether they are.
+    ///
+    /// # Safety
+    /// As [`put`](Shelves::put).
+    #[inline(always)]
+    unsafe fn put_row<G: Ground, K: FreeObjects>(
+        &mut self,
+        ground: &G,
+        shape: &Shape,
+        objects: &[NonNull<u8>],
+        constructed: bool,
+    ) -> bool {
+        let (Some(first), Some(last)) = (objects.first(), objects.last()) else { return false };
+        let (low, high) = (first.min(last).addr().get(), first.max(last).addr().get());
+        // SAFETY: the caller's promise: an object of ours.
+        let slab = unsafe { ground.find(shape, low) };
+        // SAFETY: G2: the header of a slab in use.
+        let base = unsafe { (*slab.as_ptr()).base }.addr().get();
+        if high - base >= shape.slab_size {
+            return false;
+        }
+        let (from, to) = (shape.index(base, low), shape.index(base, high) + 1);
+        debug_assert!(to <= shape.capacity, "what was freed is no object of its slab");
+        // SAFETY: a slab in use, of this shape.
+        let view = unsafe { view(shape, slab) };
+        if shape.tracked {
+            // SAFETY: a tracked slab.
+            let kept = unsafe { kept_table(shape, slab) };
+            for index in from..to {
+                // SAFETY: the table has a bit for each object.
+                unsafe { mark(kept, index, constructed) };
+            }
+        }
+        // SAFETY: the caller's promise: they were taken, and come back once.
+        unsafe { K::put_range(view, from, to) };
+        self.census.taken -= objects.len();
+        // SAFETY: G2; nobody else refers to the header.
+        let header = unsafe { &mut *slab.as_ptr() };
+        header.kept += if shape.tracked && constructed { to - from } else { 0 };
+        header.free += to - from;
+        if header.free >= header.limit {
+            self.rise(slab);
+        }
+        true
     }
 
     /// A slab that has got so many free objects that it changes lists.
