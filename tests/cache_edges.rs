@@ -1,7 +1,6 @@
 //! The edges of slab caches: what a user's own parts may say and do, and what may be sent where.
-#![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 #![cfg(feature = "std")]
-
+#![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::marker::PhantomPinned;
