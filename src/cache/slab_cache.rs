@@ -92,7 +92,7 @@ pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Objects that are in use.
+    /// Objects that are in use. Those in the [`magazines`](super::magazine) in front of a cache count as well: it has given them out.
     pub live: usize,
     /// The most that ever were, or up to `FRONT` + 1 more: objects at hand are not told apart at every moment.
     pub live_peak: usize,
@@ -460,7 +460,7 @@ impl<S: SlabSystem, R: Retention, L: Lock, const FRONT: usize> Locked<SlabCore<S
 
 /// What caches of raw memory can do besides what every [`Locked`] heap can.
 impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<SlabCore<S, Z, R, FRONT>, L> {
-    /// Runs `work` on the core, which is locked; the default of `R` on re-entry.
+    /// Runs `work` on the core, which is locked; the default of `T` on re-entry.
     fn locked<T: Default>(&self, work: impl FnOnce(&mut SlabCore<S, Z, R, FRONT>) -> T) -> T {
         // SAFETY: the closures in this file call nothing but the core, leave it in its place and do not unwind.
         unsafe { self.enter(work) }.unwrap_or_default()
