@@ -168,7 +168,7 @@ pub use self::init::{DefaultInit, FnInit, InPlace, Init, NewObjectError, TryInit
 pub use self::magazine::PerThread;
 pub use self::magazine::{Handle, HeapSlots, MagazineStats, Magazined, PerCpu};
 pub use self::obj::{Obj, PinnedObj};
-pub use self::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
+pub use self::object_alloc::{ObjectAlloc, RawSlots, UntypedObjectAlloc};
 pub use self::object_cache::ObjectCache;
 pub use self::retention::{KeepAll, KeepSlabs, ReleaseAtOnce, Retention, WorkingSet};
 pub use self::size_classes::{ClassArray, Classes, SizeClasses, slot_layout};

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::front::{Fronted, Room, Wanted, renewed, stretch};
-use super::object_alloc::UntypedObjectAlloc;
+use super::object_alloc::{RawSlots, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slot::{AtRunTime, ConstSlot, Slot};
 use crate::AllocError;
@@ -469,7 +469,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
     /// Bytes of a slot: any layout of at most this size, and of at most the slot's alignment, fits.
     #[must_use]
     pub fn slot_size(&self) -> usize {
-        self.locked(|core| core.shape().stride())
+        self.slot_layout().size()
     }
 
     /// The source that the slabs come from, to look at: the numbers of a [`Counted`](crate::source::Counted), say.
@@ -516,7 +516,10 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
     for Locked<SlabCore<S, Z, R, FRONT>, L>
 {
     fn slot_layout(&self) -> Layout {
-        let (size, align) = self.locked(|core| (core.shape().stride(), core.shape().align()));
+        let (size, align) = match Z::KNOWN {
+            Some(slot) => (slot.shape::<S>().stride(), slot.shape::<S>().align()),
+            None => self.locked(|core| (core.shape().stride(), core.shape().align())),
+        };
         Layout::from_size_align(size, align).unwrap_or(Layout::new::<u8>())
     }
 
@@ -552,6 +555,12 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
         // SAFETY: the caller's promise is the same.
         self.locked(|core| unsafe { core.put(slots, true) });
     }
+}
+
+// SAFETY: raw memory; H3.
+unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> RawSlots
+    for Locked<SlabCore<S, Z, R, FRONT>, L>
+{
 }
 
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Drop for SlabCore<S, Z, R, FRONT> {
