@@ -173,7 +173,7 @@ impl<S: SlabSystem, Z: ConstSlot, R: Retention, const FRONT: usize> SlabCore<S, 
 }
 
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R, FRONT> {
-    const fn with_slot(source: S::Source, slot: Z) -> Self {
+    pub(super) const fn with_slot(source: S::Source, slot: Z) -> Self {
         SlabCore { fronted: Fronted::NEW, source, slot }
     }
 

@@ -160,3 +160,29 @@ unsafe impl Slot for AtRunTime {
         self.shape
     }
 }
+
+/// As [`AtRunTime`], for slots that are made ready before their first use and stay as they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptAtRunTime {
+    shape: Shape,
+}
+
+impl KeptAtRunTime {
+    /// For caches over `S`, and no other.
+    pub(super) const fn new<S: SlabSystem>(layout: Layout) -> Result<Self, ShapeError> {
+        match Shape::new(&S::RULES, layout, true) {
+            Ok(shape) => Ok(KeptAtRunTime { shape }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+// SAFETY: T1: the shape was made for the one `S` that the cache is over. T2: it is copied.
+unsafe impl Slot for KeptAtRunTime {
+    const TRACKED: bool = true;
+
+    #[inline(always)]
+    fn shape<S: SlabSystem>(&self) -> Shape {
+        self.shape
+    }
+}

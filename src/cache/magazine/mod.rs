@@ -31,7 +31,8 @@
 //! stays constructed, and the front that frees an object hands it out again while it is warm.
 //!
 //! If the cache behind hands out raw memory ([`RawSlots`](super::RawSlots): a [`SlabCache`](super::SlabCache)), a front is an `Allocator` too, for
-//! every layout that fits a slot, and so is a reference to it:
+//! every layout that fits a slot, and so is a reference to it. (Take a cache whose layout is known at compile time: one that has it
+//! [`AtRunTime`](super::AtRunTime) takes its lock to tell it, for each allocation.)
 //!
 //! ```
 //! # #[cfg(all(feature = "os", feature = "std", feature = "allocator-api2-04"))] {
