@@ -1,6 +1,6 @@
 //! The edges of slab caches: what a user's own parts may say and do, and what may be sent where.
+#![cfg(feature = "std")]
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::marker::PhantomPinned;
@@ -396,4 +396,20 @@ fn a_destructor_that_unwinds_holds_up_no_other_object() {
     }
     unwinds(|| fronts.flush());
     assert_eq!((fronts.magazined().cache().stats().live, ONCES.get()), (0, 0), "those of all CPUs");
+}
+
+/// What the user calls things hides nothing that [`magazined!`](heapwright::magazined) names, and the other way round.
+#[test]
+fn a_declared_layer_may_have_any_name() {
+    const FRONT: usize = 0;
+    const POINTER: usize = 2;
+    type Numbers = ObjectCache<u64, DefaultInit, Slabs, SpinLock, KeepAll, FRONT>;
+    heapwright::magazined! {
+        static NUMBERS as Front: Magazined<ObjectCache<u64, DefaultInit, Slabs, SpinLock, KeepAll, FRONT>, SpinLock, POINTER> =
+            Magazined::new(Numbers::over(GlobalHeap));
+    }
+    assert_eq!(Obj::new(&Front).map(|number| *number), Ok(0));
+    Front.flush();
+    NUMBERS.reap();
+    assert_eq!(NUMBERS.cache().stats().live, 0);
 }

@@ -273,10 +273,11 @@ macro_rules! magazined {
         $visibility enum $layer {}
 
         const _: () = {
+            // The names are ones that nobody else has: what stands in the type and the value is looked up here, too.
             $crate::cache::magazine::thread_local! {
-                static POINTER: $crate::cache::magazine::FrontPointer<$layer> =
+                static OF_HEAPWRIGHT_POINTER: $crate::cache::magazine::FrontPointer<$layer> =
                     const { $crate::cache::magazine::FrontPointer::new() };
-                static FRONT: $crate::cache::magazine::ThreadFront<$layer> =
+                static OF_HEAPWRIGHT_FRONT: $crate::cache::magazine::ThreadFront<$layer> =
                     const { $crate::cache::magazine::ThreadFront::new() };
             }
 
@@ -293,13 +294,13 @@ macro_rules! magazined {
                 fn with_pointer<R>(
                     work: impl FnOnce(&$crate::cache::magazine::FrontPointer<Self>) -> R,
                 ) -> Option<R> {
-                    POINTER.try_with(work).ok()
+                    OF_HEAPWRIGHT_POINTER.try_with(work).ok()
                 }
 
                 fn with_front<R>(
                     work: impl FnOnce(&$crate::cache::magazine::ThreadFront<Self>) -> R,
                 ) -> Option<R> {
-                    FRONT.try_with(work).ok()
+                    OF_HEAPWRIGHT_FRONT.try_with(work).ok()
                 }
             }
         };
