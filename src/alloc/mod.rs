@@ -40,30 +40,34 @@ impl fmt::Display for AllocError {
 impl core::error::Error for AllocError {}
 
 /// Writes `unsafe impl Allocator` of every allocator-trait version that is switched on, for a type whose
-/// `SharedHeap` impl does the work.
+/// `SharedHeap` impl does the work; or, with `via`, another trait with the same five methods.
 macro_rules! impl_allocators {
     ([$($generics:tt)*] $type:ty $(where $($bound:tt)*)?) => {
+        crate::alloc::impl_allocators!(via crate::heap::SharedHeap, [$($generics)*] $type $(where $($bound)*)?);
+    };
+    (via $work:path, [$($generics:tt)*] $type:ty $(where $($bound:tt)*)?) => {
         // With its own feature `nightly` on, 0.2 re-exports core's trait: one impl serves both.
         #[cfg(all(feature = "allocator-api2-02", not(feature = "allocator-api2-02-nightly")))]
-        impl_allocators!(@one allocator_api2_02::alloc, [$($generics)*] $type $(where $($bound)*)?);
+        crate::alloc::impl_allocators!(@one allocator_api2_02::alloc, $work, [$($generics)*] $type $(where $($bound)*)?);
         #[cfg(feature = "allocator-api2-03")]
-        impl_allocators!(@one allocator_api2_03::alloc, [$($generics)*] $type $(where $($bound)*)?);
+        crate::alloc::impl_allocators!(@one allocator_api2_03::alloc, $work, [$($generics)*] $type $(where $($bound)*)?);
         #[cfg(feature = "allocator-api2-04")]
-        impl_allocators!(@one allocator_api2_04::alloc, [$($generics)*] $type $(where $($bound)*)?);
+        crate::alloc::impl_allocators!(@one allocator_api2_04::alloc, $work, [$($generics)*] $type $(where $($bound)*)?);
         #[cfg(feature = "nightly")]
-        impl_allocators!(@one core::alloc, [$($generics)*] $type $(where $($bound)*)?);
+        crate::alloc::impl_allocators!(@one core::alloc, $work, [$($generics)*] $type $(where $($bound)*)?);
     };
-    (@one $api:path, [$($generics:tt)*] $type:ty $(where $($bound:tt)*)?) => {
+    (@one $api:path, $work:path, [$($generics:tt)*] $type:ty $(where $($bound:tt)*)?) => {
         const _: () = {
             use core::alloc::Layout;
             use core::ptr::NonNull;
 
             use $api as api;
 
-            use crate::heap::SharedHeap;
+            use $work;
 
             // SAFETY: `SharedHeap` promises what `Allocator` asks: blocks that fit their layout (S1), that stay valid
-            // until freed while the heap or an equivalent handle lives, wherever the handle moves (S2), and no unwinding (S3).
+            // until freed while the heap or an equivalent handle lives, wherever the handle moves (S2), and no unwinding (S3). Whoever
+            // names another trait promises the same of that.
             unsafe impl<$($generics)*> api::Allocator for $type $(where $($bound)*)? {
                 #[inline]
                 fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, api::AllocError> {

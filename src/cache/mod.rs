@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`ObjectCache<T, I, S>`](ObjectCache) | objects of type `T` that stay constructed, by handles ([`Obj`]) | objects that cost more to make than to reuse; nodes of one type |
 //! | [`SlabCache<S>`](SlabCache) | raw memory of one layout, as an `Allocator` | `Box`es of one type, layouts known at run time |
+//! | [`UntypedCache<F, S>`](UntypedCache) | memory of a layout known at run time, made ready once | records of a length that a file tells, objects of another language |
 //! | [`SlabHeap<C, S>`](SlabHeap) in a [`Locked`](crate::heap::Locked) | raw memory of any layout | a program's general heap, the global allocator |
 //! | [`Magazined<C>`](Magazined) and its fronts | what the cache `C` does, without a lock | a cache that many threads use |
 //! | [`HeapSlots<H>`](HeapSlots) | blocks of a heap | magazines in front of a heap that you have |
@@ -159,6 +160,7 @@ mod size_classes;
 mod slab_cache;
 mod slab_heap;
 mod slot;
+mod untyped_cache;
 
 pub use self::clock::Clock;
 #[cfg(feature = "std")]
@@ -168,7 +170,7 @@ pub use self::init::{DefaultInit, FnInit, InPlace, Init, NewObjectError, TryInit
 pub use self::magazine::PerThread;
 pub use self::magazine::{Handle, HeapSlots, MagazineStats, Magazined, PerCpu};
 pub use self::obj::{Obj, PinnedObj};
-pub use self::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
+pub use self::object_alloc::{ObjectAlloc, RawSlots, UntypedObjectAlloc};
 pub use self::object_cache::ObjectCache;
 pub use self::retention::{KeepAll, KeepSlabs, ReleaseAtOnce, Retention, WorkingSet};
 pub use self::size_classes::{ClassArray, Classes, SizeClasses, slot_layout};
@@ -177,3 +179,4 @@ pub use self::size_classes::{ClassLookup, class_rules};
 pub use self::slab_cache::{CacheStats, SlabCache, SlabCore, SlabStats};
 pub use self::slab_heap::{SlabHeap, SlabHeapStats};
 pub use self::slot::{AtRunTime, ConstSlot, Exactly, For, Slot};
+pub use self::untyped_cache::UntypedCache;

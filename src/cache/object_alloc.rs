@@ -65,6 +65,22 @@ pub unsafe trait UntypedObjectAlloc {
     }
 }
 
+/// A cache whose slots hold nothing in particular: memory for any use that fits.
+///
+/// The magazines' fronts of such a cache are `Allocator`s. [`SlabCache`](super::SlabCache) and [`HeapSlots`](super::HeapSlots) are raw,
+/// an [`ObjectCache`](super::ObjectCache) is not: what comes back to it has to be a valid object.
+///
+/// # Safety
+/// `free_slot` and `free_slots` take slots back whatever their bytes are (U3: the type says nothing of contents), and no method unwinds.
+#[diagnostic::on_unimplemented(
+    message = "the slots of `{Self}` are not raw memory",
+    note = "objects that stay constructed are used by `Obj::new(&front)`; for `Box`es take a `SlabCache`"
+)]
+pub unsafe trait RawSlots: UntypedObjectAlloc {}
+
+// SAFETY: true of the cache behind the reference.
+unsafe impl<C: RawSlots + ?Sized> RawSlots for &C {}
+
 /// A cache of initialised `T`s, for code that is generic over caches.
 ///
 /// # Safety

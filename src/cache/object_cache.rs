@@ -40,7 +40,11 @@ use crate::slab::{Slab, SlabSystem};
 /// Objects are taken from the fullest slab, so one may be made there while constructed ones lie free in emptier slabs: that is what lets
 /// those drain. More objects may therefore be made than were ever in use at once, though never more than there is room for.
 ///
-/// Cost: the fast path of an allocation and of a free is an array's pop and push under the lock. One or two bits per object.
+/// Objects are aligned as their type is. For more, put them into a type of yours with `#[repr(align(64))]`, which also keeps two of them
+/// from sharing a cache line.
+///
+/// Cost: the fast path of an allocation and of a free is an array's pop and push under the lock. With [`Bitmap`](crate::slab::Bitmap) two
+/// bits per object, one if nothing is kept ([`Uninit`](super::Uninit)).
 ///
 /// ```
 /// use heapwright::cache::{FnInit, ObjectCache};

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::front::{Fronted, Room, Wanted, renewed, stretch};
-use super::object_alloc::UntypedObjectAlloc;
+use super::object_alloc::{RawSlots, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slot::{AtRunTime, ConstSlot, Slot};
 use crate::AllocError;
@@ -92,7 +92,7 @@ pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Objects that are in use.
+    /// Objects that are in use. Those in the [`magazines`](super::magazine) in front of a cache count as well: it has given them out.
     pub live: usize,
     /// The most that ever were, or up to `FRONT` + 1 more: objects at hand are not told apart at every moment.
     pub live_peak: usize,
@@ -173,7 +173,7 @@ impl<S: SlabSystem, Z: ConstSlot, R: Retention, const FRONT: usize> SlabCore<S, 
 }
 
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R, FRONT> {
-    const fn with_slot(source: S::Source, slot: Z) -> Self {
+    pub(super) const fn with_slot(source: S::Source, slot: Z) -> Self {
         SlabCore { fronted: Fronted::NEW, source, slot }
     }
 
@@ -460,7 +460,7 @@ impl<S: SlabSystem, R: Retention, L: Lock, const FRONT: usize> Locked<SlabCore<S
 
 /// What caches of raw memory can do besides what every [`Locked`] heap can.
 impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<SlabCore<S, Z, R, FRONT>, L> {
-    /// Runs `work` on the core, which is locked; the default of `R` on re-entry.
+    /// Runs `work` on the core, which is locked; the default of `T` on re-entry.
     fn locked<T: Default>(&self, work: impl FnOnce(&mut SlabCore<S, Z, R, FRONT>) -> T) -> T {
         // SAFETY: the closures in this file call nothing but the core, leave it in its place and do not unwind.
         unsafe { self.enter(work) }.unwrap_or_default()
@@ -469,7 +469,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
     /// Bytes of a slot: any layout of at most this size, and of at most the slot's alignment, fits.
     #[must_use]
     pub fn slot_size(&self) -> usize {
-        self.locked(|core| core.shape().stride())
+        self.slot_layout().size()
     }
 
     /// The source that the slabs come from, to look at: the numbers of a [`Counted`](crate::source::Counted), say.
@@ -516,7 +516,10 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
     for Locked<SlabCore<S, Z, R, FRONT>, L>
 {
     fn slot_layout(&self) -> Layout {
-        let (size, align) = self.locked(|core| (core.shape().stride(), core.shape().align()));
+        let (size, align) = match Z::KNOWN {
+            Some(slot) => (slot.shape::<S>().stride(), slot.shape::<S>().align()),
+            None => self.locked(|core| (core.shape().stride(), core.shape().align())),
+        };
         Layout::from_size_align(size, align).unwrap_or(Layout::new::<u8>())
     }
 
@@ -552,6 +555,12 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
         // SAFETY: the caller's promise is the same.
         self.locked(|core| unsafe { core.put(slots, true) });
     }
+}
+
+// SAFETY: raw memory; H3.
+unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> RawSlots
+    for Locked<SlabCore<S, Z, R, FRONT>, L>
+{
 }
 
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Drop for SlabCore<S, Z, R, FRONT> {

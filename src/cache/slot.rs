@@ -22,6 +22,9 @@ pub unsafe trait Slot: Copy {
     /// Whether constructed objects are told from raw ones.
     const TRACKED: bool = false;
 
+    /// A slot with the same shapes as any other value has, if there is one: then a cache tells its layout without taking its lock.
+    const KNOWN: Option<Self> = None;
+
     /// The shape of slabs of `S` for objects of this layout.
     fn shape<S: SlabSystem>(&self) -> Shape;
 }
@@ -56,6 +59,8 @@ impl<T> Copy for For<T> {}
 
 // SAFETY: T1, T2: one constant for each `S` and `T`.
 unsafe impl<T> Slot for For<T> {
+    const KNOWN: Option<Self> = Some(Self::NEW);
+
     #[inline(always)]
     fn shape<S: SlabSystem>(&self) -> Shape {
         const { Shape::checked(&S::RULES, Layout::new::<T>(), false) }
@@ -117,6 +122,8 @@ impl<const SIZE: usize, const ALIGN: usize> Exactly<SIZE, ALIGN> {
 
 // SAFETY: T1, T2: one constant for each `S` and each layout.
 unsafe impl<const SIZE: usize, const ALIGN: usize> Slot for Exactly<SIZE, ALIGN> {
+    const KNOWN: Option<Self> = Some(Self::NEW);
+
     #[inline(always)]
     fn shape<S: SlabSystem>(&self) -> Shape {
         const { Shape::checked(&S::RULES, Self::LAYOUT, false) }
@@ -148,6 +155,32 @@ impl AtRunTime {
 
 // SAFETY: T1: the shape was made for the one `S` that the cache is over. T2: it is copied.
 unsafe impl Slot for AtRunTime {
+    #[inline(always)]
+    fn shape<S: SlabSystem>(&self) -> Shape {
+        self.shape
+    }
+}
+
+/// As [`AtRunTime`], for slots that are made ready before their first use and stay as they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptAtRunTime {
+    shape: Shape,
+}
+
+impl KeptAtRunTime {
+    /// For caches over `S`, and no other.
+    pub(super) const fn new<S: SlabSystem>(layout: Layout) -> Result<Self, ShapeError> {
+        match Shape::new(&S::RULES, layout, true) {
+            Ok(shape) => Ok(KeptAtRunTime { shape }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+// SAFETY: T1: the shape was made for the one `S` that the cache is over. T2: it is copied.
+unsafe impl Slot for KeptAtRunTime {
+    const TRACKED: bool = true;
+
     #[inline(always)]
     fn shape<S: SlabSystem>(&self) -> Shape {
         self.shape

@@ -16,7 +16,8 @@ use crate::source::BackingSource;
 ///
 /// The first choice wherever the source `B` aligns. A `SLAB_SIZE` of 0, the default, is chosen by the objects' layout: at least 64 KiB over
 /// OS pages, 1 KiB elsewhere, and no more than 1/8 of it wasted (for objects of a few bytes not counting the tables, which may
-/// be more than that by themselves). `K` is the bookkeeping, `C` the coloring.
+/// be more than that by themselves). How large a block the source can give is not known then: over a small arena, name the size. `K` is
+/// the bookkeeping, `C` the coloring.
 ///
 /// ```text
 ///  over OS pages: regions of up to 2 MiB                          over other sources: each slab a block
@@ -53,7 +54,7 @@ use crate::source::BackingSource;
 /// use heapwright::cache::{For, SlabCache};
 /// use heapwright::lock::NoLock;
 /// use heapwright::slab::AlignedSlabs;
-/// use heapwright::source::{BackingSource, Limited, StaticBuffer};
+/// use heapwright::source::BackingSource;
 /// # struct Unaligned;
 /// # unsafe impl BackingSource for Unaligned {
 /// #     const GRANULE: usize = 1;

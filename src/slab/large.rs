@@ -18,7 +18,8 @@ use crate::source::BackingSource;
 /// Choose it where [`AlignedSlabs`](super::AlignedSlabs) can't be had: sources that do not align, or where aligning would waste memory (a
 /// nearly full arena); or for large objects, whose slabs then need not be a power of two long. A `SLAB_SIZE` of 0, the default, is
 /// chosen by the objects' layout: at least 64 KiB over OS pages, 1 KiB elsewhere, and no more than 1/8 of it wasted (for objects of
-/// a few bytes not counting the tables). `K` is the bookkeeping, `C` the coloring.
+/// a few bytes not counting the tables). How large a block the source can give is not known then: over a small arena, name the size. `K`
+/// is the bookkeeping, `C` the coloring.
 ///
 /// ```text
 ///  ┌────────┬───────┬─────────┬─────────┬───        map: base of each slab, hashed by the

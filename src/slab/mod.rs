@@ -7,7 +7,7 @@
 //!
 //! | bookkeeping | per object | free objects | choose it for |
 //! |---|---|---|---|
-//! | [`Bitmap`] | 1 bit | stay as they are | everything else |
+//! | [`Bitmap`] | 1 bit | stay as they are | everything but the next two |
 //! | [`IntrusiveList`] | nothing | hold a link | tiny slabs of raw memory |
 //! | [`IndexStack`] | 2 bytes | stay as they are | calls that must be short in the worst case |
 //!

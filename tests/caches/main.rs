@@ -13,3 +13,4 @@ mod reentry;
 mod retention;
 mod sources;
 mod threads;
+mod untyped;

@@ -4,6 +4,8 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "allocator-api2-04")]
+mod boxes;
 mod checked;
 mod many_threads;
 mod objects;

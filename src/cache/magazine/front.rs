@@ -99,7 +99,7 @@ impl<const N: usize> Front<N> {
 /// type, say; the memory's own provenance is exposed (obligation U5 of
 /// [`UntypedObjectAlloc`](crate::cache::UntypedObjectAlloc)).
 #[inline(always)]
-fn entire(slot: NonNull<u8>) -> NonNull<u8> {
+pub(super) fn entire(slot: NonNull<u8>) -> NonNull<u8> {
     let slot = ptr::with_exposed_provenance_mut(slot.addr().get());
     // SAFETY: the address was that of a `NonNull`.
     unsafe { NonNull::new_unchecked(slot) }

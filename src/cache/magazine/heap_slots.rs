@@ -5,7 +5,7 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use crate::AllocError;
-use crate::cache::UntypedObjectAlloc;
+use crate::cache::{RawSlots, UntypedObjectAlloc};
 use crate::heap::SharedHeap;
 
 /// Blocks of a heap, all of one layout, as a cache: nothing is kept, each slot is a call of the heap.
@@ -66,6 +66,9 @@ unsafe impl<H: SharedHeap + ?Sized> UntypedObjectAlloc for HeapSlots<'_, H> {
         unsafe { self.heap.free(slot, self.layout) };
     }
 }
+
+// SAFETY: a block of a heap is its user's bytes (H1), and `SharedHeap` does not unwind (S3).
+unsafe impl<H: SharedHeap + ?Sized> RawSlots for HeapSlots<'_, H> {}
 
 impl<H: ?Sized> Clone for HeapSlots<'_, H> {
     fn clone(&self) -> Self {

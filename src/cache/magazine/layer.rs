@@ -157,6 +157,16 @@ macro_rules! impl_object_alloc {
                 unsafe { $crate::cache::ObjectAlloc::free_uninit(cache, object) };
             }
         }
+
+        // SAFETY: the slots are the inner cache's, whose contents are not touched on the way.
+        unsafe impl<$($generics)*> $crate::cache::RawSlots for $type where $cache: $crate::cache::RawSlots {}
+
+        // `SlotBlocks` keeps what `SharedHeap` promises: blocks are slots that fit (U1), and stay where they are, out, wherever this value
+        // goes and when it is dropped (U1); `RawSlots` does not unwind.
+        $crate::alloc::impl_allocators!(
+            via $crate::cache::magazine::blocks::SlotBlocks,
+            [$($generics)*] $type where $cache: $crate::cache::RawSlots
+        );
     };
 }
 

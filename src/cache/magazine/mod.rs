@@ -30,6 +30,44 @@
 //! depot's cache, and what one hands out any other takes back, on any thread. Objects are not touched on the way: what was constructed
 //! stays constructed, and the front that frees an object hands it out again while it is warm.
 //!
+//! If the cache behind hands out raw memory ([`RawSlots`](super::RawSlots): a [`SlabCache`](super::SlabCache)), a front is an `Allocator` too, for
+//! every layout that fits a slot, and so is a reference to it. (Take a cache whose layout is known at compile time: one that has it
+//! [`AtRunTime`](super::AtRunTime) takes its lock to tell it, for each allocation.)
+//!
+//! ```
+//! # #[cfg(all(feature = "os", feature = "std", feature = "allocator-api2-04"))] {
+//! use allocator_api2_04::boxed::Box;
+//! use heapwright::cache::{For, KeepAll, Magazined, SlabCache};
+//! use heapwright::{lock::SpinLock, slab::AlignedSlabs, source::Pages};
+//!
+//! struct Tree {
+//!     key: u64,
+//!     left: Option<Box<Tree, Trees>>,
+//! }
+//! type TreeCache = SlabCache<AlignedSlabs<Pages>, SpinLock, For<Tree>, KeepAll, 0>;
+//! heapwright::magazined! { static TREES as Trees: Magazined<TreeCache> = Magazined::new(SlabCache::over(Pages)); }
+//!
+//! let leaf = Box::new_in(Tree { key: 1, left: None }, Trees);
+//! let root = Box::new_in(Tree { key: 2, left: Some(leaf) }, Trees);
+//! assert_eq!(root.left.as_ref().map(|left| left.key), Some(1));
+//! assert_eq!(size_of_val(&root), size_of::<usize>());
+//! std::thread::spawn(move || drop(root)).join().unwrap(); // into that thread's front, and when it ends, back
+//! Trees.flush();
+//! TREES.reap();
+//! assert_eq!(TREES.cache().stats().live, 0);
+//! # }
+//! ```
+//! In a cache of constructed objects a `Box` could leave anything behind, so that does not compile:
+//! ```compile_fail,E0277
+//! use heapwright::cache::{DefaultInit, Magazined, ObjectCache, RawSlots};
+//! use heapwright::{slab::AlignedSlabs, source::StaticBuffer};
+//! fn allocator(_: impl RawSlots) {}
+//! static RAM: StaticBuffer<4096> = StaticBuffer::new();
+//! let names = ObjectCache::<u64, DefaultInit, AlignedSlabs<_, 2048>>::over(&RAM);
+//! let names: Magazined<_> = Magazined::new(names);
+//! allocator(names.handle()); // error: its slots are not raw memory
+//! ```
+//!
 //! # What is kept, and how to get it back
 //! Free slots in fronts and depot are lent by the cache behind: it can't reuse their slabs, and when it has no more, one thread may get an error
 //! while another's front has slots. `flush` empties a front, [`reap`](Magazined::reap) the depot, [`trim`](Magazined::trim) what of the
@@ -46,6 +84,13 @@
 //! used objects stay, and the promise is the same: `N` operations at least between two visits to the depot. Magazines are
 //! not objects of their own but places in the depot, so that no empty ones need to be had, and freeing never allocates.
 
+#[cfg(any(
+    feature = "allocator-api2-02",
+    feature = "allocator-api2-03",
+    feature = "allocator-api2-04",
+    feature = "nightly"
+))]
+mod blocks;
 mod depot;
 mod front;
 mod handle;
