@@ -126,6 +126,21 @@ pub unsafe trait FreeObjects {
     unsafe fn is_free(slab: SlabView, index: u32) -> bool;
 }
 
+/// The words of a table of bits in which those from `from` to below `to` stand, and these bits in each.
+#[inline(always)]
+pub(super) fn row_bits(from: u32, to: u32) -> impl Iterator<Item = (usize, u64)> {
+    let mut next = from;
+    core::iter::from_fn(move || {
+        if next >= to {
+            return None;
+        }
+        let first = next;
+        next = to.min((first | 63) + 1);
+        // So many ones, moved to the first bit's place.
+        Some((first as usize / 64, u64::MAX >> (64 - (next - first)) << (first % 64)))
+    })
+}
+
 /// One bit for each object, outside the objects: dense, leaves objects as they are, and hands them out in order of address.
 ///
 /// The default. Freeing touches neither the object nor its neighbours, taking finds up to 64 objects with one look, and memory is reused in
@@ -280,16 +295,11 @@ unsafe impl FreeObjects for Bitmap {
 
     #[inline(always)]
     unsafe fn put_range(slab: SlabView, from: u32, to: u32) {
-        let mut next = from;
-        while next < to {
-            // SAFETY: the caller's promise: the object exists.
-            let (word, bit) = unsafe { Self::bit(slab, next) };
-            let end = to.min((next | 63) + 1);
-            // So many ones, moved to the first object's place.
-            let bits = (u64::MAX >> (64 - (end - next))).wrapping_mul(bit);
+        for (word, bits) in row_bits(from, to) {
+            // SAFETY: the caller's promise: the objects exist.
+            let place = unsafe { slab.table.add(word) };
             // SAFETY: a word of the table.
-            unsafe { Self::set(word, bits) };
-            next = end;
+            unsafe { Self::set(place, bits) };
         }
     }
 

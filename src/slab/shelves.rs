@@ -4,7 +4,7 @@ use core::mem::{self, MaybeUninit};
 use core::ptr::NonNull;
 
 use super::header::{HEADER_LEN, Header, List, PARTIAL, SHELVES, Shelf};
-use super::objects::{FreeObjects, SlabView};
+use super::objects::{FreeObjects, SlabView, row_bits};
 use super::shape::Shape;
 use super::{Census, Slab, SlabInfo, Taken};
 use crate::AllocError;
@@ -338,7 +338,7 @@ impl Shelves {
         }
         // What comes back in order mostly lies in one slab, and is taken together; what comes back at random does not, and to find out for each
         // would take longer than it saves.
-        let in_order = apart <= 2 * objects.len() * shape.stride;
+        let in_order = apart / 2 <= objects.len().saturating_mul(shape.stride);
         let mut rest = objects;
         while let Some(first) = rest.first() {
             // SAFETY: the caller's promise: an object of ours.
@@ -398,9 +398,13 @@ impl Shelves {
         if shape.tracked {
             // SAFETY: a tracked slab.
             let kept = unsafe { kept_table(shape, slab) };
-            for index in from..to {
+            for (word, bits) in row_bits(from, to) {
                 // SAFETY: the table has a bit for each object.
-                unsafe { mark(kept, index, constructed) };
+                let place = unsafe { kept.add(word) };
+                // SAFETY: a word of the table.
+                let all = unsafe { place.read() };
+                // SAFETY: as above.
+                unsafe { place.write(if constructed { all | bits } else { all & !bits }) };
             }
         }
         // SAFETY: the caller's promise: they were taken, and come back once.

@@ -43,6 +43,10 @@ fn every_source_serves() {
     both_systems(|| GlobalHeap, 2000);
     both_systems(|| FromGlobalAlloc::new(&std::alloc::System), 2000);
     both_systems(|| Limited::new(GlobalHeap, 200 << 10), 2000);
+    #[cfg(feature = "allocator-api2-02")]
+    both_systems(|| heapwright::source::FromAllocator02::new(allocator_api2_02::alloc::Global), 2000);
+    #[cfg(feature = "allocator-api2-04")]
+    both_systems(|| heapwright::source::FromAllocator04::new(allocator_api2_04::alloc::Global), 2000);
     #[cfg(all(feature = "os", not(miri)))]
     {
         use heapwright::source::Pages;
