@@ -396,7 +396,7 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
 /// # Safety
 /// They do.
 #[inline(always)]
-unsafe fn objects(places: &[Room]) -> &[NonNull<u8>] {
+pub(super) unsafe fn objects(places: &[Room]) -> &[NonNull<u8>] {
     let places = ptr::from_ref(places) as *const [NonNull<u8>];
     // SAFETY: the caller's promise; both types are laid out alike, and the borrow is the same.
     unsafe { &*places }

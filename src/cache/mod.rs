@@ -148,10 +148,13 @@
 //! # Ok::<(), AllocError>(())
 //! ```
 
+mod chunk_heap;
 mod clock;
 mod front;
 mod init;
 pub mod magazine;
+#[cfg(feature = "std")]
+pub mod malloc;
 mod obj;
 mod object_alloc;
 mod object_cache;
@@ -162,6 +165,7 @@ mod slab_heap;
 mod slot;
 mod untyped_cache;
 
+pub use self::chunk_heap::{ChunkHeap, ChunkStats, Chunks};
 pub use self::clock::Clock;
 #[cfg(feature = "std")]
 pub use self::clock::StdClock;
@@ -169,6 +173,8 @@ pub use self::init::{DefaultInit, FnInit, InPlace, Init, NewObjectError, TryInit
 #[cfg(feature = "std")]
 pub use self::magazine::PerThread;
 pub use self::magazine::{Handle, HeapSlots, MagazineStats, Magazined, PerCpu};
+#[cfg(feature = "std")]
+pub use self::malloc::{ClassStats, Malloc, MallocSettings, MallocStats};
 pub use self::obj::{Obj, PinnedObj};
 pub use self::object_alloc::{ObjectAlloc, RawSlots, UntypedObjectAlloc};
 pub use self::object_cache::ObjectCache;

@@ -168,7 +168,7 @@ struct Large {
 }
 
 /// The shapes of all classes of `C` in slabs of `S`: constants.
-struct Shapes<C, S>(PhantomData<fn() -> (C, S)>);
+pub(super) struct Shapes<C, S>(PhantomData<fn() -> (C, S)>);
 
 impl<C: SizeClasses, S: SlabSystem> Shapes<C, S> {
     /// One for each class, and perhaps more. A constant can't refer to an array of a length that depends on `C`, hence the steps.
@@ -196,7 +196,7 @@ impl<C: SizeClasses, S: SlabSystem> Shapes<C, S> {
     /// # Safety
     /// `class` is below `COUNT`.
     #[inline(always)]
-    unsafe fn of(class: usize) -> &'static Shape {
+    pub(super) unsafe fn of(class: usize) -> &'static Shape {
         // SAFETY: there is a shape for each class, and the caller's promise.
         unsafe { Self::ALL.get_unchecked(class) }
     }

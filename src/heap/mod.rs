@@ -64,6 +64,7 @@ mod locked;
 mod nothing;
 mod picture;
 mod shared;
+mod usable;
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -76,6 +77,7 @@ pub use self::locked::Locked;
 pub use self::nothing::NoHeap;
 pub use self::picture::{HeapMap, MapCell, Svg};
 pub use self::shared::SharedHeap;
+pub use self::usable::UsableSize;
 
 /// A heap core: memory of any layout, behind `&mut self`.
 ///

@@ -5,6 +5,7 @@
 //! | [`NoLock`] | one thread (checked by the compiler) | never waits | 1 | `None` | |
 //! | [`SpinLock`] | threads, cores | spinning, no order | 1 | hangs | |
 //! | [`TicketLock`] | threads, cores | spinning, in order of arrival | 2 words | hangs | |
+//! | `YieldLock` | threads | spinning, then yielding to the OS | 1 | hangs | `std` |
 //! | `StdLock` | threads | sleeping in the OS | 8 on Linux | hangs | `std` |
 //! | `CriticalSectionLock` | cores and interrupt handlers | masking interrupts | 1 | `None` | `critical-section` |
 //! | `LockApi<R>` | whoever may share `R` | as `R` does | those of `R` | as `R` does | `lock_api` |
@@ -15,7 +16,7 @@
 //! - **Firmware whose interrupt handlers allocate**: `CriticalSectionLock`, and no other. A handler that spins for a lock which
 //!   the code that it interrupted holds waits for ever.
 //! - **Threads, no OS**: [`SpinLock`]; [`TicketLock`] where many cores compete for one heap and none may starve.
-//! - **Threads of an OS**: [`SpinLock`] while there are no more busy threads than cores. `StdLock` otherwise, and wherever threads
+//! - **Threads of an OS**: [`SpinLock`] while there are no more busy threads than cores, `YieldLock` for any number of them. `StdLock` where they may wait for long, and wherever threads
 //!   have different priorities: a high one that spins for a lock whose holder, a low one, gets no time waits long, on one core
 //!   for ever (*priority inversion*). No lock here hands its waiter's priority to the holder; with real-time scheduling
 //!   wrap such a mutex of your OS in `LockApi`, or give each priority a heap of its own.
@@ -85,6 +86,8 @@ mod spinning;
 #[cfg(test)]
 mod tests;
 mod ticket;
+#[cfg(feature = "std")]
+mod yielding;
 
 #[cfg(feature = "std")]
 pub use self::blocking::StdLock;
@@ -97,6 +100,8 @@ pub use self::owner::OwnerChecked;
 pub use self::raw_mutex::LockApi;
 pub use self::spinning::SpinLock;
 pub use self::ticket::TicketLock;
+#[cfg(feature = "std")]
+pub use self::yielding::YieldLock;
 
 /// Mutual exclusion around a heap.
 ///
@@ -151,4 +156,36 @@ pub unsafe trait Lock {
     unsafe fn with_leaf<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         self.with(work)
     }
+}
+
+/// A lock that can be held across calls, without work that is passed in: what `fork` needs, before which all locks of a heap are taken, so that
+/// the child finds none held by a thread that it does not have.
+///
+/// ```
+/// use heapwright::lock::{HoldLock, Lock, SpinLock};
+/// let lock = SpinLock::INIT;
+/// lock.hold();
+/// assert_eq!(lock.try_with(|| ()), None);
+/// // SAFETY: it is held by the line above.
+/// unsafe { lock.let_go() };
+/// assert_eq!(lock.try_with(|| ()), Some(()));
+/// ```
+///
+/// # Safety
+/// An implementation keeps L1 to L4 for what happens between `hold` and `let_go` as for work, and
+/// - **L5** (held) after `hold` the lock is held until `let_go`, which may be called by another thread, or in a forked child.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a heapwright lock that can be held across calls",
+    label = "this type parameter takes `YieldLock` (feature `std`) or `SpinLock`",
+    note = "or implement `heapwright::lock::HoldLock`: two functions"
+)]
+pub unsafe trait HoldLock: Lock {
+    /// Waits for the lock and keeps it.
+    fn hold(&self);
+
+    /// Releases the lock.
+    ///
+    /// # Safety
+    /// It is held by a `hold` that has had no `let_go` yet.
+    unsafe fn let_go(&self);
 }

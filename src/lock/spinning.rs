@@ -1,6 +1,8 @@
 //! The lock that waits in a loop.
 
-use super::Lock;
+use core::mem;
+
+use super::{HoldLock, Lock};
 
 /// A spin lock (crate `spin`): works everywhere, needs no OS; right when the critical section is short, as it is here.
 ///
@@ -35,5 +37,17 @@ unsafe impl Lock for SpinLock {
     fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         let _held = self.0.try_lock()?;
         Some(work())
+    }
+}
+
+// SAFETY: L5: the guard is forgotten, so that the mutex stays locked until it is unlocked by force, once.
+unsafe impl HoldLock for SpinLock {
+    fn hold(&self) {
+        mem::forget(self.0.lock());
+    }
+
+    unsafe fn let_go(&self) {
+        // SAFETY: the caller's promise: it is locked, by a guard that `hold` has forgotten.
+        unsafe { self.0.force_unlock() };
     }
 }

@@ -1,1 +1,9 @@
-//! The place of ready-made heaps; there are none yet. Put one together from parts: [`composing`](crate::guide::composing) has six.
+//! Ready-made heaps.
+
+#[cfg(feature = "std")]
+mod slab_malloc;
+
+#[cfg(feature = "std")]
+pub use self::slab_malloc::{
+    COMPACT_MALLOC, CompactMalloc, CompactSettings, SLAB_MALLOC, SlabMalloc, SlabSettings,
+};

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`AlignedSlabs`] | by masking its address: one AND; over OS pages the headers of many slabs lie side by side | sources that align: pages, arenas, heaps |
 //! | [`LargeSlabs`] | in a pointer map | sources that don't, slabs of any length, objects of many pages |
+//! | [`SideSlabs`] | by arithmetic on its address; headers lie side by side, apart from the slabs | slabs of many layouts out of one stock: global allocators |
 //!
 //! | bookkeeping | per object | free objects | choose it for |
 //! |---|---|---|---|
@@ -109,6 +110,7 @@ mod map;
 mod objects;
 mod shape;
 mod shelves;
+mod side;
 #[cfg(test)]
 mod tests;
 
@@ -125,6 +127,7 @@ pub use self::color::{ByStride, Colored, Coloring, NoColor};
 pub use self::large::LargeSlabs;
 pub use self::objects::{Bitmap, FreeObjects, IndexStack, IntrusiveList, SlabView};
 pub use self::shape::{Rules, Shape, ShapeError};
+pub use self::side::SideSlabs;
 
 /// Cuts blocks of a source into objects of one layout.
 ///

@@ -48,6 +48,8 @@ pub struct Rules {
     pub(super) keeps: bool,
     /// Objects a multiple of this many bytes apart get colors; 0: none do.
     pub(super) color_stride: usize,
+    /// Bytes that the source has for a slab's header in another place; 0: headers lie in slabs.
+    pub(super) header_room: usize,
 }
 
 impl Rules {
@@ -67,7 +69,20 @@ impl Rules {
             capacity_max: K::CAPACITY_MAX,
             keeps: K::KEEPS,
             color_stride: C::STRIDE,
+            header_room: 0,
         }
+    }
+
+    /// The rules of slabs of `slab_size` bytes from a source `B` that has `header_room` bytes for the header of each in another place.
+    pub(super) const fn beside<B: BackingSource, K: FreeObjects, C: Coloring>(
+        slab_size: usize,
+        header_room: usize,
+    ) -> Self {
+        assert!(
+            header_room > HEADER_LEN + 16,
+            "a header with its tables needs more room than the source has for it"
+        );
+        Rules { header_room, ..Rules::of::<B, K, C>(slab_size, true) }
     }
 
     /// Rules for slabs of `slab_size` bytes (0: as the fit rule finds), with a bitmap, from a source that aligns to a page, without colors.
@@ -84,6 +99,7 @@ impl Rules {
             capacity_max: u32::MAX as usize,
             keeps: true,
             color_stride: 0,
+            header_room: 0,
         }
     }
 }
@@ -174,6 +190,8 @@ pub struct Shape {
     color_shift: u32,
     /// Whether constructed objects are told from raw ones.
     pub(super) tracked: bool,
+    /// Whether the header lies in another place than the slab.
+    beside: bool,
 }
 
 const fn max(a: usize, b: usize) -> usize {
@@ -283,6 +301,12 @@ impl Shape {
             if !slab_size.is_power_of_two() {
                 return Err(ShapeError::NotAPowerOfTwo);
             }
+            if rules.header_room > 0 {
+                return match Shape::beside(rules, slab_size, stride, align, tracked) {
+                    Some(shape) => Ok(shape),
+                    None => Err(ShapeError::TooLarge),
+                };
+            }
             if slab_size > rules.align_max {
                 return Err(ShapeError::Unaligned);
             }
@@ -327,6 +351,26 @@ impl Shape {
         }
         let shape = Shape::assembled(rules, slab_size, stride, align, tracked, capacity, 1);
         Some(shape)
+    }
+
+    /// Slabs that hold objects only. `None`: none fits.
+    const fn beside(
+        rules: &Rules,
+        slab_size: usize,
+        stride: usize,
+        align: usize,
+        tracked: bool,
+    ) -> Option<Self> {
+        let bits = rules.object_bits + tracked as usize;
+        // Either table is of whole words.
+        let tables =
+            rules.header_room - HEADER_LEN - 8 * (rules.object_bits > 0) as usize - 8 * tracked as usize;
+        let described = if bits == 0 { usize::MAX } else { tables * 8 / bits };
+        let capacity = min(min(slab_size / stride, rules.capacity_max), described);
+        if capacity == 0 || header_len(rules, capacity, tracked) > rules.header_room || align > slab_size {
+            return None;
+        }
+        Some(Shape::assembled(rules, slab_size, stride, align, tracked, capacity, 1))
     }
 
     /// Slabs in a region, which has all headers at its front. `None`: they would take more than half of the first slab.
@@ -418,12 +462,13 @@ impl Shape {
             color_step: color_step as u32,
             color_shift: slab_size.ilog2(),
             tracked,
+            beside: rules.header_room > 0,
         }
     }
 
-    /// Where the header of a slab that stands alone ends; 0 in a region.
+    /// Where the header of a slab that stands alone ends; 0 where headers lie elsewhere.
     const fn header_end(&self) -> usize {
-        if self.region_slabs > 1 { 0 } else { self.header_len as usize }
+        if self.region_slabs > 1 || self.beside { 0 } else { self.header_len as usize }
     }
 
     /// Bytes of the tables of all slabs that [`waste`](Shape::waste) is about.

@@ -104,6 +104,7 @@ mod from_global_alloc;
 mod limited;
 #[cfg(all(feature = "os", any(unix, windows, target_arch = "wasm32")))]
 mod pages;
+mod side_headers;
 mod source_heap;
 mod static_buffer;
 
@@ -130,6 +131,7 @@ pub use self::from_global_alloc::GlobalHeap;
 pub use self::limited::Limited;
 #[cfg(all(feature = "os", any(unix, windows, target_arch = "wasm32")))]
 pub use self::pages::{Pages, Unsupported};
+pub use self::side_headers::SideHeaders;
 pub use self::source_heap::SourceHeap;
 pub use self::static_buffer::StaticBuffer;
 
@@ -254,6 +256,24 @@ pub unsafe trait BackingSource {
         new_size: usize,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let _ = (block, old, new_size);
+        Err(AllocError)
+    }
+
+    /// Moves the memory of a block to the front of another, without copying its bytes: what an OS can do by moving pages.
+    ///
+    /// # Errors
+    /// When it can't be had without copying. Nothing has changed then.
+    ///
+    /// # Safety
+    /// `block` and `target` are live blocks of this source, `old` the layout of the first, which is no longer than the second, and nobody needs
+    /// what the second holds. On success `block` is dead, and `target` begins with what it held.
+    unsafe fn relocate(
+        &mut self,
+        block: NonNull<u8>,
+        old: Layout,
+        target: NonNull<u8>,
+    ) -> Result<(), AllocError> {
+        let _ = (block, old, target);
         Err(AllocError)
     }
 

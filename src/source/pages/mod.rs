@@ -300,6 +300,17 @@ unsafe impl BackingSource for Pages {
         Ok(handed_out(moved, new_len))
     }
 
+    unsafe fn relocate(
+        &mut self,
+        block: NonNull<u8>,
+        old: Layout,
+        target: NonNull<u8>,
+    ) -> Result<(), AllocError> {
+        let len = round_up(old.size())?;
+        // SAFETY: the caller's promise: `len` is the length of one live block, and no more than that of the other.
+        unsafe { os::relocate(whole(block), len, whole(target)) }
+    }
+
     unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
         let (head, start, pages) = whole_pages(ptr, len);
         // SAFETY: the head lies in the range: the caller's promise.

@@ -143,6 +143,27 @@ pub(super) unsafe fn remap(
     start.ok().and_then(|start| NonNull::new(start.cast())).ok_or(AllocError)
 }
 
+/// Moves the pages of a block to the front of another.
+///
+/// # Safety
+/// Both are live blocks, the first is `len` bytes long, the other no shorter, and nobody needs what the other holds. On success the old addresses are dead.
+#[cfg(target_os = "linux")]
+pub(super) unsafe fn relocate(block: NonNull<u8>, len: usize, target: NonNull<u8>) -> Result<(), AllocError> {
+    let flags = rustix::mm::MremapFlags::MAYMOVE;
+    let (from, to) = (block.as_ptr().cast(), target.as_ptr().cast());
+    // SAFETY: the caller's promise: both ranges are mappings of ours, and nobody uses the target's.
+    unsafe { rustix::mm::mremap_fixed(from, len, len, flags, to) }.map(drop).map_err(|_| AllocError)
+}
+
+/// Only Linux moves pages.
+///
+/// # Safety
+/// None is needed; it is that of the others.
+#[cfg(not(target_os = "linux"))]
+pub(super) unsafe fn relocate(_: NonNull<u8>, _: usize, _: NonNull<u8>) -> Result<(), AllocError> {
+    Err(AllocError)
+}
+
 /// Only Linux maps more behind a block without risk to what is there.
 ///
 /// # Safety

@@ -62,6 +62,14 @@ pub(super) unsafe fn remap(_: NonNull<u8>, _: usize, _: usize) -> Result<NonNull
     Err(AllocError)
 }
 
+/// Pages can't be moved here.
+///
+/// # Safety
+/// None is needed; it is that of the others.
+pub(super) unsafe fn relocate(_: NonNull<u8>, _: usize, _: NonNull<u8>) -> Result<(), AllocError> {
+    Err(AllocError)
+}
+
 /// Keeps the tail of a block for reuse.
 ///
 /// # Safety

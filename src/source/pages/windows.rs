@@ -94,6 +94,14 @@ pub(super) unsafe fn remap(_: NonNull<u8>, _: usize, _: usize) -> Result<NonNull
     Err(AllocError)
 }
 
+/// Pages can't be moved here.
+///
+/// # Safety
+/// None is needed; it is that of the others.
+pub(super) unsafe fn relocate(_: NonNull<u8>, _: usize, _: NonNull<u8>) -> Result<(), AllocError> {
+    Err(AllocError)
+}
+
 /// A reservation can't shrink.
 ///
 /// # Safety

@@ -1,0 +1,220 @@
+//! Blocks of their own, each with a record of its length in front.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use super::ChunkHeap;
+use super::region::{Grid, exposed};
+use crate::AllocError;
+use crate::cache::retention::Retention;
+use crate::lock::Lock;
+use crate::mem;
+use crate::source::BackingSource;
+
+/// Bytes before a block in which its record lies: a cache line.
+const RECORD_LEN: usize = 64;
+
+/// What stands before a block of its own.
+///
+/// ```text
+///  base                       block
+///   ├───────────────┬──────────┼─────────────────────────────────┤
+///   │ nothing, or   │ record   │ what the user has               │
+///   │ for alignment │ 64 bytes │                                 │
+///   └───────────────┴──────────┴─────────────────────────────────┘
+///   │◄──────── front ─────────►│◄──────────── usable ───────────►│
+/// ```
+/// The base is aligned to a region, and the front shorter than that of a region, or a multiple of a region's length: so no address at which such a block
+/// begins is one at which a chunk could.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    /// Bytes from the base to the block.
+    front: usize,
+    /// Bytes of the source's block, from the base on.
+    len: usize,
+    /// What the base is aligned to.
+    align: usize,
+}
+
+const _: () = assert!(size_of::<Record>() <= RECORD_LEN);
+
+impl Record {
+    /// The record for a block of this layout in regions of that grid; `len` is the least that will do.
+    fn new<const CHUNK: usize>(layout: Layout) -> Result<Self, AllocError> {
+        let front = layout.align().max(RECORD_LEN);
+        let in_front = front < Grid::<CHUNK>::FRONT * CHUNK;
+        let front = if in_front { front } else { front.max(Grid::<CHUNK>::REGION) };
+        let align = layout.align().max(Grid::<CHUNK>::REGION);
+        let len = layout.size().max(Self::least::<CHUNK>()).checked_add(front).ok_or(AllocError)?;
+        Ok(Record { front, len, align })
+    }
+
+    /// The least bytes that a block has: more than any run, so that its length tells that it is none.
+    const fn least<const CHUNK: usize>() -> usize {
+        Grid::<CHUNK>::RUN_MAX * CHUNK + 1
+    }
+
+    /// The record of a block.
+    ///
+    /// # Safety
+    /// It is a live block of its own.
+    const unsafe fn of(block: NonNull<u8>) -> NonNull<Record> {
+        // SAFETY: the caller's promise: there is a record in front.
+        unsafe { block.byte_sub(RECORD_LEN) }.cast()
+    }
+
+    /// The layout of the source's block.
+    fn layout(&self) -> Result<Layout, AllocError> {
+        Layout::from_size_align(self.len, self.align).map_err(|_| AllocError)
+    }
+}
+
+/// Bytes that a block has for its user.
+///
+/// # Safety
+/// It is a live block of its own.
+pub(super) unsafe fn usable_size(block: NonNull<u8>) -> usize {
+    // SAFETY: the caller's promise is the same; the memory is exposed.
+    let record = unsafe { Record::of(exposed(block.addr().get())) };
+    // SAFETY: the record is written before the block is handed out.
+    let Record { front, len, .. } = unsafe { record.read() };
+    len - front
+}
+
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkHeap<B, L, R, CHUNK> {
+    /// A block of its own.
+    #[cold]
+    pub(super) fn acquire_large(&self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
+        let mut record = Record::new::<CHUNK>(layout)?;
+        let got = self.source.clone().acquire(record.layout()?)?;
+        record.len = got.len();
+        got.cast::<u8>().as_ptr().expose_provenance();
+        // SAFETY: the front is shorter than what was asked for.
+        let block = unsafe { got.cast::<u8>().add(record.front) };
+        if zeroed && !B::ZEROED {
+            // SAFETY: the block is ours, and so long.
+            unsafe { block.write_bytes(0, record.len - record.front) };
+        }
+        // SAFETY: the front has room for it.
+        let place = unsafe { Record::of(block) };
+        // SAFETY: as above; nobody else knows the block.
+        unsafe { place.write(record) };
+        self.large_blocks.fetch_add(1, Ordering::Relaxed);
+        self.large_bytes.fetch_add(record.len, Ordering::Relaxed);
+        Ok(mem::slice(block, record.len - record.front))
+    }
+
+    /// Takes a block of its own back.
+    ///
+    /// # Safety
+    /// It is live, and nobody uses it.
+    #[cold]
+    pub(super) unsafe fn release_large(&self, block: NonNull<u8>) {
+        let block = exposed::<u8>(block.addr().get());
+        // SAFETY: the caller's promise is the same.
+        let place = unsafe { Record::of(block) };
+        // SAFETY: the record of a live block.
+        let record = unsafe { place.read() };
+        self.large_blocks.fetch_sub(1, Ordering::Relaxed);
+        self.large_bytes.fetch_sub(record.len, Ordering::Relaxed);
+        // SAFETY: the front lies before the block.
+        let base = unsafe { block.sub(record.front) };
+        if let Ok(layout) = record.layout() {
+            // SAFETY: the source's block, with its layout; the caller's promise.
+            unsafe { self.source.clone().release(base, layout) };
+        }
+    }
+
+    /// Changes the length of a block of its own where it stands.
+    ///
+    /// # Safety
+    /// It is live, and the bytes from the new size on are not needed; `new` is no run.
+    #[cold]
+    pub(super) unsafe fn resize_large(
+        &self,
+        block: NonNull<u8>,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        let block = exposed::<u8>(block.addr().get());
+        // SAFETY: the caller's promise is the same.
+        let place = unsafe { Record::of(block) };
+        // SAFETY: the record of a live block.
+        let mut record = unsafe { place.read() };
+        // SAFETY: the front lies before the block.
+        let base = unsafe { block.sub(record.front) };
+        let wanted = new.size().max(Record::least::<CHUNK>()).checked_add(record.front).ok_or(AllocError)?;
+        let (old, mut source) = (record.layout()?, self.source.clone());
+        let resized = if wanted > record.len {
+            // SAFETY: the source's block, with its layout; the new size is no less.
+            unsafe { source.extend(base, old, wanted) }?
+        } else {
+            // SAFETY: as above; the new size is no more, and the caller's promise is that of the bytes behind it.
+            match unsafe { source.shrink(base, old, wanted) } {
+                Ok(resized) => resized,
+                // The block is long enough as it is.
+                Err(AllocError) => mem::slice(base, record.len),
+            }
+        };
+        self.large_bytes.fetch_add(resized.len().wrapping_sub(record.len), Ordering::Relaxed);
+        record.len = resized.len();
+        // SAFETY: the front has room for it.
+        unsafe { place.write(record) };
+        Ok(mem::slice(block, record.len - record.front))
+    }
+
+    /// Makes a block of its own longer, elsewhere, by moving its pages.
+    ///
+    /// # Safety
+    /// It is live, `old` its layout, and `new_size` no less. On success `block` is dead.
+    #[cold]
+    pub(super) unsafe fn move_large(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new_size: usize,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        let block = exposed::<u8>(block.addr().get());
+        let new = Layout::from_size_align(new_size, old.align()).map_err(|_| AllocError)?;
+        let mut record = Record::new::<CHUNK>(new)?;
+        // SAFETY: the caller's promise: a live block of its own.
+        let place = unsafe { Record::of(block) };
+        // SAFETY: the record of a live block.
+        let before = unsafe { place.read() };
+        if before.front != record.front {
+            // It was moved here from a layout with another alignment.
+            return Err(AllocError);
+        }
+        let (from, target, mut source) = (before.layout()?, record.layout()?, self.source.clone());
+        let got = source.acquire(target)?;
+        got.cast::<u8>().as_ptr().expose_provenance();
+        // SAFETY: the front lies before the block.
+        let base = unsafe { block.sub(before.front) };
+        if got.len() < before.len {
+            // SAFETY: the block has just been acquired, with that layout.
+            unsafe { source.release(got.cast(), target) };
+            return Err(AllocError);
+        }
+        // SAFETY: both are the source's blocks, the second is no shorter and holds nothing.
+        if unsafe { source.relocate(base, from, got.cast()) }.is_err() {
+            // SAFETY: as above.
+            unsafe { source.release(got.cast(), target) };
+            return Err(AllocError);
+        }
+        record.len = got.len();
+        // SAFETY: the front is shorter than the block.
+        let moved = unsafe { got.cast::<u8>().add(record.front) };
+        // SAFETY: the front has room for it.
+        let place = unsafe { Record::of(moved) };
+        // SAFETY: as above.
+        unsafe { place.write(record) };
+        self.large_bytes.fetch_add(record.len.wrapping_sub(before.len), Ordering::Relaxed);
+        Ok(mem::slice(moved, record.len - record.front))
+    }
+
+    /// What a request for a block of its own really gets.
+    pub(super) fn large_good_size(&self, layout: Layout) -> usize {
+        let asked = Record::new::<CHUNK>(layout).and_then(|record| Ok((record.front, record.layout()?)));
+        asked.map_or(layout.size(), |(front, block)| self.source.good_size(block) - front)
+    }
+}

@@ -1,0 +1,118 @@
+//! Regions of 64 chunks: what lies where.
+
+use core::alloc::Layout;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU32;
+
+/// Chunks of a region: one bit each in a word.
+pub(super) const CHUNKS: usize = 64;
+
+/// Bytes of a region's record, before its headers.
+const RECORD_LEN: usize = 512;
+
+/// The numbers of regions with chunks of `CHUNK` bytes.
+pub(super) struct Grid<const CHUNK: usize>(PhantomData<()>);
+
+impl<const CHUNK: usize> Grid<CHUNK> {
+    /// Whether the numbers will do.
+    pub(super) const CHECK: () = assert!(
+        CHUNK.is_power_of_two() && CHUNK >= 8 << 10 && CHUNK <= 1 << 20,
+        "chunks are a power of two from 8 KiB to 1 MiB: choose such a `CHUNK`"
+    );
+
+    /// Bytes of a region, and its alignment.
+    pub(super) const REGION: usize = CHUNKS * CHUNK;
+
+    /// Bytes of a slab's header: a line for itself, and a bit for every 16 bytes. An odd number of lines for every `CHUNK`, so that headers spread
+    /// over all cache sets.
+    pub(super) const HEADER: usize = 64 + CHUNK / 128;
+
+    /// Chunks at a region's front that hold its record and the headers.
+    pub(super) const FRONT: usize = (RECORD_LEN + CHUNKS * Self::HEADER).div_ceil(CHUNK);
+
+    /// All chunks that can be handed out, a bit each.
+    pub(super) const ALL: u64 = u64::MAX << Self::FRONT;
+
+    /// The most chunks of a run. What is longer is a block of its own.
+    pub(super) const RUN_MAX: usize = 16;
+
+    /// Whether blocks of this layout are runs. The answer is the same for all sizes up to a run's length, and for all above that.
+    #[inline]
+    pub(super) const fn is_run(layout: Layout) -> bool {
+        layout.size() <= Self::RUN_MAX * CHUNK && layout.align() <= CHUNK
+    }
+
+    /// Where the header of the chunk lies in which `address` does.
+    #[inline(always)]
+    pub(super) const fn header_address(address: usize) -> usize {
+        (address & !(Self::REGION - 1)) + RECORD_LEN + Self::number(address) * Self::HEADER
+    }
+
+    /// The number of the chunk in which `address` lies.
+    #[inline(always)]
+    pub(super) const fn number(address: usize) -> usize {
+        (address >> CHUNK.trailing_zeros()) & (CHUNKS - 1)
+    }
+
+    /// Whether no chunk that can be handed out has this address.
+    #[inline(always)]
+    pub(super) const fn is_in_front(address: usize) -> bool {
+        Self::number(address) < Self::FRONT
+    }
+
+    /// The region of a chunk, good for all of it.
+    #[inline(always)]
+    pub(super) fn region(chunk: NonNull<u8>) -> NonNull<Region> {
+        exposed(chunk.addr().get() & !(Self::REGION - 1))
+    }
+
+    /// A chunk's pointer, good for its region: what came back may be good for less.
+    #[inline]
+    pub(super) fn entire(chunk: NonNull<u8>) -> NonNull<u8> {
+        exposed(chunk.addr().get())
+    }
+}
+
+/// What lies at an address in a region, or in a block of its own: both are exposed.
+#[inline(always)]
+pub(super) fn exposed<T>(address: usize) -> NonNull<T> {
+    // SAFETY: nothing lies at address zero.
+    unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) }
+}
+
+/// What a region knows about its chunks; at its front.
+///
+/// Invariant: `kept` is part of `free`, and both of `ALL`.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Region {
+    /// The next region with a free chunk, higher in memory, or null.
+    pub(super) next: *mut Region,
+    /// The one before, or null.
+    pub(super) prev: *mut Region,
+    /// One bit for each chunk that is free.
+    pub(super) free: u64,
+    /// One bit for each of these that may be resident, and is not all zero.
+    pub(super) kept: u64,
+}
+
+/// Where the sizes begin, in bytes from the region's start: for the first chunk of each run its length in bytes, for a slab the size of its objects. They
+/// are no part of the record, because they are read without a lock.
+const SIZES_AT: usize = 64;
+
+const _: () =
+    assert!(size_of::<Region>() <= SIZES_AT && SIZES_AT + CHUNKS * size_of::<AtomicU32>() <= RECORD_LEN);
+
+/// The size of an object in the slab, or of the run, that begins at or has that address.
+///
+/// # Safety
+/// The address lies in a region in use, with chunks of that length.
+#[inline]
+pub(super) unsafe fn object_size<const CHUNK: usize>(address: usize) -> &'static AtomicU32 {
+    let sizes = exposed::<AtomicU32>((address & !(Grid::<CHUNK>::REGION - 1)) + SIZES_AT);
+    // SAFETY: the number is less than `CHUNKS`.
+    let size = unsafe { sizes.add(Grid::<CHUNK>::number(address)) };
+    // SAFETY: a region's front has room for the sizes, which were zeroed when it was made; callers do not keep the reference.
+    unsafe { size.as_ref() }
+}

@@ -1,0 +1,287 @@
+//! Which chunks are free, in all regions.
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering;
+
+use super::region::{CHUNKS, Grid, Region, object_size};
+use super::runs::{self, Run};
+use crate::AllocError;
+use crate::cache::retention::Retention;
+
+/// The regions with a free chunk, and the counts of all.
+///
+/// Invariant: `first` and those that follow it by `next` are the regions with a free chunk, in order of address; `last` is the last of them; `prev` of each is
+/// the one before. The counts are those of all regions.
+#[derive(Debug)]
+pub(super) struct Stock<R, const CHUNK: usize> {
+    first: *mut Region,
+    last: *mut Region,
+    retention: R,
+    regions: usize,
+    /// Regions of which no chunk is in use.
+    empty: usize,
+    /// Free chunks that may be resident.
+    kept: usize,
+    /// Chunks in use, those included that are being purged.
+    used: usize,
+}
+
+/// What is to be given back.
+#[derive(Debug)]
+pub(super) enum Doomed {
+    /// A region that the stock has forgotten, with so many free chunks that may be resident.
+    Region { region: NonNull<u8>, kept: usize },
+    /// Chunks that count as in use until they are purged.
+    Chunks { first: NonNull<u8>, chunks: usize },
+}
+
+impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
+    pub(super) const NEW: Self = Stock {
+        first: ptr::null_mut(),
+        last: ptr::null_mut(),
+        retention: R::NEW,
+        regions: 0,
+        empty: 0,
+        kept: 0,
+        used: 0,
+    };
+
+    pub(super) const fn regions(&self) -> usize {
+        self.regions
+    }
+
+    pub(super) const fn empty_regions(&self) -> usize {
+        self.empty
+    }
+
+    pub(super) const fn kept(&self) -> usize {
+        self.kept
+    }
+
+    pub(super) const fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Adds a region, all its chunks free.
+    ///
+    /// # Safety
+    /// The region is a block of the grid's length and alignment, exposed, the caller's alone; `zeroed` says that it is all zero.
+    pub(super) unsafe fn add(&mut self, region: NonNull<u8>, zeroed: bool) {
+        let all = Grid::<CHUNK>::ALL;
+        let kept = if zeroed { 0 } else { all };
+        let record = Region { next: ptr::null_mut(), prev: ptr::null_mut(), free: all, kept };
+        let region = region.cast::<Region>();
+        // SAFETY: the caller's promise; a region's front is room for its record.
+        unsafe { region.write(record) };
+        for number in 0..CHUNKS {
+            let address = region.addr().get() + number * CHUNK;
+            // SAFETY: the region is in use from here on.
+            unsafe { object_size::<CHUNK>(address) }.store(0, Ordering::Relaxed);
+        }
+        self.regions += 1;
+        self.empty += 1;
+        self.kept += kept.count_ones() as usize;
+        // SAFETY: it is in use, and in no list.
+        unsafe { self.link(region) };
+    }
+
+    /// Takes so many chunks in a row: the lowest that may be resident, else the lowest.
+    pub(super) fn take(&mut self, chunks: usize, note: usize) -> Option<Run> {
+        let mut next = NonNull::new(self.first);
+        while let Some(region) = next {
+            // SAFETY: the list's invariant: a region in use.
+            let Region { free, kept, next: after, .. } = *unsafe { region.as_ref() };
+            if let Some(at) = runs::find(kept, chunks).or_else(|| runs::find(free, chunks)) {
+                // SAFETY: the chunks are free, in a region of the list.
+                return Some(unsafe { self.take_at(region, at, chunks, note) });
+            }
+            next = NonNull::new(after);
+        }
+        None
+    }
+
+    /// Takes chunks of a region.
+    ///
+    /// # Safety
+    /// The region is in the list, and the chunks are free.
+    unsafe fn take_at(&mut self, mut region: NonNull<Region>, at: usize, chunks: usize, note: usize) -> Run {
+        let mask = runs::mask(at, chunks);
+        // SAFETY: the caller's promise: a region in use, which nobody else refers to.
+        let record = unsafe { region.as_mut() };
+        let resident = (record.kept & mask).count_ones() as usize;
+        self.empty -= usize::from(record.free == Grid::<CHUNK>::ALL);
+        record.free &= !mask;
+        record.kept &= !mask;
+        let address = region.addr().get() + at * CHUNK;
+        // SAFETY: a region in use.
+        unsafe { object_size::<CHUNK>(address) }.store(note as u32, Ordering::Relaxed);
+        let none_left = record.free == 0;
+        if none_left {
+            // SAFETY: the caller's promise: it is in the list.
+            unsafe { self.unlink(region) };
+        }
+        self.used += chunks;
+        if resident > 0 {
+            self.kept -= resident;
+            self.retention.used(self.kept);
+        }
+        // SAFETY: the chunk lies in the region.
+        let first = unsafe { region.cast::<u8>().add(at * CHUNK) };
+        Run { first, zeroed: resident == 0 }
+    }
+
+    /// Takes chunks back, which may be resident; gives how many the policy wants purged.
+    ///
+    /// # Safety
+    /// The chunks from `first` on are in use, and nobody uses them.
+    pub(super) unsafe fn give(&mut self, first: NonNull<u8>, chunks: usize) -> usize {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.put(first, chunks, true) };
+        self.surplus()
+    }
+
+    /// Chunks that were doomed are free, and all zero if `zeroed`.
+    ///
+    /// # Safety
+    /// They were doomed, and have not come back since.
+    pub(super) unsafe fn purged(&mut self, first: NonNull<u8>, chunks: usize, zeroed: bool) {
+        // SAFETY: the caller's promise: in use, and nobody uses them.
+        unsafe { self.put(first, chunks, !zeroed) };
+    }
+
+    /// How many chunks the policy wants purged.
+    pub(super) fn surplus(&mut self) -> usize {
+        self.retention.surplus(self.kept).min(self.kept)
+    }
+
+    /// Marks chunks as free.
+    ///
+    /// # Safety
+    /// As [`give`](Stock::give).
+    unsafe fn put(&mut self, first: NonNull<u8>, chunks: usize, resident: bool) {
+        let mut region = Grid::<CHUNK>::region(first);
+        let mask = runs::mask(Grid::<CHUNK>::number(first.addr().get()), chunks);
+        // SAFETY: the region of a chunk in use is in use, and nobody else refers to it.
+        let record = unsafe { region.as_mut() };
+        debug_assert!(record.free & mask == 0, "a chunk was given back twice");
+        let was_in_list = record.free != 0;
+        record.free |= mask;
+        if resident {
+            record.kept |= mask;
+            self.kept += chunks;
+        }
+        self.empty += usize::from(record.free == Grid::<CHUNK>::ALL);
+        self.used -= chunks;
+        if !was_in_list {
+            // SAFETY: it had no free chunk, so it was in no list.
+            unsafe { self.link(region) };
+        }
+    }
+
+    /// Makes a run longer, if the chunks behind it are free.
+    ///
+    /// # Safety
+    /// A run of `had` chunks begins at `first`, and `wanted` is more.
+    pub(super) unsafe fn grow(
+        &mut self,
+        first: NonNull<u8>,
+        had: usize,
+        wanted: usize,
+    ) -> Result<(), AllocError> {
+        let at = Grid::<CHUNK>::number(first.addr().get());
+        if at + wanted > CHUNKS {
+            return Err(AllocError);
+        }
+        let region = Grid::<CHUNK>::region(first);
+        let more = runs::mask(at + had, wanted - had);
+        // SAFETY: the region of a run in use is in use.
+        if unsafe { region.as_ref() }.free & more != more {
+            return Err(AllocError);
+        }
+        // SAFETY: the region has free chunks, so it is in the list; and these are free.
+        unsafe { self.take_at(region, at + had, wanted - had, 0) };
+        // SAFETY: the caller's promise: the run begins there.
+        unsafe { self.note(first, wanted * CHUNK) };
+        Ok(())
+    }
+
+    /// Notes the length of a run.
+    ///
+    /// # Safety
+    /// It begins at `first`.
+    pub(super) unsafe fn note(&self, first: NonNull<u8>, len: usize) {
+        // SAFETY: the region of a run in use is in use.
+        unsafe { object_size::<CHUNK>(first.addr().get()) }.store(len as u32, Ordering::Relaxed);
+    }
+
+    /// Something to give back, of up to `most` chunks if it is chunks, as high in memory as there is.
+    pub(super) fn doom(&mut self, most: usize) -> Option<Doomed> {
+        let mut next = NonNull::new(self.last);
+        while let Some(mut region) = next {
+            // SAFETY: the list's invariant: a region in use, which nobody else refers to.
+            let record = unsafe { region.as_mut() };
+            if record.free == Grid::<CHUNK>::ALL {
+                let kept = record.kept.count_ones() as usize;
+                (self.kept, self.regions, self.empty) = (self.kept - kept, self.regions - 1, self.empty - 1);
+                // SAFETY: it is in the list.
+                unsafe { self.unlink(region) };
+                return Some(Doomed::Region { region: region.cast(), kept });
+            }
+            if record.kept != 0 {
+                let (at, chunks) = runs::highest(record.kept, most);
+                // SAFETY: the chunks are free, in a region of the list.
+                let run = unsafe { self.take_at(region, at, chunks, 0) };
+                return Some(Doomed::Chunks { first: run.first, chunks });
+            }
+            next = NonNull::new(record.prev);
+        }
+        None
+    }
+
+    /// Puts a region into the list, by its address.
+    ///
+    /// # Safety
+    /// It is in use, and in no list.
+    unsafe fn link(&mut self, region: NonNull<Region>) {
+        let mut before = ptr::null_mut();
+        let mut after = self.first;
+        while !after.is_null() && after < region.as_ptr() {
+            before = after;
+            // SAFETY: the list's invariant: a region in use.
+            after = unsafe { (*after).next };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { (*region.as_ptr()).next = after };
+        // SAFETY: the caller's promise.
+        unsafe { (*region.as_ptr()).prev = before };
+        match NonNull::new(before) {
+            // SAFETY: the list's invariant: a region in use.
+            Some(before) => unsafe { (*before.as_ptr()).next = region.as_ptr() },
+            None => self.first = region.as_ptr(),
+        }
+        match NonNull::new(after) {
+            // SAFETY: the list's invariant: a region in use.
+            Some(after) => unsafe { (*after.as_ptr()).prev = region.as_ptr() },
+            None => self.last = region.as_ptr(),
+        }
+    }
+
+    /// Takes a region out of the list.
+    ///
+    /// # Safety
+    /// It is in the list.
+    unsafe fn unlink(&mut self, region: NonNull<Region>) {
+        // SAFETY: the caller's promise.
+        let Region { next, prev, .. } = *unsafe { region.as_ref() };
+        match NonNull::new(prev) {
+            // SAFETY: the list's invariant: a region in use.
+            Some(prev) => unsafe { (*prev.as_ptr()).next = next },
+            None => self.first = next,
+        }
+        match NonNull::new(next) {
+            // SAFETY: the list's invariant: a region in use.
+            Some(next) => unsafe { (*next.as_ptr()).prev = prev },
+            None => self.last = prev,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A heap without a core of its own, as an `Allocator`.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use crate::AllocError;
+
+/// The methods of [`SharedHeap`](crate::heap::SharedHeap), for a heap without a core of its own; `impl_allocators!` makes an `Allocator` of them.
+pub(super) trait MallocBlocks {
+    /// A block for `layout`.
+    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError>;
+
+    /// The same, all its bytes zero.
+    fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError>;
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// It is a live block of this heap, of this layout.
+    unsafe fn free(&self, ptr: NonNull<u8>, layout: Layout);
+
+    /// A block of another layout.
+    ///
+    /// # Safety
+    /// As [`free`](MallocBlocks::free); on success `ptr` is dead.
+    unsafe fn try_resize(
+        &self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError>;
+
+    /// The same, and the bytes past the old size are zero.
+    ///
+    /// # Safety
+    /// As [`try_resize`](MallocBlocks::try_resize).
+    unsafe fn try_resize_zeroed(
+        &self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        let block = unsafe { self.try_resize(ptr, old, new) }?;
+        let kept = old.size().min(block.len());
+        // SAFETY: `kept` is at most the block's length.
+        let rest = unsafe { block.cast::<u8>().add(kept) };
+        // SAFETY: the bytes from `kept` to the block's length are the block's, and the caller's alone.
+        unsafe { rest.write_bytes(0, block.len() - kept) };
+        Ok(block)
+    }
+}

@@ -1,0 +1,207 @@
+//! What all threads share of one class: depots, and slabs.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::settings::{DEPOT_MAX, MallocSettings, Numbers, SHARDS_MAX};
+use super::stock::ChunkStock;
+use crate::AllocError;
+use crate::cache::front::{Fronted, Room};
+use crate::cache::retention::ReleaseAtOnce;
+use crate::lock::{HoldLock, Lock};
+use crate::slab::{Shape, SideSlabs};
+
+/// The slabs of a class.
+pub(super) type Slabs<T> = SideSlabs<<<T as MallocSettings>::Chunks as ChunkStock>::Source>;
+
+/// Free objects of one class that no thread has at hand, for all threads of a shard.
+#[repr(align(128))]
+pub(super) struct Depot<L> {
+    lock: L,
+    /// Written under the lock; read without it, as a hint.
+    count: AtomicUsize,
+    /// The first `count` are free objects. Touched only under the lock.
+    objects: UnsafeCell<[Room; DEPOT_MAX]>,
+}
+
+impl<L: Lock> Depot<L> {
+    const NEW: Self = Depot {
+        lock: L::INIT,
+        count: AtomicUsize::new(0),
+        objects: UnsafeCell::new([const { MaybeUninit::zeroed() }; DEPOT_MAX]),
+    };
+
+    /// Runs `work` on the objects and their number under the lock, and keeps the number that it gives.
+    fn enter<R>(&self, work: impl FnOnce(&mut [Room; DEPOT_MAX], usize) -> (usize, R)) -> Option<R> {
+        self.lock.with(|| {
+            // SAFETY: the lock gives exclusion (L1, L2), and no closure of this file enters again.
+            let objects = unsafe { &mut *self.objects.get() };
+            let (count, result) = work(objects, self.count.load(Ordering::Relaxed));
+            self.count.store(count, Ordering::Relaxed);
+            result
+        })
+    }
+
+    /// Moves the objects that came last to the front of `out`; says how many.
+    fn take(&self, out: &mut [Room]) -> usize {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.enter(|objects, count| {
+            let taken = count.min(out.len());
+            let rest = count - taken;
+            out[..taken].copy_from_slice(&objects[rest..count]);
+            (rest, taken)
+        })
+        .unwrap_or(0)
+    }
+
+    /// Takes objects in, if there is room for all of them up to `most`; says whether.
+    fn put(&self, some: &[NonNull<u8>], most: usize) -> bool {
+        if self.count.load(Ordering::Relaxed) + some.len() > most {
+            return false;
+        }
+        self.enter(|objects, count| {
+            let end = count + some.len();
+            if end > most.min(DEPOT_MAX) {
+                return (count, false);
+            }
+            for (place, &object) in objects[count..end].iter_mut().zip(some) {
+                place.write(object);
+            }
+            (end, true)
+        })
+        .unwrap_or(false)
+    }
+}
+
+/// One class.
+#[repr(align(128))]
+pub(super) struct Class<T: MallocSettings> {
+    depots: [Depot<T::Lock>; SHARDS_MAX],
+    lock: T::Lock,
+    /// Touched only under `lock`. Invariant: every call on it brings the stock of `T` and the shape of this class.
+    slabs: UnsafeCell<Fronted<Slabs<T>, ReleaseAtOnce, 0, false>>,
+}
+
+// SAFETY: what lies in the cells is touched under their locks, which may be shared (L1, L2). Free objects and slabs belong to no thread.
+unsafe impl<T: MallocSettings> Sync for Class<T> {}
+
+/// What the calls on the slabs of a class bring: the number of the class, its shape, and the source.
+pub(super) struct Bring<'a, T: MallocSettings> {
+    pub(super) class: usize,
+    pub(super) shape: &'static Shape,
+    pub(super) source: <T::Chunks as ChunkStock>::Source,
+    pub(super) shared: core::marker::PhantomData<&'a T>,
+}
+
+/// How many objects of a class there are, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Objects out of their slabs: live, at hand, or in a depot.
+    pub(super) taken: usize,
+    pub(super) in_depots: usize,
+    pub(super) slabs: usize,
+}
+
+impl<T: MallocSettings> Class<T> {
+    pub(super) const NEW: Self = Class {
+        depots: [const { Depot::NEW }; SHARDS_MAX],
+        lock: T::Lock::INIT,
+        slabs: UnsafeCell::new(Fronted::NEW),
+    };
+
+    /// Runs `work` on the slabs under their lock.
+    fn enter<R>(&self, work: impl FnOnce(&mut Fronted<Slabs<T>, ReleaseAtOnce, 0, false>) -> R) -> Option<R> {
+        self.lock.with(|| {
+            // SAFETY: the lock gives exclusion (L1, L2), and no closure of this file enters again.
+            work(unsafe { &mut *self.slabs.get() })
+        })
+    }
+
+    /// Fills `out` from its front with free objects, at least one; says how many. From the shard's depot, from those of others, or from slabs.
+    pub(super) fn refill(
+        &self,
+        bring: &Bring<'_, T>,
+        shard: usize,
+        out: &mut [Room],
+    ) -> Result<usize, AllocError> {
+        for step in 0..T::SHARDS {
+            let taken = self.depots[(shard + step) % T::SHARDS].take(out);
+            if taken > 0 {
+                return Ok(taken);
+            }
+        }
+        let mut source = bring.source;
+        // SAFETY: the invariant of `slabs`.
+        let taken = self.enter(|slabs| unsafe { slabs.take(&mut source, bring.shape, out) });
+        Ok(taken.unwrap_or(Err(AllocError))?.count)
+    }
+
+    /// Takes free objects back: into the shard's depot if it has room, else to their slabs.
+    ///
+    /// # Safety
+    /// They are free objects of this class, in no other place.
+    pub(super) unsafe fn flush(&self, bring: &Bring<'_, T>, shard: usize, objects: &[NonNull<u8>]) {
+        let most = Numbers::<T>::depot_slots(bring.class);
+        if !objects.is_empty() && !self.depots[shard % T::SHARDS].put(objects, most) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.put(bring, objects) };
+        }
+    }
+
+    /// Takes free objects back to their slabs.
+    ///
+    /// # Safety
+    /// As [`flush`](Class::flush).
+    unsafe fn put(&self, bring: &Bring<'_, T>, objects: &[NonNull<u8>]) {
+        let mut source = bring.source;
+        // SAFETY: the caller's promise; the invariant of `slabs`.
+        self.enter(|slabs| unsafe { slabs.put(&mut source, bring.shape, objects, true) });
+    }
+
+    /// Empties the depots.
+    pub(super) fn drain(&self, bring: &Bring<'_, T>) {
+        for depot in &self.depots[..T::SHARDS] {
+            let mut out = [const { MaybeUninit::uninit() }; 64];
+            loop {
+                let taken = depot.take(&mut out);
+                if taken == 0 {
+                    break;
+                }
+                // SAFETY: the depot has written so many.
+                let objects = unsafe { crate::cache::front::objects(&out[..taken]) };
+                // SAFETY: they were in the depot, and are in no other place now.
+                unsafe { self.put(bring, objects) };
+            }
+        }
+    }
+
+    /// How many objects there are, and where.
+    pub(super) fn counts(&self) -> Counts {
+        let in_depots = self.depots.iter().map(|depot| depot.count.load(Ordering::Relaxed)).sum();
+        let census = self.enter(|slabs| crate::slab::SlabSystem::census(slabs.system())).unwrap_or_default();
+        Counts { taken: census.taken, in_depots, slabs: census.slabs }
+    }
+
+    /// Takes all locks of the class, and keeps them.
+    pub(super) fn hold(&self) {
+        self.depots.iter().for_each(|depot| depot.lock.hold());
+        self.lock.hold();
+    }
+
+    /// Lets go of the locks.
+    ///
+    /// # Safety
+    /// They are held by `hold`.
+    pub(super) unsafe fn let_go(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.lock.let_go() };
+        for depot in &self.depots {
+            // SAFETY: the caller's promise.
+            unsafe { depot.lock.let_go() };
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! The heap as a value of size zero.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+
+use super::blocks::MallocBlocks;
+use super::front::Front;
+use super::settings::MallocSettings;
+use super::shared::SharedMalloc;
+use super::stats::MallocStats;
+use super::stock::ChunkStock;
+use crate::AllocError;
+use crate::cache::SizeClasses;
+use crate::heap::UsableSize;
+use crate::mem;
+use crate::source::BackingSource;
+
+/// A type that stands for one heap in a `static` and for each thread's front of it. [`malloc!`](crate::malloc) writes it.
+///
+/// # Safety
+/// An implementation keeps these:
+/// - **M1** (one heap) every call of `shared`, on any thread, gives the same heap, which no other type stands for.
+/// - **M2** (thread-local) `with_front` runs its work, if at all, on a front that the calling thread alone has for this type, made by `new`, which does not
+///   move and lives until its thread has no more code to run; it passes on what the work returns.
+/// - **M3** (the end) after `see_to_end` has given `true`, a [`ThreadEnd`] of this type is dropped on this thread before it ends.
+/// - **M4** no method unwinds, unless work does.
+pub unsafe trait MallocInstance: Sized + 'static {
+    /// The heap's parts and numbers.
+    type Settings: MallocSettings;
+
+    /// The heap.
+    fn shared() -> &'static SharedMalloc<Self::Settings>;
+
+    /// Runs `work` on this thread's front; `None` if the thread is so far gone that it has none.
+    fn with_front<R>(work: impl FnOnce(&Front<Self::Settings>) -> R) -> Option<R>;
+
+    /// Has a [`ThreadEnd`] dropped when this thread ends; `false` if it is too late for that.
+    fn see_to_end() -> bool;
+}
+
+/// What gives back all that a thread has at hand when it is dropped, at the thread's end. [`malloc!`](crate::malloc) declares it.
+pub struct ThreadEnd<I: MallocInstance>(PhantomData<fn() -> I>);
+
+impl<I: MallocInstance> ThreadEnd<I> {
+    /// One for the thread that makes it.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it is of use as a thread-local only")]
+    pub const fn new() -> Self {
+        ThreadEnd(PhantomData)
+    }
+}
+
+impl<I: MallocInstance> Drop for ThreadEnd<I> {
+    fn drop(&mut self) {
+        I::with_front(|front| front.close(I::shared()));
+    }
+}
+
+impl<I: MallocInstance> fmt::Debug for ThreadEnd<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ThreadEnd")
+    }
+}
+
+/// A heap for all layouts and all threads, with some objects at hand for each thread: a general allocator, as a value of size zero.
+///
+/// [`malloc!`](crate::malloc) declares one; [`preset::SlabMalloc`](crate::preset) is one that is ready-made. It is a `GlobalAlloc` and an
+/// `Allocator`. [The module's docs](super) tell how it works and what it costs.
+///
+/// # Errors, panics
+/// Running out is an error (null from `GlobalAlloc`); before that all that no thread has at hand goes back to the source, and the request is tried again.
+/// Nothing panics.
+pub struct Malloc<I: MallocInstance>(PhantomData<fn() -> I>);
+
+type ClassesOf<I> = <<I as MallocInstance>::Settings as MallocSettings>::Classes;
+
+impl<I: MallocInstance> Malloc<I> {
+    /// The handle.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(size_of::<Self>() == 0) };
+        Malloc(PhantomData)
+    }
+
+    /// What all threads share.
+    #[must_use]
+    pub fn shared(self) -> &'static SharedMalloc<I::Settings> {
+        I::shared()
+    }
+
+    /// How much there is, and where. O(classes × threads); takes the locks of the classes one after the other, for a moment each, and holds up
+    /// no thread that finds its objects at hand. So the numbers are of slightly different moments.
+    #[must_use]
+    pub fn stats(self) -> MallocStats<ClassesOf<I>> {
+        I::shared().stats()
+    }
+
+    /// Gives what this thread has at hand back to the others. For threads that will be idle for long.
+    pub fn flush(self) {
+        I::with_front(|front| front.flush(I::shared()));
+    }
+
+    /// Gives all that can be given back to the OS: what this thread has at hand, and what no thread has. What other threads have at hand stays theirs.
+    pub fn release(self) {
+        self.flush();
+        I::shared().release();
+    }
+
+    /// Asks the policy again how much free memory is to stay, and gives the rest back to the OS. For a timer; without one the policy is asked when
+    /// memory is freed.
+    pub fn tick(self) {
+        I::shared().stock().tick();
+    }
+
+    /// Takes a block back whose layout is not known: C's `free`.
+    ///
+    /// # Safety
+    /// `ptr` is a live block of this heap, not of size zero.
+    #[inline]
+    pub unsafe fn free_unsized(self, ptr: NonNull<u8>) {
+        // SAFETY: the caller's promise is the same.
+        let size = unsafe { self.usable_size(ptr) };
+        // SAFETY: one is a power of two, and no block is so long that its size, which is one of the heap's, has no layout.
+        let layout = unsafe { Layout::from_size_align_unchecked(size, 1) };
+        // SAFETY: the caller's promise; V1: a size that may come back.
+        unsafe { self.give(ptr, layout) };
+    }
+
+    /// A block, or null.
+    #[inline(always)]
+    fn take(self, layout: Layout) -> *mut u8 {
+        let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, false) };
+        // SAFETY: K2: a class of the heap.
+        match I::with_front(|front| unsafe { front.bin(class) }.pop()) {
+            Some(object) if !object.is_null() => object,
+            _ => Self::take_slow(class),
+        }
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// A live block of this heap, with its layout, not of size zero.
+    #[inline(always)]
+    unsafe fn give(self, ptr: NonNull<u8>, layout: Layout) {
+        let Some(class) = ClassesOf::<I>::index(layout) else {
+            // SAFETY: the caller's promise; it has no class.
+            return unsafe { Self::give_other(ptr, layout) };
+        };
+        let push = |front: &Front<I::Settings>| {
+            // SAFETY: K2: a class of the heap.
+            let bin = unsafe { front.bin(class) };
+            // SAFETY: the caller's promise; K3: an object of this class, which is free now.
+            unsafe { bin.push(ptr.as_ptr()) }
+        };
+        if I::with_front(push) != Some(true) {
+            // SAFETY: the caller's promise; K3.
+            unsafe { Self::give_slow(class, ptr) };
+        }
+    }
+
+    /// An object of a class that the thread has none of at hand, or null.
+    #[cold]
+    #[inline(never)]
+    fn take_slow(class: usize) -> *mut u8 {
+        Self::begin();
+        let taken = I::with_front(|front| front.refill(I::shared(), class));
+        taken.unwrap_or(Err(AllocError)).map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// Takes an object back for which the thread has no room at hand.
+    ///
+    /// # Safety
+    /// A free object of this class, in no other place.
+    #[cold]
+    #[inline(never)]
+    unsafe fn give_slow(class: usize, object: NonNull<u8>) {
+        Self::begin();
+        // SAFETY: the caller's promise is the same.
+        let push = |front: &Front<I::Settings>| unsafe { front.push_when_full(I::shared(), class, object) };
+        if I::with_front(push).is_none() {
+            // SAFETY: the caller's promise is the same.
+            unsafe { I::shared().flush(class, 0, &[object]) };
+        }
+    }
+
+    /// Opens this thread's front, if it has none.
+    #[inline]
+    fn begin() {
+        if I::with_front(|front| front.open(I::shared())) == Some(true) {
+            Self::opened();
+        }
+    }
+
+    /// Sees to the thread's end. The standard library may allocate here, by the front that has just been opened.
+    #[cold]
+    fn opened() {
+        super::fork::prepare::<I>();
+        if !I::see_to_end() {
+            I::with_front(|front| front.close(I::shared()));
+        }
+    }
+
+    /// A block without a class, or null; of size zero, a dangling one.
+    #[cold]
+    #[inline(never)]
+    fn take_other(layout: Layout, zeroed: bool) -> *mut u8 {
+        if layout.size() == 0 {
+            return mem::dangling(layout).as_ptr();
+        }
+        I::shared().acquire(layout, zeroed).map_or(ptr::null_mut(), |block| block.cast().as_ptr())
+    }
+
+    /// Takes a block back that has no class.
+    ///
+    /// # Safety
+    /// A live block of this heap, with its layout.
+    #[cold]
+    #[inline(never)]
+    unsafe fn give_other(ptr: NonNull<u8>, layout: Layout) {
+        if layout.size() > 0 {
+            // SAFETY: the caller's promise; what has no class is from the stock.
+            unsafe { I::shared().chunks().release(ptr, layout) };
+        }
+    }
+
+    /// A block of another size, elsewhere if need be; null if there is no room.
+    ///
+    /// # Safety
+    /// A live block of this heap, with its layout; on success it is dead.
+    #[cold]
+    #[inline(never)]
+    unsafe fn resize_slow(self, ptr: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
+        let without_class = |layout: Layout| layout.size() > 0 && ClassesOf::<I>::index(layout).is_none();
+        if without_class(old) && without_class(new) && old.align() == new.align() {
+            let mut chunks = I::shared().chunks();
+            let resized = if new.size() > old.size() {
+                // SAFETY: the caller's promise; what has no class is from the stock.
+                unsafe { chunks.remap(ptr, old, new.size()) }
+            } else {
+                // SAFETY: as above.
+                unsafe { chunks.shrink(ptr, old, new.size()) }
+            };
+            if let Ok(block) = resized {
+                return block.cast::<u8>().as_ptr();
+            }
+        }
+        let Some(block) = NonNull::new(self.take(new)) else { return ptr::null_mut() };
+        // SAFETY: both are live blocks of at least so many bytes, and do not overlap.
+        unsafe { block.copy_from_nonoverlapping(ptr, old.size().min(new.size())) };
+        if old.size() > 0 {
+            // SAFETY: the caller's promise; the copy has been made.
+            unsafe { self.give(ptr, old) };
+        }
+        block.as_ptr()
+    }
+
+    /// A block of another size: the same one if it has the same class.
+    ///
+    /// # Safety
+    /// As [`resize_slow`](Malloc::resize_slow).
+    #[inline(always)]
+    unsafe fn resize(self, ptr: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
+        let class = ClassesOf::<I>::index(new);
+        if class.is_some() && class == ClassesOf::<I>::index(old) {
+            // Y5: the provenance of every object is exposed; the caller's pointer may be good for less than the new size.
+            return ptr::with_exposed_provenance_mut(ptr.addr().get());
+        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.resize_slow(ptr, old, new) }
+    }
+
+    /// A block, all zero, or null.
+    #[inline(always)]
+    fn take_zeroed(self, layout: Layout) -> *mut u8 {
+        if ClassesOf::<I>::index(layout).is_none() {
+            return Self::take_other(layout, true);
+        }
+        let block = self.take(layout);
+        if !block.is_null() {
+            // SAFETY: the block is the caller's alone, and so long.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+}
+
+// SAFETY: blocks fit their layouts: objects of a class do (K2), and those of the stock (B1). They stay valid until freed, as the heap is a static.
+// Nothing unwinds (Y4, B3), and null is what failure gives.
+unsafe impl<I: MallocInstance> GlobalAlloc for Malloc<I> {
+    #[inline(always)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.take(layout)
+    }
+
+    #[inline(always)]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        self.take_zeroed(layout)
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // Null is never a block: freeing it does nothing, as in C.
+        if let Some(ptr) = NonNull::new(ptr) {
+            // SAFETY: the caller's promise is the same; a size of zero has no class, and is nothing.
+            unsafe { self.give(ptr, layout) };
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let (Some(ptr), Ok(new)) = (NonNull::new(ptr), Layout::from_size_align(new_size, layout.align()))
+        else {
+            return ptr::null_mut();
+        };
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.resize(ptr, layout, new) }
+    }
+}
+
+// SAFETY: V1: the stock's, which knows the size of a slab's objects, and of its own blocks.
+unsafe impl<I: MallocInstance> UsableSize for Malloc<I> {
+    #[inline]
+    unsafe fn usable_size(&self, ptr: NonNull<u8>) -> usize {
+        // SAFETY: the caller's promise: objects lie in slabs of the stock, other blocks are its own.
+        unsafe { I::shared().stock().usable_size(ptr) }
+    }
+}
+
+/// What was given for a request, with the length that was asked for.
+#[inline(always)]
+fn given(block: *mut u8, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    NonNull::new(block).map(|block| mem::slice(block, layout.size())).ok_or(AllocError)
+}
+
+impl<I: MallocInstance> MallocBlocks for Malloc<I> {
+    #[inline]
+    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        given(self.take(layout), layout)
+    }
+
+    #[inline]
+    fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        given(self.take_zeroed(layout), layout)
+    }
+
+    #[inline]
+    unsafe fn free(&self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.give(ptr, layout) };
+    }
+
+    #[inline]
+    unsafe fn try_resize(
+        &self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        given(unsafe { self.resize(ptr, old, new) }, new)
+    }
+}
+
+crate::alloc::impl_allocators!(via super::blocks::MallocBlocks, [I: MallocInstance] Malloc<I>);
+
+impl<I: MallocInstance> Clone for Malloc<I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I: MallocInstance> Copy for Malloc<I> {}
+
+impl<I: MallocInstance> Default for Malloc<I> {
+    fn default() -> Self {
+        Malloc::new()
+    }
+}
+
+impl<I: MallocInstance> fmt::Debug for Malloc<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Malloc<{}>", core::any::type_name::<I>())
+    }
+}
+
+/// Declares general allocators in `static`s, each with a handle of size zero. Feature `std`.
+///
+/// `static HEAP as Handle: Settings;`, where the type implements [`MallocSettings`](crate::cache::MallocSettings), declares
+/// - the static `HEAP`, a [`SharedMalloc`](crate::cache::malloc::SharedMalloc);
+/// - the type `Handle`, an alias of [`Malloc`](crate::cache::Malloc), of size zero: the allocator;
+/// - the value `Handle`, its only one.
+///
+/// ```
+/// # #[cfg(feature = "os")] {
+/// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
+/// use heapwright::{lock::YieldLock, source::Pages};
+///
+/// struct General;
+/// impl MallocSettings for General {
+///     type Classes = Classes;
+///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>>;
+///     type Lock = YieldLock;
+///     const CHUNKS: Self::Chunks = ChunkHeap::new(Pages);
+/// }
+/// heapwright::malloc! {
+///     /// The program's heap.
+///     pub static GENERAL as GeneralMalloc: General;
+/// }
+///
+/// #[global_allocator]
+/// static GLOBAL: GeneralMalloc = GeneralMalloc;
+///
+/// fn main() {
+///     let text = String::from("in slabs");
+///     assert!(GeneralMalloc.stats().bytes_live >= text.len());
+/// }
+/// # }
+/// # #[cfg(not(feature = "os"))]
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! malloc {
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis static $heap:ident as $handle:ident: $settings:ty;
+    )+) => {$(
+        $(#[$attribute])*
+        $visibility static $heap: $crate::cache::malloc::SharedMalloc<$settings> =
+            $crate::cache::malloc::SharedMalloc::new();
+
+        // In the namespace of types only, so that the static may have the same name.
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the static's name, to tell them apart in messages")]
+        #[derive(Debug)]
+        $visibility enum $heap {}
+
+        const _: () = {
+            // The names are ones that nobody else has: what stands in the type is looked up here, too.
+            $crate::cache::malloc::thread_local! {
+                static OF_HEAPWRIGHT_FRONT: $crate::cache::malloc::Front<$settings> =
+                    const { $crate::cache::malloc::Front::new() };
+                static OF_HEAPWRIGHT_END: $crate::cache::malloc::ThreadEnd<$heap> =
+                    const { $crate::cache::malloc::ThreadEnd::new() };
+            }
+
+            // SAFETY: M1: there is one static of this name. M2, M3: the standard library's thread-locals, the first without a destructor; nothing else
+            // names them. M4: as one sees.
+            unsafe impl $crate::cache::malloc::MallocInstance for $heap {
+                type Settings = $settings;
+
+                #[inline(always)]
+                fn shared() -> &'static $crate::cache::malloc::SharedMalloc<Self::Settings> {
+                    &$heap
+                }
+
+                #[inline(always)]
+                fn with_front<R>(
+                    work: impl FnOnce(&$crate::cache::malloc::Front<Self::Settings>) -> R,
+                ) -> Option<R> {
+                    OF_HEAPWRIGHT_FRONT.try_with(work).ok()
+                }
+
+                fn see_to_end() -> bool {
+                    OF_HEAPWRIGHT_END.try_with(|_| ()).is_ok()
+                }
+            }
+        };
+
+        #[doc = concat!("Handle of size zero to the heap [`static@", stringify!($heap), "`].")]
+        $(#[$attribute])*
+        $visibility type $handle = $crate::cache::Malloc<$heap>;
+
+        #[doc = concat!("The handle to the heap [`static@", stringify!($heap), "`].")]
+        #[allow(non_upper_case_globals, dead_code, reason = "a type and its only value share their name, as with a unit struct")]
+        $visibility const $handle: $handle = $crate::cache::Malloc::new();
+    )+};
+}

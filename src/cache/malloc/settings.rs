@@ -1,0 +1,128 @@
+//! What a global allocator is made of.
+
+use core::marker::PhantomData;
+
+use super::stock::ChunkStock;
+use crate::cache::SizeClasses;
+use crate::lock::HoldLock;
+
+/// The most objects that a depot holds.
+pub(super) const DEPOT_MAX: usize = 256;
+/// The most depots of a class.
+pub(super) const SHARDS_MAX: usize = 8;
+
+/// The parts and numbers of a [`Malloc`](super::Malloc): what [`malloc!`](crate::malloc) takes. All numbers have defaults.
+///
+/// ```
+/// # #[cfg(feature = "os")] {
+/// use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
+/// use heapwright::{lock::YieldLock, source::Pages};
+///
+/// /// Slabs of 32 KiB, at most 16 objects of a class at hand, memory never given back by itself.
+/// struct Frugal;
+/// impl MallocSettings for Frugal {
+///     type Classes = Classes;
+///     type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768>;
+///     type Lock = YieldLock;
+///     const CHUNKS: Self::Chunks = ChunkHeap::new(Pages);
+///     const FRONT_SLOTS: usize = 16;
+/// }
+/// heapwright::malloc! { static FRUGAL as FrugalMalloc: Frugal; }
+///
+/// let list = allocator_api2_04::vec::Vec::<u32, _>::with_capacity_in(100, FrugalMalloc);
+/// assert_eq!(FrugalMalloc.stats().bytes_live, 416);
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are not the settings of a heapwright `Malloc`",
+    label = "this takes a type with its parts and numbers",
+    note = "implement `heapwright::cache::MallocSettings`: three types and a constant; the numbers have defaults"
+)]
+pub trait MallocSettings: Sized + 'static {
+    /// The sizes of small objects; what is larger, or aligned above the largest alignment of a class, gets chunks.
+    type Classes: SizeClasses;
+
+    /// The stock of chunks: a [`ChunkHeap`](crate::cache::ChunkHeap) with its source, the length of slabs, and the policy how much free memory stays.
+    type Chunks: ChunkStock;
+
+    /// The lock of each shared part.
+    type Lock: HoldLock + Sync;
+
+    /// The stock at the start.
+    const CHUNKS: Self::Chunks;
+
+    /// The most free objects of a class that a thread has at hand: 2 to 4096.
+    const FRONT_SLOTS: usize = 64;
+
+    /// The most bytes of a class that a thread has at hand, but for two objects, which it may always have.
+    const FRONT_BYTES: usize = 64 << 10;
+
+    /// The most free objects of a class in a depot, where they are for any thread of that shard to take: up to 256.
+    const DEPOT_SLOTS: usize = DEPOT_MAX;
+
+    /// The most bytes of a class in a depot.
+    const DEPOT_BYTES: usize = 64 << 10;
+
+    /// How many depots each class has, a power of two up to 8. Threads are dealt to them in turn.
+    const SHARDS: usize = 4;
+}
+
+/// What follows from settings, checked.
+pub(super) struct Numbers<T>(PhantomData<T>);
+
+impl<T: MallocSettings> Numbers<T> {
+    /// Whether the numbers will do.
+    pub(super) const CHECK: () = {
+        assert!(
+            T::FRONT_SLOTS >= 2 && T::FRONT_SLOTS <= 4096,
+            "a thread has 2 to 4096 objects of a class at hand: choose such a `FRONT_SLOTS`"
+        );
+        assert!(
+            T::DEPOT_SLOTS <= DEPOT_MAX,
+            "a depot has room for 256 objects: choose a smaller `DEPOT_SLOTS`, or more `SHARDS`"
+        );
+        assert!(
+            T::SHARDS.is_power_of_two() && T::SHARDS <= SHARDS_MAX,
+            "there are 1, 2, 4 or 8 depots for each class: choose such a number of `SHARDS`"
+        );
+    };
+
+    /// Bytes of an object of a class.
+    #[inline]
+    pub(super) fn size(class: usize) -> usize {
+        T::Classes::SIZES[class]
+    }
+
+    /// How many objects of a class a thread may have at hand.
+    pub(super) const fn front_slots(class: usize) -> usize {
+        let fitting = T::FRONT_BYTES / T::Classes::SIZES[class];
+        if fitting < 2 {
+            2
+        } else if fitting < T::FRONT_SLOTS {
+            fitting
+        } else {
+            T::FRONT_SLOTS
+        }
+    }
+
+    /// How many objects of a class a depot may hold.
+    #[inline]
+    pub(super) fn depot_slots(class: usize) -> usize {
+        T::DEPOT_SLOTS.min(T::DEPOT_BYTES / Self::size(class))
+    }
+
+    /// Where the stack of each class begins in a thread's block, in pointers, the place for the end mark included; and where the last one ends.
+    pub(super) const STACKS: &'static [u32; 256] = &{
+        let () = Self::CHECK;
+        let mut starts = [0; 256];
+        let (mut class, mut at) = (0, 0);
+        while class < T::Classes::COUNT {
+            // A mark, which ends the stack.
+            starts[class] = at + 1;
+            at += 1 + Self::front_slots(class) as u32;
+            class += 1;
+        }
+        starts[class] = at;
+        starts
+    };
+}

@@ -1,0 +1,174 @@
+//! What all threads share.
+
+use core::alloc::Layout;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicBool;
+
+use super::class::{Bring, Class, Slabs};
+use super::settings::{MallocSettings, Numbers};
+use super::stats::{ClassStats, MallocStats};
+use super::stock::ChunkStock;
+use super::threads::Threads;
+use crate::AllocError;
+use crate::cache::front::Room;
+use crate::cache::size_classes::{ClassArray, SizeClasses};
+use crate::cache::slab_heap::Shapes;
+use crate::source::BackingSource;
+
+/// What all threads of a [`Malloc`](super::Malloc) share: a stock of chunks, and for each class depots and slabs. [`malloc!`](crate::malloc) declares it, in a
+/// `static`.
+pub struct SharedMalloc<T: MallocSettings> {
+    chunks: T::Chunks,
+    classes: <T::Classes as SizeClasses>::Array<Class<T>>,
+    pub(super) threads: Threads<T>,
+    /// Whether the handlers of forks are registered, or this is under way.
+    pub(super) forks: AtomicBool,
+}
+
+// SAFETY: the array is `[Class<T>; COUNT]` (K4), which may be shared, as may the stock and the registry of threads.
+unsafe impl<T: MallocSettings> Sync for SharedMalloc<T> {}
+
+impl<T: MallocSettings> SharedMalloc<T> {
+    /// Without memory so far; all zero, but for what the settings bring.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it is of use in a static only")]
+    pub const fn new() -> Self {
+        let () = Numbers::<T>::CHECK;
+        let mut classes = ClassArray::<T::Classes, Class<T>>::new();
+        while classes.len() < T::Classes::COUNT {
+            classes.push(Class::NEW);
+        }
+        SharedMalloc {
+            chunks: T::CHUNKS,
+            classes: classes.finish(),
+            threads: Threads::NEW,
+            forks: AtomicBool::new(false),
+        }
+    }
+
+    /// The stock of chunks.
+    pub const fn stock(&self) -> &T::Chunks {
+        &self.chunks
+    }
+
+    /// The stock as a source.
+    pub(super) fn chunks(&'static self) -> <T::Chunks as ChunkStock>::Source {
+        self.chunks.chunks()
+    }
+
+    /// A class, and what calls on it bring.
+    fn class(&'static self, class: usize) -> (&'static Class<T>, Bring<'static, T>) {
+        // SAFETY: there is a shape for each class, and the next line sees that there is such a class.
+        let shape = unsafe { Shapes::<T::Classes, Slabs<T>>::of(class) };
+        (&self.classes.as_ref()[class], Bring { class, shape, source: self.chunks(), shared: PhantomData })
+    }
+
+    /// Fills `out` from its front with free objects of a class, at least one; says how many. `class` is less than `COUNT`.
+    pub(super) fn refill(
+        &'static self,
+        class: usize,
+        shard: usize,
+        out: &mut [Room],
+    ) -> Result<usize, AllocError> {
+        let (class, bring) = self.class(class);
+        match class.refill(&bring, shard, out) {
+            Err(AllocError) => {
+                self.release();
+                class.refill(&bring, shard, out)
+            }
+            taken => taken,
+        }
+    }
+
+    /// Takes free objects back. `class` is less than `COUNT`.
+    ///
+    /// # Safety
+    /// They are free objects of this class, in no other place.
+    pub(super) unsafe fn flush(&'static self, class: usize, shard: usize, objects: &[NonNull<u8>]) {
+        let (class, bring) = self.class(class);
+        // SAFETY: the caller's promise is the same.
+        unsafe { class.flush(&bring, shard, objects) };
+    }
+
+    /// A block that has no class.
+    pub(super) fn acquire(&'static self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
+        let acquire = || {
+            if zeroed { self.chunks.acquire_zeroed(layout) } else { self.chunks().acquire(layout) }
+        };
+        acquire().or_else(|_| {
+            self.release();
+            acquire()
+        })
+    }
+
+    /// Gives all that no thread has at hand back to the OS.
+    pub fn release(&'static self) {
+        for class in 0..T::Classes::COUNT {
+            let (class, bring) = self.class(class);
+            class.drain(&bring);
+        }
+        self.chunks.release_free();
+    }
+
+    /// How much there is, and where.
+    pub(super) fn stats(&'static self) -> MallocStats<T::Classes> {
+        let mut classes = T::Classes::array(|class| {
+            let counts = self.classes.as_ref()[class].counts();
+            ClassStats {
+                size: Numbers::<T>::size(class),
+                live: counts.taken.saturating_sub(counts.in_depots),
+                at_hand: 0,
+                in_depots: counts.in_depots,
+                slabs: counts.slabs,
+            }
+        });
+        self.threads.each(|front, block| {
+            for (number, class) in classes.as_mut().iter_mut().enumerate() {
+                class.at_hand += front.len(block, number);
+            }
+        });
+        for class in classes.as_mut() {
+            // Threads go on meanwhile, so that the sums may be off by what moves.
+            class.at_hand = class.at_hand.min(class.live);
+            class.live -= class.at_hand;
+        }
+        let slab = <<T::Chunks as ChunkStock>::Source as crate::source::SideHeaders>::SLAB_SIZE;
+        MallocStats::new(
+            classes,
+            self.chunks.numbers(),
+            self.threads.open_count(),
+            self.threads.bytes(),
+            slab,
+        )
+    }
+
+    /// Takes all locks, and keeps them: before a fork. In the order in which calls take them.
+    pub(super) fn hold(&self) {
+        self.threads.hold();
+        self.classes.as_ref().iter().for_each(Class::hold);
+        self.chunks.hold();
+    }
+
+    /// Lets go of all locks.
+    ///
+    /// # Safety
+    /// They are held by `hold`.
+    pub(super) unsafe fn let_go(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.chunks.let_go() };
+        for class in self.classes.as_ref() {
+            // SAFETY: the caller's promise.
+            unsafe { class.let_go() };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.threads.let_go() };
+    }
+}
+
+impl<T: MallocSettings> fmt::Debug for SharedMalloc<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedMalloc").field("threads", &self.threads.open_count()).finish_non_exhaustive()
+    }
+}

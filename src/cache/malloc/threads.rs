@@ -1,0 +1,213 @@
+//! The threads that have objects at hand, and the memory for their stacks.
+
+use core::cell::UnsafeCell;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::bin::Place;
+use super::front::Front;
+use super::settings::{MallocSettings, Numbers};
+use super::stock::ChunkStock;
+use crate::AllocError;
+use crate::lock::{HoldLock, Lock};
+use crate::source::{BackingSource, SideHeaders};
+
+/// Bytes at the front of a block, before its stacks.
+const RECORD_LEN: usize = 64;
+
+/// A thread's memory: this record, and the stacks of all classes behind it. Once made it is used again and again, by one thread at a time.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Block<T: MallocSettings> {
+    /// The next block that no thread has. Touched under the registry's lock.
+    next_free: *mut Block<T>,
+    /// The next of all blocks; never changes.
+    next: *mut Block<T>,
+    /// The front of the thread that has the block. Written under the registry's lock; while it is held, what is not null lives.
+    front: AtomicPtr<Front<T>>,
+    /// The number of the block: its thread uses the depots of this number.
+    pub(super) number: usize,
+}
+
+impl<T: MallocSettings> Block<T> {
+    /// Bytes of a block: whole cache lines.
+    const LEN: usize = (RECORD_LEN
+        + Numbers::<T>::STACKS[<T::Classes as crate::cache::SizeClasses>::COUNT] as usize
+            * size_of::<Place>())
+    .next_multiple_of(64);
+
+    /// Where the stack of a class begins.
+    ///
+    /// # Safety
+    /// The block is in use, or was.
+    #[inline]
+    pub(super) unsafe fn stack(block: NonNull<Self>, class: usize) -> *mut Place {
+        let at = RECORD_LEN + Numbers::<T>::STACKS[class] as usize * size_of::<Place>();
+        // SAFETY: the block has room for the stacks of all classes.
+        unsafe { block.cast::<u8>().add(at) }.cast().as_ptr()
+    }
+}
+
+/// All blocks.
+#[derive(Debug)]
+pub(super) struct Threads<T: MallocSettings> {
+    lock: T::Lock,
+    lists: UnsafeCell<Lists<T>>,
+    /// Blocks that a thread has.
+    open: AtomicUsize,
+}
+
+/// Touched only under the registry's lock.
+#[derive(Debug)]
+struct Lists<T: MallocSettings> {
+    free: *mut Block<T>,
+    all: *mut Block<T>,
+    blocks: usize,
+}
+
+// SAFETY: the lists are touched under the lock, which may be shared (L1, L2).
+unsafe impl<T: MallocSettings> Sync for Threads<T> {}
+
+impl<T: MallocSettings> Threads<T> {
+    pub(super) const NEW: Self = Threads {
+        lock: T::Lock::INIT,
+        lists: UnsafeCell::new(Lists { free: ptr::null_mut(), all: ptr::null_mut(), blocks: 0 }),
+        open: AtomicUsize::new(0),
+    };
+
+    fn enter<R>(&self, work: impl FnOnce(&mut Lists<T>) -> R) -> Option<R> {
+        self.lock.with(|| {
+            // SAFETY: the lock gives exclusion (L1, L2), and no closure of this file enters again.
+            work(unsafe { &mut *self.lists.get() })
+        })
+    }
+
+    /// A block for the thread that has `front`.
+    ///
+    /// # Errors
+    /// When there is no memory for one.
+    ///
+    /// # Safety
+    /// `front` lives until the block comes back, and is not written to but by its bins.
+    pub(super) unsafe fn open(
+        &self,
+        chunks: <T::Chunks as ChunkStock>::Source,
+        front: &Front<T>,
+    ) -> Result<NonNull<Block<T>>, AllocError> {
+        let taken = self.enter(|lists| {
+            if lists.free.is_null() {
+                lists.add(chunks)?;
+            }
+            let block = NonNull::new(lists.free).ok_or(AllocError)?;
+            // SAFETY: a block of the list.
+            lists.free = unsafe { (*block.as_ptr()).next_free };
+            // SAFETY: as above.
+            unsafe { &(*block.as_ptr()).front }.store(ptr::from_ref(front).cast_mut(), Ordering::Relaxed);
+            Ok(block)
+        });
+        let block = taken.unwrap_or(Err(AllocError))?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(block)
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// It is from `open`, and nobody uses its stacks.
+    pub(super) unsafe fn close(&self, block: NonNull<Block<T>>) {
+        self.enter(|lists| {
+            // SAFETY: blocks are never given back to the stock.
+            unsafe { &(*block.as_ptr()).front }.store(ptr::null_mut(), Ordering::Relaxed);
+            // SAFETY: under the lock.
+            unsafe { (*block.as_ptr()).next_free = lists.free };
+            lists.free = block.as_ptr();
+        });
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many threads have objects at hand.
+    pub(super) fn open_count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all blocks.
+    pub(super) fn bytes(&self) -> usize {
+        self.enter(|lists| lists.blocks).unwrap_or(0) * Block::<T>::LEN
+    }
+
+    /// Shows `see` the front of each thread, and its block. Threads neither come nor go meanwhile, but go on with what they have.
+    pub(super) fn each(&self, mut see: impl FnMut(&Front<T>, NonNull<Block<T>>)) {
+        self.enter(|lists| {
+            let mut next = NonNull::new(lists.all);
+            while let Some(block) = next {
+                // SAFETY: blocks are never given back to the stock.
+                let record = unsafe { block.as_ref() };
+                // SAFETY: while the lock is held what is noted there lives.
+                if let Some(front) = unsafe { record.front.load(Ordering::Relaxed).as_ref() } {
+                    see(front, block);
+                }
+                next = NonNull::new(record.next);
+            }
+        });
+    }
+
+    /// Takes the lock and keeps it.
+    pub(super) fn hold(&self) {
+        self.lock.hold();
+    }
+
+    /// Lets go of the lock.
+    ///
+    /// # Safety
+    /// It is held by `hold`.
+    pub(super) unsafe fn let_go(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.lock.let_go() };
+    }
+
+    /// Forgets the threads that a forked child does not have: all but the one with `own`. Their blocks, and what they had at hand, are lost to the child.
+    ///
+    /// # Safety
+    /// The lock is held by `hold`, and this thread is the only one.
+    pub(super) unsafe fn forget_others(&self, own: *const Front<T>) {
+        // SAFETY: the caller's promise: nobody else is there to refer to the lists.
+        let mut next = NonNull::new(unsafe { (*self.lists.get()).all });
+        let mut open = 0;
+        while let Some(block) = next {
+            // SAFETY: blocks are never given back to the stock.
+            let record = unsafe { block.as_ref() };
+            if record.front.load(Ordering::Relaxed).cast_const() == own {
+                open += 1;
+            } else {
+                record.front.store(ptr::null_mut(), Ordering::Relaxed);
+            }
+            next = NonNull::new(record.next);
+        }
+        self.open.store(open, Ordering::Relaxed);
+    }
+}
+
+impl<T: MallocSettings> Lists<T> {
+    /// Makes blocks of some chunks.
+    fn add(&mut self, mut chunks: <T::Chunks as ChunkStock>::Source) -> Result<(), AllocError> {
+        let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
+        let len = Block::<T>::LEN.next_multiple_of(chunk);
+        let layout = core::alloc::Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
+        let run = chunks.acquire(layout)?.cast::<u8>();
+        for number in (0..len / Block::<T>::LEN).rev() {
+            // SAFETY: the block lies in the run.
+            let block = unsafe { run.add(number * Block::<T>::LEN) }.cast::<Block<T>>();
+            let record = Block {
+                next_free: self.free,
+                next: self.all,
+                front: AtomicPtr::new(ptr::null_mut()),
+                number: self.blocks,
+            };
+            // SAFETY: the run is ours, and aligned to a line, as are the blocks.
+            unsafe { block.write(record) };
+            (self.free, self.all) = (block.as_ptr(), block.as_ptr());
+            self.blocks += 1;
+        }
+        Ok(())
+    }
+}
