@@ -12,7 +12,6 @@ impl MallocSettings for SlabSettings {
     type Classes = Classes;
     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>>;
     type Lock = YieldLock;
-    const CHUNKS: Self::Chunks = ChunkHeap::new(Pages);
 }
 
 /// The settings of [`CompactMalloc`].
@@ -23,7 +22,6 @@ impl MallocSettings for CompactSettings {
     type Classes = Classes;
     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 100>, 32768>;
     type Lock = YieldLock;
-    const CHUNKS: Self::Chunks = ChunkHeap::new(Pages);
     const FRONT_SLOTS: usize = 16;
     const FRONT_BYTES: usize = 8 << 10;
     const DEPOT_SLOTS: usize = 16;
@@ -33,7 +31,7 @@ impl MallocSettings for CompactSettings {
 
 crate::malloc! {
     /// The heap behind [`SlabMalloc`].
-    pub static SLAB_MALLOC as SlabMalloc: SlabSettings;
+    pub static SLAB_MALLOC as SlabMalloc: SlabSettings = ChunkHeap::new(Pages);
     /// The heap behind [`CompactMalloc`].
-    pub static COMPACT_MALLOC as CompactMalloc: CompactSettings;
+    pub static COMPACT_MALLOC as CompactMalloc: CompactSettings = ChunkHeap::new(Pages);
 }

@@ -365,7 +365,10 @@ impl Shape {
         // Either table is of whole words.
         let tables =
             rules.header_room - HEADER_LEN - 8 * (rules.object_bits > 0) as usize - 8 * tracked as usize;
-        let described = if bits == 0 { usize::MAX } else { tables * 8 / bits };
+        let described = match (tables * 8).checked_div(bits) {
+            Some(described) => described,
+            None => usize::MAX,
+        };
         let capacity = min(min(slab_size / stride, rules.capacity_max), described);
         if capacity == 0 || header_len(rules, capacity, tracked) > rules.header_room || align > slab_size {
             return None;

@@ -26,6 +26,7 @@ const fn rules<K: FreeObjects, C: Coloring>(slab_size: usize, aligned: bool, laz
         capacity_max: K::CAPACITY_MAX,
         keeps: K::KEEPS,
         color_stride: C::STRIDE,
+        header_room: 0,
     }
 }
 
@@ -246,6 +247,7 @@ fn rules_of_any_kind_give_a_shape_that_holds_or_an_error() {
             capacity_max: pick(&[0, 1, 2, 63, 65_535, u32::MAX as usize, usize::MAX]),
             keeps: true,
             color_stride: pick(&[0, 1, 3, 512, 1 << top]),
+            header_room: 0,
         };
         let align = 1 << pick(&[0, 0, 1, 3, 4, 6, 12, 20, 28, 29]);
         let size = pick(&[

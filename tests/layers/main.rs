@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// What stands at the crate's root, and the layer that it is from.
-const ROOT_NAMES: &[(&str, &str)] = &[("AllocError", "alloc")];
+const ROOT_NAMES: &[(&str, &str)] = &[("AllocError", "alloc"), ("malloc", "cache")];
 
 /// Directories that hold what others have made, or what is built.
 const SKIPPED: &[&str] = &["target", ".git"];

@@ -153,7 +153,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
             assert!(
                 B::ALIGN_MAX >= Grid::<CHUNK>::REGION,
                 "the source can't align a region of 64 chunks: choose smaller chunks, or a source that aligns, such as `Pages`"
-            )
+            );
         };
         let taken = self.enter(|stock| {
             if let Some(run) = stock.take(chunks, object_size) {

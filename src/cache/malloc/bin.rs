@@ -48,12 +48,14 @@ pub(super) struct Bin {
 
 impl Bin {
     /// Not open.
-    pub(super) const NEW: Self = Bin {
-        hot: Cell::new(NO_ROOM),
-        top: AtomicPtr::new(CLOSED),
-        limit: Cell::new(CLOSED),
-        seen: Cell::new(ptr::null_mut()),
-    };
+    pub(super) const fn new() -> Self {
+        Bin {
+            hot: Cell::new(NO_ROOM),
+            top: AtomicPtr::new(CLOSED),
+            limit: Cell::new(CLOSED),
+            seen: Cell::new(ptr::null_mut()),
+        }
+    }
 
     /// An object, or null.
     #[inline(always)]

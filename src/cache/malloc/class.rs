@@ -27,11 +27,13 @@ pub(super) struct Depot<L> {
 }
 
 impl<L: Lock> Depot<L> {
-    const NEW: Self = Depot {
-        lock: L::INIT,
-        count: AtomicUsize::new(0),
-        objects: UnsafeCell::new([const { MaybeUninit::zeroed() }; DEPOT_MAX]),
-    };
+    const fn new() -> Self {
+        Depot {
+            lock: L::INIT,
+            count: AtomicUsize::new(0),
+            objects: UnsafeCell::new([const { MaybeUninit::zeroed() }; DEPOT_MAX]),
+        }
+    }
 
     /// Runs `work` on the objects and their number under the lock, and keeps the number that it gives.
     fn enter<R>(&self, work: impl FnOnce(&mut [Room; DEPOT_MAX], usize) -> (usize, R)) -> Option<R> {
@@ -107,11 +109,13 @@ pub(super) struct Counts {
 }
 
 impl<T: MallocSettings> Class<T> {
-    pub(super) const NEW: Self = Class {
-        depots: [const { Depot::NEW }; SHARDS_MAX],
-        lock: T::Lock::INIT,
-        slabs: UnsafeCell::new(Fronted::NEW),
-    };
+    pub(super) const fn new() -> Self {
+        Class {
+            depots: [const { Depot::new() }; SHARDS_MAX],
+            lock: T::Lock::INIT,
+            slabs: UnsafeCell::new(Fronted::NEW),
+        }
+    }
 
     /// Runs `work` on the slabs under their lock.
     fn enter<R>(&self, work: impl FnOnce(&mut Fronted<Slabs<T>, ReleaseAtOnce, 0, false>) -> R) -> Option<R> {

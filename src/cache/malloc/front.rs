@@ -52,7 +52,7 @@ impl<T: MallocSettings> Front<T> {
     pub const fn new() -> Self {
         let mut bins = ClassArray::<T::Classes, Bin>::new();
         while bins.len() < T::Classes::COUNT {
-            bins.push(Bin::NEW);
+            bins.push(Bin::new());
         }
         Front {
             bins: bins.finish(),

@@ -388,7 +388,8 @@ impl<I: MallocInstance> fmt::Debug for Malloc<I> {
 
 /// Declares general allocators in `static`s, each with a handle of size zero. Feature `std`.
 ///
-/// `static HEAP as Handle: Settings;`, where the type implements [`MallocSettings`](crate::cache::MallocSettings), declares
+/// `static HEAP as Handle: Settings = stock;`, where the type implements [`MallocSettings`](crate::cache::MallocSettings) and the value is its stock of
+/// chunks, declares
 /// - the static `HEAP`, a [`SharedMalloc`](crate::cache::malloc::SharedMalloc);
 /// - the type `Handle`, an alias of [`Malloc`](crate::cache::Malloc), of size zero: the allocator;
 /// - the value `Handle`, its only one.
@@ -403,11 +404,10 @@ impl<I: MallocInstance> fmt::Debug for Malloc<I> {
 ///     type Classes = Classes;
 ///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>>;
 ///     type Lock = YieldLock;
-///     const CHUNKS: Self::Chunks = ChunkHeap::new(Pages);
 /// }
 /// heapwright::malloc! {
 ///     /// The program's heap.
-///     pub static GENERAL as GeneralMalloc: General;
+///     pub static GENERAL as GeneralMalloc: General = ChunkHeap::new(Pages);
 /// }
 ///
 /// #[global_allocator]
@@ -425,11 +425,11 @@ impl<I: MallocInstance> fmt::Debug for Malloc<I> {
 macro_rules! malloc {
     ($(
         $(#[$attribute:meta])*
-        $visibility:vis static $heap:ident as $handle:ident: $settings:ty;
+        $visibility:vis static $heap:ident as $handle:ident: $settings:ty = $stock:expr;
     )+) => {$(
         $(#[$attribute])*
         $visibility static $heap: $crate::cache::malloc::SharedMalloc<$settings> =
-            $crate::cache::malloc::SharedMalloc::new();
+            $crate::cache::malloc::SharedMalloc::new($stock);
 
         // In the namespace of types only, so that the static may have the same name.
         #[doc(hidden)]

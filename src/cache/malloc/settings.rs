@@ -24,10 +24,9 @@ pub(super) const SHARDS_MAX: usize = 8;
 ///     type Classes = Classes;
 ///     type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768>;
 ///     type Lock = YieldLock;
-///     const CHUNKS: Self::Chunks = ChunkHeap::new(Pages);
 ///     const FRONT_SLOTS: usize = 16;
 /// }
-/// heapwright::malloc! { static FRUGAL as FrugalMalloc: Frugal; }
+/// heapwright::malloc! { static FRUGAL as FrugalMalloc: Frugal = ChunkHeap::new(Pages); }
 ///
 /// let list = allocator_api2_04::vec::Vec::<u32, _>::with_capacity_in(100, FrugalMalloc);
 /// assert_eq!(FrugalMalloc.stats().bytes_live, 416);
@@ -36,7 +35,7 @@ pub(super) const SHARDS_MAX: usize = 8;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` are not the settings of a heapwright `Malloc`",
     label = "this takes a type with its parts and numbers",
-    note = "implement `heapwright::cache::MallocSettings`: three types and a constant; the numbers have defaults"
+    note = "implement `heapwright::cache::MallocSettings`: three types; the numbers have defaults"
 )]
 pub trait MallocSettings: Sized + 'static {
     /// The sizes of small objects; what is larger, or aligned above the largest alignment of a class, gets chunks.
@@ -47,9 +46,6 @@ pub trait MallocSettings: Sized + 'static {
 
     /// The lock of each shared part.
     type Lock: HoldLock + Sync;
-
-    /// The stock at the start.
-    const CHUNKS: Self::Chunks;
 
     /// The most free objects of a class that a thread has at hand: 2 to 4096.
     const FRONT_SLOTS: usize = 64;

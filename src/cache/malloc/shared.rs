@@ -31,19 +31,18 @@ pub struct SharedMalloc<T: MallocSettings> {
 unsafe impl<T: MallocSettings> Sync for SharedMalloc<T> {}
 
 impl<T: MallocSettings> SharedMalloc<T> {
-    /// Without memory so far; all zero, but for what the settings bring.
+    /// A heap over a stock of chunks; all zero, but for what that brings.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "it is of use in a static only")]
-    pub const fn new() -> Self {
+    pub const fn new(chunks: T::Chunks) -> Self {
         let () = Numbers::<T>::CHECK;
         let mut classes = ClassArray::<T::Classes, Class<T>>::new();
         while classes.len() < T::Classes::COUNT {
-            classes.push(Class::NEW);
+            classes.push(Class::new());
         }
         SharedMalloc {
-            chunks: T::CHUNKS,
+            chunks,
             classes: classes.finish(),
-            threads: Threads::NEW,
+            threads: Threads::new(),
             forks: AtomicBool::new(false),
         }
     }

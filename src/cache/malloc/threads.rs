@@ -69,11 +69,13 @@ struct Lists<T: MallocSettings> {
 unsafe impl<T: MallocSettings> Sync for Threads<T> {}
 
 impl<T: MallocSettings> Threads<T> {
-    pub(super) const NEW: Self = Threads {
-        lock: T::Lock::INIT,
-        lists: UnsafeCell::new(Lists { free: ptr::null_mut(), all: ptr::null_mut(), blocks: 0 }),
-        open: AtomicUsize::new(0),
-    };
+    pub(super) const fn new() -> Self {
+        Threads {
+            lock: T::Lock::INIT,
+            lists: UnsafeCell::new(Lists { free: ptr::null_mut(), all: ptr::null_mut(), blocks: 0 }),
+            open: AtomicUsize::new(0),
+        }
+    }
 
     fn enter<R>(&self, work: impl FnOnce(&mut Lists<T>) -> R) -> Option<R> {
         self.lock.with(|| {
