@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 
 use super::ChunkHeap;
 use super::region::{Grid, exposed};
+use super::spares::Spare;
 use crate::AllocError;
 use crate::cache::retention::Retention;
 use crate::lock::Lock;
@@ -87,11 +88,23 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
     #[cold]
     pub(super) fn acquire_large(&self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
         let mut record = Record::new::<CHUNK>(layout)?;
-        let got = self.source.clone().acquire(record.layout()?)?;
-        record.len = got.len();
-        got.cast::<u8>().as_ptr().expose_provenance();
+        // Where zeroes are asked for, fresh memory that has them costs no more than to clear old.
+        let may_be_spare = !(zeroed && B::ZEROED);
+        let spare = may_be_spare.then(|| self.enter(|stock| stock.take_spare(record.len, record.align)));
+        let base = match spare.flatten().flatten() {
+            Some(spare) => {
+                record.len = spare.len;
+                spare.base().ok_or(AllocError)?
+            }
+            None => {
+                let got = self.source.clone().acquire(record.layout()?)?;
+                record.len = got.len();
+                got.cast::<u8>().as_ptr().expose_provenance();
+                got.cast()
+            }
+        };
         // SAFETY: the front is shorter than what was asked for.
-        let block = unsafe { got.cast::<u8>().add(record.front) };
+        let block = unsafe { base.add(record.front) };
         if zeroed && !B::ZEROED {
             // SAFETY: the block is ours, and so long.
             unsafe { block.write_bytes(0, record.len - record.front) };
@@ -120,8 +133,21 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
         self.large_bytes.fetch_sub(record.len, Ordering::Relaxed);
         // SAFETY: the front lies before the block.
         let base = unsafe { block.sub(record.front) };
-        if let Ok(layout) = record.layout() {
-            // SAFETY: the source's block, with its layout; the caller's promise.
+        let spare = Spare::new(base, record.len, record.align);
+        let kept = self.enter(|stock| stock.give_spare(spare));
+        let (gone, surplus) = kept.unwrap_or((Some(spare), 0));
+        if let Some(gone) = gone {
+            self.let_spare_go(gone);
+        }
+        if surplus > 0 {
+            self.purge(surplus);
+        }
+    }
+
+    /// Gives a block that was spare, or was to be, back to the source.
+    pub(super) fn let_spare_go(&self, spare: Spare) {
+        if let (Some(base), Ok(layout)) = (spare.base(), Layout::from_size_align(spare.len, spare.align)) {
+            // SAFETY: the source's block, with its layout; nobody else knows it.
             unsafe { self.source.clone().release(base, layout) };
         }
     }

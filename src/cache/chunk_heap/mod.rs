@@ -3,6 +3,7 @@
 mod large;
 mod region;
 mod runs;
+mod spares;
 mod stock;
 
 use core::alloc::Layout;
@@ -32,10 +33,10 @@ use crate::source::{BackingSource, SideHeaders};
 ///  └────────┴─────────┴──────┴──────┴────────────────┴───            └────────┴──────────────────────────────
 /// ```
 /// **Slabs** are single chunks, their headers side by side at the region's front ([`SideHeaders`]). **Runs**, up to 16 chunks, serve what is
-/// larger; they grow in place while the next chunks are free. **Larger blocks** come from the source and go back to it one by one, and the OS
-/// moves their pages when they grow.
+/// larger; they grow in place while the next chunks are free. **Larger blocks** come from the source one by one, and the OS moves their pages when
+/// they grow.
 ///
-/// Chunks that come back stay resident and are the first to be handed out again; `R` says how many stay ([`KeepAll`], [`WorkingSet`](super::WorkingSet),
+/// Chunks that come back, and up to 16 larger blocks of up to 32 MiB, stay resident and are the first to be handed out again; `R` says how many stay ([`KeepAll`], [`WorkingSet`](super::WorkingSet),
 /// [`ReleaseAtOnce`](super::ReleaseAtOnce)), what is beyond is purged, outside the lock, and a region without a chunk in use goes back to the source.
 /// [`release`](ChunkHeap::release) does so with all.
 ///
@@ -105,13 +106,13 @@ unsafe impl<B: Send, L: Lock + Send, R: Send, const CHUNK: usize> Send for Chunk
 pub struct ChunkStats {
     /// Bytes of the source's memory: regions, and blocks of their own.
     pub bytes_mapped: usize,
-    /// Bytes of free chunks that are kept for reuse: they may take memory. What has been purged does not count.
+    /// Bytes of free chunks, and of larger blocks, that are kept for reuse: they may take memory. What has been purged does not count.
     pub bytes_kept: usize,
     /// Regions.
     pub regions: usize,
     /// Chunks in slabs and runs.
     pub chunks_used: usize,
-    /// Blocks that are larger than a run.
+    /// Blocks in use that are larger than a run.
     pub large_blocks: usize,
     /// Bytes of these.
     pub large_bytes: usize,
@@ -193,6 +194,10 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
                     unsafe { self.source.clone().release(region, Self::REGION) };
                     purged += kept.max(1);
                 }
+                Doomed::Large(spare) => {
+                    purged += spare.len.div_ceil(CHUNK);
+                    self.let_spare_go(spare);
+                }
                 Doomed::Chunks { first, chunks } => {
                     // SAFETY: the chunks lie in a region, and nobody uses them.
                     unsafe { self.source.clone().purge(first, chunks * CHUNK) };
@@ -220,11 +225,12 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
     /// How much it holds. O(1), under the lock.
     #[must_use]
     pub fn stats(&self) -> ChunkStats {
-        let (regions, kept, used) =
-            self.enter(|stock| (stock.regions(), stock.kept(), stock.used())).unwrap_or_default();
+        let (regions, kept, used, spare) = self
+            .enter(|stock| (stock.regions(), stock.kept(), stock.used(), stock.spare_bytes()))
+            .unwrap_or_default();
         let large_bytes = self.large_bytes.load(Ordering::Relaxed);
         ChunkStats {
-            bytes_mapped: regions * Grid::<CHUNK>::REGION + large_bytes,
+            bytes_mapped: regions * Grid::<CHUNK>::REGION + large_bytes + spare,
             bytes_kept: kept * CHUNK,
             regions,
             chunks_used: used,

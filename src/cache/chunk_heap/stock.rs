@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use super::region::{CHUNKS, Grid, Region, object_size};
 use super::runs::{self, Run};
+use super::spares::{Spare, Spares};
 use crate::AllocError;
 use crate::cache::retention::Retention;
 
@@ -20,8 +21,10 @@ pub(super) struct Stock<R, const CHUNK: usize> {
     regions: usize,
     /// Regions of which no chunk is in use.
     empty: usize,
-    /// Free chunks that may be resident.
+    /// Free chunks that may be resident, and those that spare blocks would be.
     kept: usize,
+    spares: Spares,
+    spare_bytes: usize,
     /// Chunks in use, those included that are being purged.
     used: usize,
 }
@@ -31,6 +34,8 @@ pub(super) struct Stock<R, const CHUNK: usize> {
 pub(super) enum Doomed {
     /// A region that the stock has forgotten, with so many free chunks that may be resident.
     Region { region: NonNull<u8>, kept: usize },
+    /// A block that was spare.
+    Large(Spare),
     /// Chunks that count as in use until they are purged.
     Chunks { first: NonNull<u8>, chunks: usize },
 }
@@ -43,6 +48,8 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         regions: 0,
         empty: 0,
         kept: 0,
+        spares: Spares::NONE,
+        spare_bytes: 0,
         used: 0,
     };
 
@@ -56,6 +63,36 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
 
     pub(super) const fn kept(&self) -> usize {
         self.kept
+    }
+
+    /// Bytes of spare blocks.
+    pub(super) const fn spare_bytes(&self) -> usize {
+        self.spare_bytes
+    }
+
+    /// A spare block, no shorter than asked for and not much longer.
+    pub(super) fn take_spare(&mut self, len: usize, align: usize) -> Option<Spare> {
+        let spare = self.spares.take(len, align)?;
+        self.forget(&spare);
+        self.retention.used(self.kept);
+        Some(spare)
+    }
+
+    /// Keeps a block; gives the one that has to go instead, and how many chunks the policy wants purged.
+    pub(super) fn give_spare(&mut self, spare: Spare) -> (Option<Spare>, usize) {
+        self.kept += spare.len.div_ceil(CHUNK);
+        self.spare_bytes += spare.len;
+        let gone = self.spares.give(spare);
+        if let Some(gone) = &gone {
+            self.forget(gone);
+        }
+        (gone, self.surplus())
+    }
+
+    /// A block is no longer spare.
+    fn forget(&mut self, spare: &Spare) {
+        self.kept -= spare.len.div_ceil(CHUNK);
+        self.spare_bytes -= spare.len;
     }
 
     pub(super) const fn used(&self) -> usize {
@@ -215,7 +252,12 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
     }
 
     /// Something to give back, of up to `most` chunks if it is chunks, as high in memory as there is.
+    /// Spare blocks go first.
     pub(super) fn doom(&mut self, most: usize) -> Option<Doomed> {
+        if let Some(spare) = self.spares.oldest() {
+            self.forget(&spare);
+            return Some(Doomed::Large(spare));
+        }
         let mut next = NonNull::new(self.last);
         while let Some(mut region) = next {
             // SAFETY: the list's invariant: a region in use, which nobody else refers to.

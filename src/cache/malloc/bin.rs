@@ -16,60 +16,88 @@ unsafe impl Sync for Nothing {}
 
 static NOTHING: Nothing = Nothing([ptr::null_mut(); 2]);
 
-/// `top` and `limit` of a bin that is not open.
+/// All three pointers of a bin that is not open.
 const CLOSED: *mut Place = (&raw const NOTHING).cast::<Place>().wrapping_add(1).cast_mut();
 
-/// `hot` of a bin that is not open: no object, and no room for one.
-const NO_ROOM: *mut u8 = ptr::without_provenance_mut(1);
-
-/// A stack of free objects, and one more before it.
+/// Two stacks of free objects: one to take from, one to give to. When the first is empty they change places.
 ///
 /// ```text
-///           base             top          limit
-///   ┌──────┬──────┬──────┬──┬────────────┬─────        ┌─────┐
-///   │ null │ obj. │ obj. │ …│ (stale)    │ …           │ hot │ an object, null, or no room
-///   └──────┴──────┴──────┴──┴────────────┴─────        └─────┘
+///  ┌──────┬──────┬──────┬─────────────┬──────┬──────┬──────┬──────┬───────────┐
+///  │ null │ obj. │ obj. │ (stale)     │ null │ obj. │ obj. │ obj. │ (stale)   │
+///  └──────┴──────┴──────┴─────────────┴──────┴──────┴──────┴──────┴───────────┘
+///         base           take                base                 give     limit
 /// ```
-/// What ends the stack is null, so that to take an object is one look: there is nothing to compare `top` with. An object that comes back goes to `hot` if that
-/// is vacant, and is the next to go out. Where one object comes and goes, nothing is counted up and down, whose change, read again right away, would take
-/// longer than all the rest.
+/// What ends a stack is null, so that to take an object is one look: there is nothing to compare `take` with.
 ///
-/// Invariants: the places from the stack's base to below `top` hold free objects of the class, the one before the base null; `top` is at most `limit`, which
-/// is at most the end of the stack's room. `hot` is null, `NO_ROOM`, or a free object. A bin that is not open has `CLOSED` in both, and `NO_ROOM`.
+/// Two stacks, because a free and an allocation then have no place in common. With one, each would wait for what the other has just written; and
+/// where the class of a freed object is known late, since its layout has to come from memory, the allocation after it would go ahead of the free, and be
+/// undone whenever the two turn out to be of the same class.
+///
+/// Invariants: the places from a stack's base to below `take`, or `give`, hold free objects of the class, and the one before each base is null; `limit` is
+/// not below `give`, and within the room of its stack. A bin that is not open has `CLOSED` in all three.
 #[repr(C, align(32))]
 pub(super) struct Bin {
-    hot: Cell<*mut u8>,
-    /// Written by its thread alone; others read it, to count.
-    top: AtomicPtr<Place>,
+    /// Written by its thread alone, as is `give`; others read them, to count.
+    take: AtomicPtr<Place>,
+    give: AtomicPtr<Place>,
     limit: Cell<*mut Place>,
-    /// `top` as it was when somebody last looked whether this bin is in use.
-    seen: Cell<*mut Place>,
+    /// `take` and `give` as they were when somebody last looked whether this bin is in use.
+    seen: Cell<usize>,
+}
+
+/// Where the two stacks of a bin are: the base of the first; the second lies behind it, with a place between.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stacks {
+    pub(super) base: *mut Place,
+    /// Places of each.
+    pub(super) most: usize,
+}
+
+impl Stacks {
+    /// Places of both, with the marks before them.
+    pub(super) const fn places(most: usize) -> usize {
+        2 * (most + 1)
+    }
+
+    /// The base of the stack that `top` is in.
+    fn base_of(self, top: *mut Place) -> *mut Place {
+        if top <= self.base.wrapping_add(self.most) {
+            self.base
+        } else {
+            self.base.wrapping_add(self.most + 1)
+        }
+    }
+
+    /// The base of the other stack.
+    fn other(self, base: *mut Place) -> *mut Place {
+        if base == self.base { self.base.wrapping_add(self.most + 1) } else { self.base }
+    }
+
+    /// How high a stack is.
+    fn height(self, top: *mut Place) -> usize {
+        (top.addr() - self.base_of(top).addr()) / size_of::<Place>()
+    }
 }
 
 impl Bin {
     /// Not open.
     pub(super) const fn new() -> Self {
         Bin {
-            hot: Cell::new(NO_ROOM),
-            top: AtomicPtr::new(CLOSED),
+            take: AtomicPtr::new(CLOSED),
+            give: AtomicPtr::new(CLOSED),
             limit: Cell::new(CLOSED),
-            seen: Cell::new(ptr::null_mut()),
+            seen: Cell::new(0),
         }
     }
 
     /// An object, or null.
     #[inline(always)]
     pub(super) fn pop(&self) -> *mut u8 {
-        let hot = self.hot.get();
-        if hot.addr() > NO_ROOM.addr() {
-            self.hot.set(ptr::null_mut());
-            return entire(hot);
-        }
-        let last = self.top().wrapping_sub(1);
-        // SAFETY: below `top` is an object, or the null that ends the stack: the invariant.
+        let last = self.take.load(Ordering::Relaxed).wrapping_sub(1);
+        // SAFETY: below `take` is an object, or the null that ends the stack: the invariant.
         let object = unsafe { last.read() };
         if !object.is_null() {
-            self.top.store(last, Ordering::Relaxed);
+            self.take.store(last, Ordering::Relaxed);
         }
         entire(object)
     }
@@ -80,92 +108,119 @@ impl Bin {
     /// It is a free object of this bin's class, in no other place.
     #[inline(always)]
     pub(super) unsafe fn push(&self, object: *mut u8) -> bool {
-        if self.hot.get().is_null() {
-            self.hot.set(object);
-            return true;
-        }
-        let top = self.top();
+        let top = self.give.load(Ordering::Relaxed);
         if top == self.limit.get() {
             return false;
         }
         // SAFETY: below the limit is room: the invariant.
         unsafe { top.write(object) };
-        self.top.store(top.wrapping_add(1), Ordering::Relaxed);
+        self.give.store(top.wrapping_add(1), Ordering::Relaxed);
         true
     }
 
-    #[inline(always)]
-    fn top(&self) -> *mut Place {
-        self.top.load(Ordering::Relaxed)
-    }
-
     /// Whether it is open.
+    #[inline]
     pub(super) fn is_open(&self) -> bool {
         self.limit.get() != CLOSED
     }
 
-    /// Opens the bin: an empty stack, whose limit is `room` places on.
+    /// Opens the bin, with empty stacks.
     ///
     /// # Safety
-    /// It is not open; the place before `base` and `room` or more from there on are this bin's until it is closed.
-    pub(super) unsafe fn open(&self, base: *mut Place, room: usize) {
-        let mark = base.wrapping_sub(1);
-        // SAFETY: the caller's promise.
-        unsafe { mark.write(ptr::null_mut()) };
-        self.hot.set(ptr::null_mut());
-        self.top.store(base, Ordering::Relaxed);
-        self.limit.set(base.wrapping_add(room));
-        self.seen.set(base);
+    /// It is not open; the stacks' places, and those of the marks, are this bin's until it is closed; `room` is no more than their most.
+    pub(super) unsafe fn open(&self, stacks: Stacks, room: usize) {
+        let second = stacks.other(stacks.base);
+        for base in [stacks.base, second] {
+            let mark = base.wrapping_sub(1);
+            // SAFETY: the caller's promise.
+            unsafe { mark.write(ptr::null_mut()) };
+        }
+        self.take.store(stacks.base, Ordering::Relaxed);
+        self.give.store(second, Ordering::Relaxed);
+        self.limit.set(second.wrapping_add(room));
+        self.seen.set(0);
     }
 
     /// Closes the bin, which is empty.
     pub(super) fn close(&self) {
-        self.hot.set(NO_ROOM);
-        self.top.store(CLOSED, Ordering::Relaxed);
+        self.take.store(CLOSED, Ordering::Relaxed);
+        self.give.store(CLOSED, Ordering::Relaxed);
         self.limit.set(CLOSED);
     }
 
-    /// Objects of the stack. Another thread may ask: it gets what was true a moment ago.
-    pub(super) fn len(&self, base: *mut Place) -> usize {
-        let top = self.top();
-        if top == CLOSED { 0 } else { (top.addr() - base.addr()) / size_of::<Place>() }
+    /// Objects of both stacks. Another thread may ask: it gets what was true a moment ago.
+    pub(super) fn len(&self, stacks: Stacks) -> usize {
+        let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
+        if take == CLOSED || give == CLOSED { 0 } else { stacks.height(take) + stacks.height(give) }
     }
 
-    /// Places up to the limit.
-    pub(super) fn room(&self, base: *mut Place) -> usize {
-        (self.limit.get().addr() - base.addr()) / size_of::<Place>()
+    /// The stack to take from changes places with the other, if that has any objects; says whether. The former is empty.
+    #[inline]
+    pub(super) fn swap(&self, stacks: Stacks, room: usize) -> bool {
+        let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
+        if stacks.base_of(give) == give {
+            return false;
+        }
+        let base = stacks.base_of(take);
+        self.take.store(give, Ordering::Relaxed);
+        self.give.store(base, Ordering::Relaxed);
+        self.limit.set(base.wrapping_add(room));
+        true
+    }
+
+    /// The stacks change places, whatever is on them. The limit of the one to give to is what is there, or the former room.
+    pub(super) fn swap_back(&self, stacks: Stacks) {
+        let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
+        let room = self.room(stacks).max(stacks.height(take));
+        self.take.store(give, Ordering::Relaxed);
+        self.give.store(take, Ordering::Relaxed);
+        self.limit.set(stacks.base_of(take).wrapping_add(room));
+    }
+
+    /// Places of the stack to give to, up to the limit.
+    pub(super) fn room(&self, stacks: Stacks) -> usize {
+        stacks.height(self.limit.get())
     }
 
     /// Moves the limit.
     ///
     /// # Safety
-    /// The bin is open, with this base, has no more than `room` objects, and room for so many.
-    pub(super) unsafe fn set_room(&self, base: *mut Place, room: usize) {
-        self.limit.set(base.wrapping_add(room));
+    /// The bin is open, with these stacks; `room` is no more than their most, and no less than what is on the stack to give to.
+    pub(super) unsafe fn set_room(&self, stacks: Stacks, room: usize) {
+        self.limit.set(stacks.base_of(self.give.load(Ordering::Relaxed)).wrapping_add(room));
     }
 
-    /// Says how many objects there are.
+    /// The stack to take from: its base, and how high it is.
+    pub(super) fn to_take(&self, stacks: Stacks) -> (*mut Place, usize) {
+        let take = self.take.load(Ordering::Relaxed);
+        (stacks.base_of(take), stacks.height(take))
+    }
+
+    /// The stack to give to.
+    pub(super) fn to_give(&self, stacks: Stacks) -> (*mut Place, usize) {
+        let give = self.give.load(Ordering::Relaxed);
+        (stacks.base_of(give), stacks.height(give))
+    }
+
+    /// Says how high the stack to take from is.
     ///
     /// # Safety
-    /// The bin is open, with this base; the first `len` places hold free objects of the class, and `len` is at most the room.
-    pub(super) unsafe fn set_len(&self, base: *mut Place, len: usize) {
-        self.top.store(base.wrapping_add(len), Ordering::Relaxed);
+    /// The bin is open, with these stacks, and so many places from that stack's base on hold free objects of the class.
+    pub(super) unsafe fn set_to_take(&self, stacks: Stacks, len: usize) {
+        let base = stacks.base_of(self.take.load(Ordering::Relaxed));
+        self.take.store(base.wrapping_add(len), Ordering::Relaxed);
     }
 
-    /// The hot object, taken out.
-    pub(super) fn take_hot(&self) -> *mut u8 {
-        let hot = self.hot.get();
-        if hot.addr() > NO_ROOM.addr() {
-            self.hot.set(ptr::null_mut());
-            return hot;
-        }
-        ptr::null_mut()
+    /// Says that the stack to give to is empty.
+    pub(super) fn clear_to_give(&self, stacks: Stacks) {
+        self.give.store(stacks.base_of(self.give.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
-    /// Whether the stack is as high as when this was last asked.
+    /// Whether both stacks are as when this was last asked.
     pub(super) fn is_idle(&self) -> bool {
-        let top = self.top();
-        self.seen.replace(top) == top
+        let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
+        let now = take.addr().rotate_left(16) ^ give.addr();
+        self.seen.replace(now) == now
     }
 }
 

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use super::bin::{Bin, Place};
+use super::bin::{Bin, Stacks};
 use super::settings::{MallocSettings, Numbers};
 use super::shared::SharedMalloc;
 use super::threads::Block;
@@ -14,8 +14,16 @@ use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses};
 
-/// Room of a stack when it is opened. It doubles each time that it proves too small.
-const ROOM_FIRST: usize = 4;
+/// Bytes of a stack when it is opened: its room doubles each time that it proves too small.
+const ROOM_BYTES: usize = 4096;
+
+/// The most objects for which a stack has room when it is opened, and with which it is worth to let the two change places.
+const ROOM_FIRST: usize = 16;
+
+/// Room of a stack of a class when it is opened.
+fn room_first<T: MallocSettings>(class: usize, most: usize) -> usize {
+    (ROOM_BYTES / Numbers::<T>::size(class)).clamp(1, ROOM_FIRST).min(most)
+}
 
 /// After so many visits to what is shared, one class is looked at: if it is not in use, half of it goes back.
 const VISITS: u32 = 32;
@@ -101,45 +109,53 @@ impl<T: MallocSettings> Front<T> {
         NonNull::new(self.block.get()).filter(|_| self.phase.get() == Phase::Open)
     }
 
-    /// The bin of a class, and where its stack begins; opens it if need be. `None`: the front is not open.
-    fn opened(&self, class: usize) -> Option<(&Bin, *mut Place, NonNull<Block<T>>)> {
+    /// The bin of a class, with its stacks and the number of the block; opens it if need be. `None`: the front is not open.
+    fn opened(&self, class: usize) -> Option<(&Bin, Stacks, usize)> {
         let block = self.block()?;
         // SAFETY: callers have classes of `COUNT`.
         let bin = unsafe { self.bin(class) };
         // SAFETY: the block is this thread's.
-        let base = unsafe { Block::stack(block, class) };
+        let stacks = unsafe { Block::stacks(block, class) };
         if !bin.is_open() {
-            // SAFETY: the block has `front_slots` places for the class, and one before them.
-            unsafe { bin.open(base, ROOM_FIRST.min(Numbers::<T>::front_slots(class))) };
+            // SAFETY: the block has these places for the class.
+            unsafe { bin.open(stacks, room_first::<T>(class, stacks.most)) };
         }
-        Some((bin, base, block))
+        // SAFETY: the block is this thread's.
+        Some((bin, stacks, unsafe { block.as_ref() }.number))
     }
 
-    /// An object when the bin has none. `class` is less than `COUNT`.
+    /// An object when the stack to take from has none. `class` is less than `COUNT`.
     pub(super) fn refill(
         &self,
         shared: &'static SharedMalloc<T>,
         class: usize,
     ) -> Result<NonNull<u8>, AllocError> {
-        let Some((bin, base, block)) = self.opened(class) else { return take_one(shared, class) };
-        let room = bin.room(base);
-        let wanted = (room / 2).max(1);
+        let Some((bin, stacks, number)) = self.opened(class) else { return take_one(shared, class) };
+        let room = bin.room(stacks);
+        // A few are not worth it: where one object comes and goes, the stacks would change places all the time.
+        let enough = ROOM_FIRST.min(stacks.most.div_ceil(2));
+        if bin.to_give(stacks).1 >= enough {
+            bin.swap(stacks, room);
+            return NonNull::new(bin.pop()).ok_or(AllocError);
+        }
+        let (base, _) = bin.to_take(stacks);
         // SAFETY: the stack is empty, and has room for so many.
-        let out = unsafe { slice::from_raw_parts_mut(base.cast::<Room>(), wanted) };
-        // SAFETY: the block is this thread's.
-        let number = unsafe { block.as_ref() }.number;
-        let taken = shared.refill(class, number, out)?;
+        let out = unsafe { slice::from_raw_parts_mut(base.cast::<Room>(), room) };
+        let taken = match shared.refill(class, number, out) {
+            Err(AllocError) if bin.swap(stacks, room) => return NonNull::new(bin.pop()).ok_or(AllocError),
+            taken => taken?,
+        };
         // SAFETY: so many have been written, one of which goes out.
         let object = unsafe { out[taken - 1].assume_init() };
         // SAFETY: the others are free objects of the class.
-        unsafe { bin.set_len(base, taken - 1) };
-        // SAFETY: open, and with less than that in it.
-        unsafe { bin.set_room(base, (2 * room).min(Numbers::<T>::front_slots(class))) };
+        unsafe { bin.set_to_take(stacks, taken - 1) };
+        // SAFETY: the room only grows.
+        unsafe { bin.set_room(stacks, (2 * room).min(stacks.most)) };
         self.look_around(shared);
         Ok(object)
     }
 
-    /// Takes an object back when the bin has no room. `class` is less than `COUNT`.
+    /// Takes an object back when the stack to give to has no room. `class` is less than `COUNT`.
     ///
     /// # Safety
     /// It is a free object of this class, in no other place.
@@ -149,46 +165,48 @@ impl<T: MallocSettings> Front<T> {
         class: usize,
         object: NonNull<u8>,
     ) {
-        let Some((bin, base, block)) = self.opened(class) else {
+        let Some((bin, stacks, number)) = self.opened(class) else {
             // SAFETY: the caller's promise is the same.
             return unsafe { shared.flush(class, 0, &[object]) };
         };
-        let (len, room, most) = (bin.len(base), bin.room(base), Numbers::<T>::front_slots(class));
-        if len >= room && room < most {
-            // SAFETY: open, and with less than that in it.
-            unsafe { bin.set_room(base, (2 * room).min(most)) };
-        } else if len >= room {
-            // SAFETY: the block is this thread's.
-            let number = unsafe { block.as_ref() }.number;
-            // SAFETY: the stack has `len` objects.
-            unsafe { flush_older(shared, class, number, bin, base, len.div_ceil(2)) };
-            self.look_around(shared);
+        let room = bin.room(stacks);
+        let ((_, to_take), (_, to_give)) = (bin.to_take(stacks), bin.to_give(stacks));
+        if to_give >= room {
+            if to_take == 0 {
+                bin.swap(stacks, room);
+            } else if room < stacks.most {
+                // SAFETY: what is there is less than that.
+                unsafe { bin.set_room(stacks, (2 * room).min(stacks.most)) };
+            } else {
+                flush_given(shared, class, number, bin, stacks);
+                self.look_around(shared);
+            }
         }
         // SAFETY: the caller's promise is the same; there is room now.
         unsafe { bin.push(object.as_ptr()) };
     }
 
-    /// Now and then: half of what a class has at hand and has not used since the last time goes back.
+    /// Now and then: what a class has at hand and has not used since the last time goes back, one stack at a time.
     fn look_around(&self, shared: &'static SharedMalloc<T>) {
         let visits = self.visits.get() + 1;
         self.visits.set(visits % VISITS);
-        let Some(block) = self.block().filter(|_| visits == VISITS) else { return };
+        if visits < VISITS {
+            return;
+        }
         let class = self.next.get();
         self.next.set((class + 1) % T::Classes::COUNT);
         // SAFETY: less than `COUNT`.
         let bin = unsafe { self.bin(class) };
-        // SAFETY: the block is this thread's.
-        let base = unsafe { Block::stack(block, class) };
-        let len = bin.len(base);
-        if bin.is_open() && bin.is_idle() && len > 0 {
-            // SAFETY: the block is this thread's.
-            let number = unsafe { block.as_ref() }.number;
-            // SAFETY: the stack has `len` objects.
-            unsafe { flush_older(shared, class, number, bin, base, len.div_ceil(2)) };
-            let room = (bin.room(base) / 2).max(ROOM_FIRST.min(Numbers::<T>::front_slots(class)));
-            // SAFETY: open, and at most half of what was in it still is.
-            unsafe { bin.set_room(base, room.max(bin.len(base))) };
+        if !bin.is_open() || !bin.is_idle() {
+            return;
         }
+        let Some((bin, stacks, number)) = self.opened(class) else { return };
+        if bin.to_give(stacks).1 == 0 {
+            bin.swap_back(stacks);
+        }
+        flush_given(shared, class, number, bin, stacks);
+        // SAFETY: that stack is empty.
+        unsafe { bin.set_room(stacks, (bin.room(stacks) / 2).max(room_first::<T>(class, stacks.most))) };
     }
 
     /// Gives back all that is at hand.
@@ -199,17 +217,12 @@ impl<T: MallocSettings> Front<T> {
         for class in 0..T::Classes::COUNT {
             // SAFETY: less than `COUNT`.
             let bin = unsafe { self.bin(class) };
-            // SAFETY: the block is this thread's.
-            let base = unsafe { Block::stack(block, class) };
-            if !bin.is_open() {
-                continue;
-            }
-            let len = bin.len(base);
-            // SAFETY: the stack has `len` objects.
-            unsafe { flush_older(shared, class, number, bin, base, len) };
-            if let Some(hot) = NonNull::new(bin.take_hot()) {
-                // SAFETY: a free object of the class, now in no other place.
-                unsafe { shared.flush(class, number, &[hot]) };
+            if bin.is_open() {
+                // SAFETY: the block is this thread's.
+                let stacks = unsafe { Block::stacks(block, class) };
+                flush_given(shared, class, number, bin, stacks);
+                bin.swap_back(stacks);
+                flush_given(shared, class, number, bin, stacks);
             }
         }
     }
@@ -226,12 +239,12 @@ impl<T: MallocSettings> Front<T> {
         self.phase.set(Phase::Closed);
     }
 
-    /// How many objects of a class are on the stack. Any thread may ask.
+    /// How many objects of a class are at hand. Any thread may ask.
     pub(super) fn len(&self, block: NonNull<Block<T>>, class: usize) -> usize {
         // SAFETY: callers have classes of `COUNT`.
         let bin = unsafe { self.bin(class) };
         // SAFETY: the block is that of this front.
-        bin.len(unsafe { Block::stack(block, class) })
+        bin.len(unsafe { Block::stacks(block, class) })
     }
 }
 
@@ -246,27 +259,20 @@ fn take_one<T: MallocSettings>(
     Ok(unsafe { one[0].assume_init() })
 }
 
-/// Gives back the `count` objects that have been longest on a stack.
-///
-/// # Safety
-/// The bin is open and has `base`, and no less than `count` objects.
-unsafe fn flush_older<T: MallocSettings>(
+/// Gives back what is on the stack to give to. The bin is open, with these stacks.
+fn flush_given<T: MallocSettings>(
     shared: &'static SharedMalloc<T>,
     class: usize,
     shard: usize,
     bin: &Bin,
-    base: *mut Place,
-    count: usize,
+    stacks: Stacks,
 ) {
-    let rest = bin.len(base) - count;
-    // SAFETY: the caller's promise: these places hold objects, which are not null.
-    let older = unsafe { slice::from_raw_parts(base.cast::<NonNull<u8>>(), count) };
-    // SAFETY: they are free objects of the class, and others move over their places below.
-    unsafe { shared.flush(class, shard, older) };
-    // SAFETY: both ranges lie in the stack.
-    unsafe { base.copy_from(base.wrapping_add(count), rest) };
-    // SAFETY: the rest has moved down.
-    unsafe { bin.set_len(base, rest) };
+    let (base, len) = bin.to_give(stacks);
+    // SAFETY: these places hold objects, which are not null: the bin's invariant.
+    let given = unsafe { slice::from_raw_parts(base.cast::<NonNull<u8>>(), len) };
+    // SAFETY: they are free objects of the class, and the next line forgets them.
+    unsafe { shared.flush(class, shard, given) };
+    bin.clear_to_give(stacks);
 }
 
 impl<T: MallocSettings> fmt::Debug for Front<T> {

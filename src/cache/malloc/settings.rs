@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 
+use super::bin::Stacks;
 use super::stock::ChunkStock;
 use crate::cache::SizeClasses;
 use crate::lock::HoldLock;
@@ -47,11 +48,11 @@ pub trait MallocSettings: Sized + 'static {
     /// The lock of each shared part.
     type Lock: HoldLock + Sync;
 
-    /// The most free objects of a class that a thread has at hand: 2 to 4096.
-    const FRONT_SLOTS: usize = 64;
+    /// The most free objects of a class on each of the two stacks that a thread has at hand: 1 to 2048.
+    const FRONT_SLOTS: usize = 32;
 
-    /// The most bytes of a class that a thread has at hand, but for two objects, which it may always have.
-    const FRONT_BYTES: usize = 64 << 10;
+    /// The most bytes of a class on each of these stacks, but for one object, which there may always be.
+    const FRONT_BYTES: usize = 32 << 10;
 
     /// The most free objects of a class in a depot, where they are for any thread of that shard to take: up to 256.
     const DEPOT_SLOTS: usize = DEPOT_MAX;
@@ -70,8 +71,8 @@ impl<T: MallocSettings> Numbers<T> {
     /// Whether the numbers will do.
     pub(super) const CHECK: () = {
         assert!(
-            T::FRONT_SLOTS >= 2 && T::FRONT_SLOTS <= 4096,
-            "a thread has 2 to 4096 objects of a class at hand: choose such a `FRONT_SLOTS`"
+            T::FRONT_SLOTS >= 1 && T::FRONT_SLOTS <= 2048,
+            "a thread has two stacks of 1 to 2048 objects at hand: choose such a `FRONT_SLOTS`"
         );
         assert!(
             T::DEPOT_SLOTS <= DEPOT_MAX,
@@ -89,11 +90,11 @@ impl<T: MallocSettings> Numbers<T> {
         T::Classes::SIZES[class]
     }
 
-    /// How many objects of a class a thread may have at hand.
+    /// How many objects of a class may be on one of a thread's two stacks.
     pub(super) const fn front_slots(class: usize) -> usize {
         let fitting = T::FRONT_BYTES / T::Classes::SIZES[class];
-        if fitting < 2 {
-            2
+        if fitting < 1 {
+            1
         } else if fitting < T::FRONT_SLOTS {
             fitting
         } else {
@@ -107,15 +108,15 @@ impl<T: MallocSettings> Numbers<T> {
         T::DEPOT_SLOTS.min(T::DEPOT_BYTES / Self::size(class))
     }
 
-    /// Where the stack of each class begins in a thread's block, in pointers, the place for the end mark included; and where the last one ends.
+    /// Where the stacks of each class begin in a thread's block, in pointers; and where the last ones end.
     pub(super) const STACKS: &'static [u32; 256] = &{
         let () = Self::CHECK;
         let mut starts = [0; 256];
         let (mut class, mut at) = (0, 0);
         while class < T::Classes::COUNT {
-            // A mark, which ends the stack.
+            // Behind a mark, which ends the stack.
             starts[class] = at + 1;
-            at += 1 + Self::front_slots(class) as u32;
+            at += Stacks::places(Self::front_slots(class)) as u32;
             class += 1;
         }
         starts[class] = at;

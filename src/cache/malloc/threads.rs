@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use super::bin::Place;
+use super::bin::{Place, Stacks};
 use super::front::Front;
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
@@ -36,15 +36,16 @@ impl<T: MallocSettings> Block<T> {
             * size_of::<Place>())
     .next_multiple_of(64);
 
-    /// Where the stack of a class begins.
+    /// The stacks of a class.
     ///
     /// # Safety
     /// The block is in use, or was.
     #[inline]
-    pub(super) unsafe fn stack(block: NonNull<Self>, class: usize) -> *mut Place {
+    pub(super) unsafe fn stacks(block: NonNull<Self>, class: usize) -> Stacks {
         let at = RECORD_LEN + Numbers::<T>::STACKS[class] as usize * size_of::<Place>();
         // SAFETY: the block has room for the stacks of all classes.
-        unsafe { block.cast::<u8>().add(at) }.cast().as_ptr()
+        let base = unsafe { block.cast::<u8>().add(at) }.cast().as_ptr();
+        Stacks { base, most: Numbers::<T>::front_slots(class) }
     }
 }
 
