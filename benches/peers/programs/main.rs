@@ -70,7 +70,7 @@ Workloads: those of whole programs by default, the small ones by `micro`, any by
   --svg FILE        writes a picture of the workloads of whole programs
   --check           fails if a target is missed
 
-Times are of processors, peaks beyond what there was before the work; medians of all rounds.";
+Times are of processors; medians of all rounds.";
 
 /// What the command line asks for.
 struct Wanted {

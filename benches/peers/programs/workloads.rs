@@ -68,7 +68,7 @@ struct Outcome {
     wall: u64,
     /// Operations; 0 where they are not counted.
     ops: usize,
-    /// KiB of resident memory at the peak, beyond what there was before.
+    /// KiB of resident memory at the peak of the work, all that the program has.
     peak: usize,
     /// KiB of resident memory when only what is left is live, and the allocator has been told to give back what it can, beyond what there was before.
     idle: usize,
@@ -105,13 +105,14 @@ pub(crate) fn main(release: fn()) {
         panic!("no workload is called `{name}`")
     };
     let work = prepare(amount);
+    release();
     let before = status("VmRSS:");
     // Only what comes now counts for the peak.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let (cpu_before, start) = (cpu(), Instant::now());
     let (ops, left) = work();
     let (cpu, wall) = (cpu() - cpu_before, start.elapsed().as_nanos() as u64);
-    let peak = status("VmHWM:").saturating_sub(before);
+    let peak = status("VmHWM:");
     release();
     let idle = status("VmRSS:").saturating_sub(before);
     let live = left.as_ref().map_or(0, |(_, bytes)| bytes / 1024);

@@ -36,7 +36,7 @@ use crate::source::{BackingSource, SideHeaders};
 /// larger; they grow in place while the next chunks are free. **Larger blocks** come from the source one by one, and the OS moves their pages when
 /// they grow.
 ///
-/// Chunks that come back, and up to 16 larger blocks of up to 32 MiB, stay resident and are the first to be handed out again; `R` says how many stay ([`KeepAll`], [`WorkingSet`](super::WorkingSet),
+/// Chunks that come back, and up to 16 larger blocks of up to 4 MiB, stay resident and are the first to be handed out again; `R` says how many stay ([`KeepAll`], [`WorkingSet`](super::WorkingSet),
 /// [`ReleaseAtOnce`](super::ReleaseAtOnce)), what is beyond is purged, outside the lock, and a region without a chunk in use goes back to the source.
 /// [`release`](ChunkHeap::release) does so with all.
 ///

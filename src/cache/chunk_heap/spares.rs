@@ -5,8 +5,8 @@ use core::ptr::{self, NonNull};
 /// So many are kept.
 const SPARES: usize = 16;
 
-/// The longest block that is kept, in bytes. What is longer takes so long to use that to map it anew makes no difference.
-const LEN_MAX: usize = 32 << 20;
+/// The longest block that is kept, in bytes. What is longer takes so long to use that to map it anew makes little difference.
+const LEN_MAX: usize = 4 << 20;
 
 /// A block of the source.
 #[derive(Clone, Copy, Debug)]

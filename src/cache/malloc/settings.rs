@@ -52,13 +52,13 @@ pub trait MallocSettings: Sized + 'static {
     const FRONT_SLOTS: usize = 32;
 
     /// The most bytes of a class on each of these stacks, but for one object, which there may always be.
-    const FRONT_BYTES: usize = 32 << 10;
+    const FRONT_BYTES: usize = 8 << 10;
 
     /// The most free objects of a class in a depot, where they are for any thread of that shard to take: up to 256.
-    const DEPOT_SLOTS: usize = DEPOT_MAX;
+    const DEPOT_SLOTS: usize = 64;
 
     /// The most bytes of a class in a depot.
-    const DEPOT_BYTES: usize = 64 << 10;
+    const DEPOT_BYTES: usize = 16 << 10;
 
     /// How many depots each class has, a power of two up to 8. Threads are dealt to them in turn.
     const SHARDS: usize = 4;
