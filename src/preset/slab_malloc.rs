@@ -10,7 +10,7 @@ pub struct SlabSettings;
 
 impl MallocSettings for SlabSettings {
     type Classes = Classes;
-    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768>;
+    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 16>;
     type Lock = YieldLock;
 }
 

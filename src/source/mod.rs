@@ -289,6 +289,14 @@ pub unsafe trait BackingSource {
         }
     }
 
+    /// Asks for huge pages behind a range, where there are any: advice, which changes nothing else.
+    ///
+    /// # Safety
+    /// The `len` bytes from `ptr` on lie in one live block of this source.
+    unsafe fn prefer_huge(&mut self, ptr: NonNull<u8>, len: usize) {
+        let _ = (ptr, len);
+    }
+
     /// The size in bytes that a request of `layout` should have been: asking for it costs no more. O(1).
     ///
     /// That is the size rounded up to the granule, or to a coarser one that only shows at run time (pages of 16 or 64 KiB). A size

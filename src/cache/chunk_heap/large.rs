@@ -16,6 +16,9 @@ use crate::source::BackingSource;
 /// Bytes before a block in which its record lies: a cache line.
 const RECORD_LEN: usize = 64;
 
+/// Bytes of a block from which on huge pages are worth it.
+const HUGE_LEN: usize = 4 << 20;
+
 /// What stands before a block of its own.
 ///
 /// ```text
@@ -83,7 +86,9 @@ pub(super) unsafe fn usable_size(block: NonNull<u8>) -> usize {
     len - front
 }
 
-impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkHeap<B, L, R, CHUNK> {
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
     /// A block of its own.
     #[cold]
     pub(super) fn acquire_large(&self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
@@ -100,6 +105,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
                 let got = self.source.clone().acquire(record.layout()?)?;
                 record.len = got.len();
                 got.cast::<u8>().as_ptr().expose_provenance();
+                // SAFETY: the block is ours.
+                unsafe { self.prefer_huge(got) };
                 got.cast()
             }
         };
@@ -116,6 +123,17 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
         self.large_blocks.fetch_add(1, Ordering::Relaxed);
         self.large_bytes.fetch_add(record.len, Ordering::Relaxed);
         Ok(mem::slice(block, record.len - record.front))
+    }
+
+    /// Asks for huge pages behind a block that is long enough.
+    ///
+    /// # Safety
+    /// It is a live block of the source.
+    unsafe fn prefer_huge(&self, block: NonNull<[u8]>) {
+        if HUGE_AFTER < usize::MAX && block.len() >= HUGE_LEN {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.source.clone().prefer_huge(block.cast(), block.len()) };
+        }
     }
 
     /// Takes a block of its own back.
@@ -214,6 +232,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
         let (from, target, mut source) = (before.layout()?, record.layout()?, self.source.clone());
         let got = source.acquire(target)?;
         got.cast::<u8>().as_ptr().expose_provenance();
+        // SAFETY: the block is ours.
+        unsafe { self.prefer_huge(got) };
         // SAFETY: the front lies before the block.
         let base = unsafe { block.sub(before.front) };
         if got.len() < before.len {

@@ -40,6 +40,10 @@ use crate::source::{BackingSource, SideHeaders};
 /// [`ReleaseAtOnce`](super::ReleaseAtOnce)), what is beyond is purged, outside the lock, and a region without a chunk in use goes back to the source.
 /// [`release`](ChunkHeap::release) does so with all.
 ///
+/// **Huge pages** are asked for behind each region from number `HUGE_AFTER` on, and behind blocks of 4 MiB and more (never, by default): they take a third of
+/// the time to be had, and fewer entries of the translation cache; a region that is hardly used then takes all of its memory. With `CHUNK` of 32 KiB a region is
+/// one huge page of the common processors.
+///
 /// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is one whose values are all alike, such
 /// as [`Pages`](crate::source::Pages) or a reference to a shared heap.
 ///
@@ -78,7 +82,8 @@ use crate::source::{BackingSource, SideHeaders};
 /// // "chunks are a power of two from 8 KiB to 1 MiB: choose such a `CHUNK`"
 /// static STOCK: ChunkHeap<Pages, SpinLock, KeepAll, 5000> = ChunkHeap::new(Pages);
 /// ```
-pub struct ChunkHeap<B, L, R = KeepAll, const CHUNK: usize = 65536> {
+pub struct ChunkHeap<B, L, R = KeepAll, const CHUNK: usize = 65536, const HUGE_AFTER: usize = { usize::MAX }>
+{
     lock: L,
     /// Touched only under `lock`.
     stock: UnsafeCell<Stock<R, CHUNK>>,
@@ -90,10 +95,16 @@ pub struct ChunkHeap<B, L, R = KeepAll, const CHUNK: usize = 65536> {
 
 // SAFETY: the stock is touched under the lock, which may be shared (L1, L2), and holds memory that belongs to no thread; the source is cloned by
 // shared reference.
-unsafe impl<B: Sync, L: Lock + Sync, R: Send, const CHUNK: usize> Sync for ChunkHeap<B, L, R, CHUNK> {}
+unsafe impl<B: Sync, L: Lock + Sync, R: Send, const CHUNK: usize, const HUGE_AFTER: usize> Sync
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
+}
 
 // SAFETY: as above; what its regions hold goes with it.
-unsafe impl<B: Send, L: Lock + Send, R: Send, const CHUNK: usize> Send for ChunkHeap<B, L, R, CHUNK> {}
+unsafe impl<B: Send, L: Lock + Send, R: Send, const CHUNK: usize, const HUGE_AFTER: usize> Send
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
+}
 
 /// How much a [`ChunkHeap`] holds.
 ///
@@ -118,7 +129,9 @@ pub struct ChunkStats {
     pub large_bytes: usize,
 }
 
-impl<B, L: Lock, R: Retention, const CHUNK: usize> ChunkHeap<B, L, R, CHUNK> {
+impl<B, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
     /// A stock without chunks so far, over `source`. All zero, if `L` and `B` are.
     #[must_use]
     pub const fn new(source: B) -> Self {
@@ -141,7 +154,9 @@ impl<B, L: Lock, R: Retention, const CHUNK: usize> ChunkHeap<B, L, R, CHUNK> {
     }
 }
 
-impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkHeap<B, L, R, CHUNK> {
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
     /// The layout of a region.
     const REGION: Layout = match Layout::from_size_align(Grid::<CHUNK>::REGION, Grid::<CHUNK>::REGION) {
         Ok(layout) => layout,
@@ -163,6 +178,10 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
             // B5: the source does not come back here.
             let region = self.source.clone().acquire(Self::REGION)?.cast::<u8>();
             region.as_ptr().expose_provenance();
+            if stock.regions() >= HUGE_AFTER {
+                // SAFETY: the region is ours.
+                unsafe { self.source.clone().prefer_huge(region, Grid::<CHUNK>::REGION) };
+            }
             // SAFETY: the region is fresh, ours, and has the grid's length and alignment.
             unsafe { stock.add(region, B::ZEROED) };
             stock.take(chunks, object_size).ok_or(AllocError)
@@ -245,7 +264,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
     }
 }
 
-impl<B, L: Lock + HoldLock, R: Retention, const CHUNK: usize> ChunkHeap<B, L, R, CHUNK> {
+impl<B, L: Lock + HoldLock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
     /// Takes the lock and keeps it: before a `fork`.
     pub(super) fn hold(&self) {
         self.lock.hold();
@@ -289,8 +310,8 @@ impl<H> Copy for Chunks<'_, H> {}
 // SAFETY: B1: a run is free before it is handed out, lies in a region that lives as long as one of its chunks is in use, and is exposed, as are
 // blocks of their own, which are the source's (B1). B2: lengths are in chunks, alignments above one served by blocks of their own. B3: nothing
 // unwinds. B4: a run that can't be had changes nothing. B5: the source's. B6: `block_len` is idempotent.
-unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> BackingSource
-    for Chunks<'_, ChunkHeap<B, L, R, CHUNK>>
+unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    BackingSource for Chunks<'_, ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>>
 {
     const GRANULE: usize = CHUNK;
     const ALIGN_MAX: usize = B::ALIGN_MAX;
@@ -349,6 +370,11 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize>
         unsafe { self.0.move_large(block, old, new_size) }
     }
 
+    unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
+        // SAFETY: the caller's promise; the block is part of one of the source's.
+        unsafe { self.0.source.clone().purge(ptr, len) };
+    }
+
     fn good_size(&self, layout: Layout) -> usize {
         match Grid::<CHUNK>::is_run(layout) {
             true => mem::align_up(layout.size(), CHUNK).unwrap_or(layout.size()),
@@ -359,8 +385,8 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize>
 
 // SAFETY: D1: a chunk is aligned to its length, as the region is, and has the region's provenance, which is exposed. D2: the region of an address is found by
 // masking, its number by a shift; each chunk has a header in the region's front, which is never handed out.
-unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> SideHeaders
-    for Chunks<'_, ChunkHeap<B, L, R, CHUNK>>
+unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    SideHeaders for Chunks<'_, ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>>
 {
     const SLAB_SIZE: usize = CHUNK;
     const HEADER_ROOM: usize = Grid::<CHUNK>::HEADER;
@@ -380,7 +406,9 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize>
     }
 }
 
-impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkHeap<B, L, R, CHUNK> {
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
     /// A block for `layout`, all zero if `zeroed`.
     pub(super) fn acquire(&self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 || layout.align() > B::ALIGN_MAX {
@@ -435,8 +463,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> ChunkH
 }
 
 // SAFETY: V1: the region's table has the length of each run, and for slabs the size of its objects; a block of its own has its length in front.
-unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize> UsableSize
-    for ChunkHeap<B, L, R, CHUNK>
+unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
+    UsableSize for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
 {
     #[inline]
     unsafe fn usable_size(&self, ptr: NonNull<u8>) -> usize {
@@ -450,7 +478,9 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize>
     }
 }
 
-impl<B, L: fmt::Debug, R, const CHUNK: usize> fmt::Debug for ChunkHeap<B, L, R, CHUNK> {
+impl<B, L: fmt::Debug, R, const CHUNK: usize, const HUGE_AFTER: usize> fmt::Debug
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkHeap").field("lock", &self.lock).field("chunk", &CHUNK).finish_non_exhaustive()
     }

@@ -8,7 +8,7 @@ use crate::cache::SizeClasses;
 use crate::lock::HoldLock;
 
 /// The most objects that a depot holds.
-pub(super) const DEPOT_MAX: usize = 256;
+pub(super) const DEPOT_MAX: usize = 64;
 /// The most depots of a class.
 pub(super) const SHARDS_MAX: usize = 8;
 
@@ -54,8 +54,8 @@ pub trait MallocSettings: Sized + 'static {
     /// The most bytes of a class on each of these stacks, but for one object, which there may always be.
     const FRONT_BYTES: usize = 8 << 10;
 
-    /// The most free objects of a class in a depot, where they are for any thread of that shard to take: up to 256.
-    const DEPOT_SLOTS: usize = 64;
+    /// The most free objects of a class in a depot, where they are for any thread of that shard to take: up to 64.
+    const DEPOT_SLOTS: usize = DEPOT_MAX;
 
     /// The most bytes of a class in a depot.
     const DEPOT_BYTES: usize = 16 << 10;
@@ -76,7 +76,7 @@ impl<T: MallocSettings> Numbers<T> {
         );
         assert!(
             T::DEPOT_SLOTS <= DEPOT_MAX,
-            "a depot has room for 256 objects: choose a smaller `DEPOT_SLOTS`, or more `SHARDS`"
+            "a depot has room for 64 objects: choose a smaller `DEPOT_SLOTS`, or more `SHARDS`"
         );
         assert!(
             T::SHARDS.is_power_of_two() && T::SHARDS <= SHARDS_MAX,

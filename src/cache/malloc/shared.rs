@@ -108,6 +108,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
             let (class, bring) = self.class(class);
             class.drain(&bring);
         }
+        self.threads.purge(self.chunks());
         self.chunks.release_free();
     }
 

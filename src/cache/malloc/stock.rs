@@ -53,7 +53,8 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
 }
 
 // SAFETY: W1: as one sees. W2: nothing of a `ChunkHeap` unwinds.
-unsafe impl<B, L, R, const CHUNK: usize> ChunkStock for ChunkHeap<B, L, R, CHUNK>
+unsafe impl<B, L, R, const CHUNK: usize, const HUGE_AFTER: usize> ChunkStock
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
 where
     B: BackingSource + Clone + Sync + 'static,
     L: HoldLock + Sync + 'static,

@@ -15,6 +15,9 @@ use crate::source::{BackingSource, SideHeaders};
 /// Bytes at the front of a block, before its stacks.
 const RECORD_LEN: usize = 64;
 
+/// So many blocks are made at once.
+const BLOCKS: usize = 8;
+
 /// A thread's memory: this record, and the stacks of all classes behind it. Once made it is used again and again, by one thread at a time.
 #[derive(Debug)]
 #[repr(C)]
@@ -154,6 +157,21 @@ impl<T: MallocSettings> Threads<T> {
         });
     }
 
+    /// Gives the memory of stacks that no thread has back to the OS; the blocks stay.
+    pub(super) fn purge(&self, mut chunks: <T::Chunks as ChunkStock>::Source) {
+        self.enter(|lists| {
+            let mut next = NonNull::new(lists.free);
+            while let Some(block) = next {
+                // SAFETY: the stacks lie behind the record.
+                let stacks = unsafe { block.cast::<u8>().add(RECORD_LEN) };
+                // SAFETY: the block is in the list, so nobody has its stacks, and whoever gets it opens them anew.
+                unsafe { chunks.purge(stacks, Block::<T>::LEN - RECORD_LEN) };
+                // SAFETY: a block of the list.
+                next = NonNull::new(unsafe { (*block.as_ptr()).next_free });
+            }
+        });
+    }
+
     /// Takes the lock and keeps it.
     pub(super) fn hold(&self) {
         self.lock.hold();
@@ -194,7 +212,8 @@ impl<T: MallocSettings> Lists<T> {
     /// Makes blocks of some chunks.
     fn add(&mut self, mut chunks: <T::Chunks as ChunkStock>::Source) -> Result<(), AllocError> {
         let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
-        let len = Block::<T>::LEN.next_multiple_of(chunk);
+        // Several at once: they stay for good, and are to hold up few regions.
+        let len = (BLOCKS * Block::<T>::LEN).next_multiple_of(chunk);
         let layout = core::alloc::Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
         let run = chunks.acquire(layout)?.cast::<u8>();
         for number in (0..len / Block::<T>::LEN).rev() {

@@ -325,6 +325,11 @@ unsafe impl BackingSource for Pages {
         unsafe { rest.write_bytes(0, len - head - pages) };
     }
 
+    unsafe fn prefer_huge(&mut self, ptr: NonNull<u8>, len: usize) {
+        // SAFETY: the caller's promise is the same. What can't be had makes no difference.
+        let _ = unsafe { self.advise_huge(ptr, len) };
+    }
+
     fn good_size(&self, layout: Layout) -> usize {
         round_up(layout.size()).unwrap_or(layout.size())
     }
