@@ -25,7 +25,7 @@ const fn real(name: &'static str) -> Workload {
 }
 
 const fn micro(name: &'static str, kind: Kind) -> Workload {
-    Workload { name, amount: 20, kind }
+    Workload { name, amount: 100, kind }
 }
 
 const WORKLOADS: [Workload; 30] = [

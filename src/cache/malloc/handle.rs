@@ -210,7 +210,9 @@ impl<I: MallocInstance> Malloc<I> {
         if layout.size() == 0 {
             return mem::dangling(layout).as_ptr();
         }
-        I::shared().acquire(layout, zeroed).map_or(ptr::null_mut(), |block| block.cast().as_ptr())
+        I::shared()
+            .acquire(beyond::<ClassesOf<I>>(layout), zeroed)
+            .map_or(ptr::null_mut(), |block| block.cast().as_ptr())
     }
 
     /// Takes a block back that has no class.
@@ -222,7 +224,7 @@ impl<I: MallocInstance> Malloc<I> {
     unsafe fn give_other(ptr: NonNull<u8>, layout: Layout) {
         if layout.size() > 0 {
             // SAFETY: the caller's promise; what has no class is from the stock.
-            unsafe { I::shared().chunks().release(ptr, layout) };
+            unsafe { I::shared().chunks().release(ptr, beyond::<ClassesOf<I>>(layout)) };
         }
     }
 
@@ -236,12 +238,13 @@ impl<I: MallocInstance> Malloc<I> {
         let without_class = |layout: Layout| layout.size() > 0 && ClassesOf::<I>::index(layout).is_none();
         if without_class(old) && without_class(new) && old.align() == new.align() {
             let mut chunks = I::shared().chunks();
-            let resized = if new.size() > old.size() {
+            let (had, wanted) = (beyond::<ClassesOf<I>>(old), beyond::<ClassesOf<I>>(new));
+            let resized = if wanted.size() > had.size() {
                 // SAFETY: the caller's promise; what has no class is from the stock.
-                unsafe { chunks.remap(ptr, old, new.size()) }
+                unsafe { chunks.remap(ptr, had, wanted.size()) }
             } else {
                 // SAFETY: as above.
-                unsafe { chunks.shrink(ptr, old, new.size()) }
+                unsafe { chunks.shrink(ptr, had, wanted.size()) }
             };
             if let Ok(block) = resized {
                 return block.cast::<u8>().as_ptr();
@@ -327,6 +330,14 @@ unsafe impl<I: MallocInstance> UsableSize for Malloc<I> {
         // SAFETY: the caller's promise: objects lie in slabs of the stock, other blocks are its own.
         unsafe { I::shared().stock().usable_size(ptr) }
     }
+}
+
+/// The layout of a block that has no class, as the stock sees it: longer than all objects of classes, so that its length tells that it is none.
+#[inline]
+fn beyond<C: SizeClasses>(layout: Layout) -> Layout {
+    let size = layout.size().max(C::SIZE_MAX + 1);
+    // An alignment that leaves no room for so much is one that the stock refuses.
+    Layout::from_size_align(size, layout.align()).unwrap_or(layout)
 }
 
 /// What was given for a request, with the length that was asked for.

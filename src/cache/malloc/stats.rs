@@ -87,8 +87,7 @@ impl<C: SizeClasses> MallocStats<C> {
             stats.bytes_in_slabs += class.slabs * slab_size;
         }
         let runs = (chunks.chunks_used * slab_size).saturating_sub(stats.bytes_in_slabs);
-        stats.bytes_live +=
-            runs.saturating_sub(bytes_of_threads.next_multiple_of(slab_size)) + chunks.large_bytes;
+        stats.bytes_live += (runs + chunks.large_bytes).saturating_sub(bytes_of_threads);
         stats
     }
 

@@ -15,8 +15,8 @@ use crate::source::{BackingSource, SideHeaders};
 /// Bytes at the front of a block, before its stacks.
 const RECORD_LEN: usize = 64;
 
-/// So many blocks are made at once.
-const BLOCKS: usize = 8;
+/// As many blocks are made at once as go into so many chunks, or one.
+const CHUNKS: usize = 8;
 
 /// A thread's memory: this record, and the stacks of all classes behind it. Once made it is used again and again, by one thread at a time.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ struct Lists<T: MallocSettings> {
     free: *mut Block<T>,
     all: *mut Block<T>,
     blocks: usize,
+    /// Bytes of the runs that they are in.
+    bytes: usize,
 }
 
 // SAFETY: the lists are touched under the lock, which may be shared (L1, L2).
@@ -76,7 +78,12 @@ impl<T: MallocSettings> Threads<T> {
     pub(super) const fn new() -> Self {
         Threads {
             lock: T::Lock::INIT,
-            lists: UnsafeCell::new(Lists { free: ptr::null_mut(), all: ptr::null_mut(), blocks: 0 }),
+            lists: UnsafeCell::new(Lists {
+                free: ptr::null_mut(),
+                all: ptr::null_mut(),
+                blocks: 0,
+                bytes: 0,
+            }),
             open: AtomicUsize::new(0),
         }
     }
@@ -138,7 +145,7 @@ impl<T: MallocSettings> Threads<T> {
 
     /// Bytes of all blocks.
     pub(super) fn bytes(&self) -> usize {
-        self.enter(|lists| lists.blocks).unwrap_or(0) * Block::<T>::LEN
+        self.enter(|lists| lists.bytes).unwrap_or(0)
     }
 
     /// Shows `see` the front of each thread, and its block. Threads neither come nor go meanwhile, but go on with what they have.
@@ -213,9 +220,10 @@ impl<T: MallocSettings> Lists<T> {
     fn add(&mut self, mut chunks: <T::Chunks as ChunkStock>::Source) -> Result<(), AllocError> {
         let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
         // Several at once: they stay for good, and are to hold up few regions.
-        let len = (BLOCKS * Block::<T>::LEN).next_multiple_of(chunk);
+        let len = ((CHUNKS * chunk / Block::<T>::LEN).max(1) * Block::<T>::LEN).next_multiple_of(chunk);
         let layout = core::alloc::Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
         let run = chunks.acquire(layout)?.cast::<u8>();
+        self.bytes += len;
         for number in (0..len / Block::<T>::LEN).rev() {
             // SAFETY: the block lies in the run.
             let block = unsafe { run.add(number * Block::<T>::LEN) }.cast::<Block<T>>();

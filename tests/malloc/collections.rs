@@ -1,0 +1,47 @@
+//! The allocator traits' users.
+
+#[cfg(feature = "allocator-api2-02")]
+#[test]
+fn boxes_vectors_and_maps_of_version_0_2() {
+    use allocator_api2_02::{boxed::Box, vec::Vec};
+    use hashbrown_17::{DefaultHashBuilder, HashMap};
+    use heapwright::preset::SlabMalloc;
+
+    let mut map = HashMap::with_hasher_in(DefaultHashBuilder::default(), SlabMalloc);
+    for number in 0..5000u64 {
+        let mut list = Vec::new_in(SlabMalloc);
+        list.extend(0..number % 50);
+        map.insert(number, Box::new_in(list, SlabMalloc));
+    }
+    map.retain(|number, _| number % 3 == 0);
+    assert_eq!(map.len(), 1667);
+    assert!(map.iter().all(|(number, list)| list.iter().sum::<u64>() == (0..number % 50).sum()));
+    assert_eq!(size_of_val(&map[&0]), size_of::<usize>());
+}
+
+#[cfg(feature = "allocator-api2-04")]
+#[test]
+fn vectors_of_version_0_4_grow_shrink_and_are_zeroed() {
+    use allocator_api2_04::alloc::Allocator;
+    use allocator_api2_04::vec::Vec;
+    use heapwright::preset::SlabMalloc;
+    use std::alloc::Layout;
+
+    let mut list = Vec::new_in(SlabMalloc);
+    (0..3_000_000u32).for_each(|number| list.push(number));
+    list.truncate(1000);
+    list.shrink_to_fit();
+    assert!(list.iter().copied().eq(0..1000));
+    let (short, long) = (Layout::new::<[u8; 100]>(), Layout::new::<[u8; 3_000_000]>());
+    let block = SlabMalloc.allocate(short).unwrap();
+    // SAFETY: the block is live, and its layout first the one, then the other.
+    unsafe {
+        block.cast::<u8>().write_bytes(9, 100);
+        let grown = SlabMalloc.grow_zeroed(block.cast(), short, long).unwrap();
+        let bytes = std::slice::from_raw_parts(grown.cast::<u8>().as_ptr(), 3_000_000);
+        assert!(bytes[..100].iter().all(|&byte| byte == 9) && bytes[100..].iter().all(|&byte| byte == 0));
+        let shrunk = SlabMalloc.shrink(grown.cast(), long, short).unwrap();
+        assert_eq!(shrunk.cast::<[u8; 100]>().read(), [9; 100]);
+        SlabMalloc.deallocate(shrunk.cast(), short);
+    }
+}

@@ -1,0 +1,17 @@
+//! General allocators: every layout, on one thread and on several, with settings of all kinds, and with memory that runs out; and the stock of chunks
+//! behind them.
+
+#![cfg(all(feature = "std", any(unix, windows), not(miri)))]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::allow_attributes,
+    reason = "`malloc!` is for statics of any name, and allows what some of them need"
+)]
+
+mod bounds;
+mod chunks;
+mod collections;
+mod heaps;
+mod scarce;
+mod shadow;
+mod source;
