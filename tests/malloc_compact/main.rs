@@ -1,0 +1,12 @@
+//! `CompactMalloc` as the global allocator of a program.
+
+#![cfg(all(feature = "std", any(unix, windows), not(miri)))]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../malloc_global/programs.rs"]
+mod programs;
+
+use heapwright::preset::CompactMalloc as Global;
+
+#[global_allocator]
+static GLOBAL: Global = Global;

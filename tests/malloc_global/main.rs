@@ -1,0 +1,11 @@
+//! `SlabMalloc` as the global allocator of a program.
+
+#![cfg(all(feature = "std", any(unix, windows), not(miri)))]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod programs;
+
+use heapwright::preset::SlabMalloc as Global;
+
+#[global_allocator]
+static GLOBAL: Global = Global;
