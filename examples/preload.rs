@@ -27,10 +27,18 @@ fn layout(size: usize, align: usize) -> Option<Layout> {
     Layout::from_size_align(size.max(1), align.max(ALIGN)).ok()
 }
 
+/// Where this thread's `errno` is.
+fn errno() -> NonNull<c_int> {
+    // SAFETY: it may be called at any time.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: every thread has one.
+    unsafe { NonNull::new_unchecked(place) }
+}
+
 /// Sets `errno`, and gives null.
 fn fail(error: c_int) -> *mut c_void {
     // SAFETY: the place is this thread's own.
-    unsafe { *libc::__errno_location() = error };
+    unsafe { errno().write(error) };
     ptr::null_mut()
 }
 
@@ -135,10 +143,10 @@ pub unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, align: usize, s
         return libc::EINVAL;
     }
     // SAFETY: the place is this thread's own.
-    let before = unsafe { *libc::__errno_location() };
+    let before = unsafe { errno().read() };
     let block = alloc(size, align, false);
     // SAFETY: as above.
-    unsafe { *libc::__errno_location() = before };
+    unsafe { errno().write(before) };
     if block.is_null() {
         return libc::ENOMEM;
     }

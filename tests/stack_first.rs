@@ -1,6 +1,7 @@
 //! Some bytes on the stack first, then another heap.
 
 #![cfg(all(feature = "std", not(miri)))]
+#![expect(clippy::multiple_unsafe_ops_per_block, reason = "one block, its whole life")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "malloc/shadow.rs"]
@@ -72,7 +73,7 @@ quickcheck! {
 fn a_next_heap_that_fails_at_each_position_loses_nothing() {
     for position in 0..60 {
         let next = Locked::<_, NoLock>::new(SourceHeap::new(Failing::nth(GlobalHeap, position)));
-        churn(&StackFirst::<100, _>::new(next), position as u64, 300);
+        churn(&StackFirst::<100, _>::new(next), position, 300);
     }
     let next = Locked::<_, NoLock>::new(SourceHeap::new(Limited::new(GlobalHeap, 2000)));
     churn(&StackFirst::<300, _>::new(next), 1, 3000);

@@ -210,7 +210,9 @@ unsafe impl<A: SharedHeap> Heap for StackFirstCore<'_, A> {
     ) -> Result<NonNull<[u8]>, AllocError> {
         let Some(start) = self.offset(ptr) else {
             // SAFETY: the caller's promise is the same, for a core of the next heap.
-            return unsafe { self.next.enter(|core| core.resize_in_place(ptr, old, new)) }?;
+            let work = |core: &mut A::Core<'_>| unsafe { core.resize_in_place(ptr, old, new) };
+            // SAFETY: the closure only calls the core.
+            return unsafe { self.next.enter(work) }?;
         };
         if ptr.addr().get() & (new.align() - 1) != 0 || new.size() == 0 {
             return Err(AllocError);

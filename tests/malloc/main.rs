@@ -2,6 +2,7 @@
 //! behind them.
 
 #![cfg(all(feature = "std", any(unix, windows), not(miri)))]
+#![expect(clippy::multiple_unsafe_ops_per_block, reason = "one block, its whole life")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(
     clippy::allow_attributes,

@@ -73,7 +73,7 @@ unsafe impl<W: Ledger> BackingSource for Watched<W> {
                 && known.align() == layout.align()
                 && known.size() == layout.size().next_multiple_of(Pages::page_size())
         });
-        let found = found.expect("what comes back was handed out, with this layout");
+        let found = found.unwrap_or_else(|| panic!("what comes back was handed out, with this layout"));
         account.out.swap_remove(found);
         // SAFETY: the caller's promise is the same.
         unsafe { Pages.release(block, layout) };

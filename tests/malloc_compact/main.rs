@@ -1,7 +1,6 @@
 //! `CompactMalloc` as the global allocator of a program.
 
 #![cfg(all(feature = "std", any(unix, windows), not(miri)))]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../malloc_global/programs.rs"]
 mod programs;

@@ -1,7 +1,6 @@
 //! `SlabMalloc` as the global allocator of a program.
 
 #![cfg(all(feature = "std", any(unix, windows), not(miri)))]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod programs;
 

@@ -265,7 +265,9 @@ pub(super) fn large(amount: usize) -> Work {
             let layout = Layout::from_size_align(40_000 << random.below(7), 8).unwrap_or(LAYOUT);
             let block = make(layout);
             // SAFETY: the block is longer than that.
-            unsafe { block.add(5000).write(1) };
+            let place = unsafe { block.add(5000) };
+            // SAFETY: within the block.
+            unsafe { place.write(1) };
             // SAFETY: the block has just been made, with this layout.
             unsafe { end(black_box(block), layout) };
         }

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io::Write as _;
 use std::time::Instant;
 
 #[path = "micro.rs"]
@@ -118,5 +119,5 @@ pub(crate) fn main(release: fn()) {
     release();
     let idle = status("VmRSS:").saturating_sub(before);
     let live = left.as_ref().map_or(0, |(_, bytes)| bytes / 1024);
-    println!("{}", Outcome { cpu, wall, ops, peak, idle, live });
+    let _ = writeln!(std::io::stdout(), "{}", Outcome { cpu, wall, ops, peak, idle, live });
 }

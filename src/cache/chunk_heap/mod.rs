@@ -18,7 +18,9 @@ use self::stock::{Doomed, Stock};
 use super::retention::{KeepAll, Retention};
 use crate::AllocError;
 use crate::heap::UsableSize;
-use crate::lock::{HoldLock, Lock};
+#[cfg(feature = "std")]
+use crate::lock::HoldLock;
+use crate::lock::Lock;
 use crate::mem;
 use crate::source::{BackingSource, SideHeaders};
 
@@ -264,6 +266,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     }
 }
 
+#[cfg(feature = "std")]
 impl<B, L: Lock + HoldLock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
     ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
 {
