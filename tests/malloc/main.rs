@@ -4,10 +4,6 @@
 #![cfg(all(feature = "std", any(unix, windows), not(miri)))]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "one block, its whole life")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(
-    clippy::allow_attributes,
-    reason = "`malloc!` is for statics of any name, and allows what some of them need"
-)]
 
 mod bounds;
 mod chunks;

@@ -10,6 +10,7 @@ use super::stock::ChunkStock;
 use crate::AllocError;
 use crate::cache::front::{Fronted, Room};
 use crate::cache::retention::ReleaseAtOnce;
+use crate::cache::size_classes::SizeClasses;
 use crate::lock::{HoldLock, Lock};
 use crate::slab::{Shape, SideSlabs};
 
@@ -27,7 +28,7 @@ pub(super) struct Depot<L> {
 }
 
 impl<L: Lock> Depot<L> {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Depot {
             lock: L::INIT,
             count: AtomicUsize::new(0),
@@ -79,24 +80,30 @@ impl<L: Lock> Depot<L> {
     }
 }
 
-/// One class.
+/// The depots of one shard, one for each class: side by side, since a thread uses those of one shard.
+pub(super) type Shard<T> =
+    <<T as MallocSettings>::Classes as SizeClasses>::Array<Depot<<T as MallocSettings>::Lock>>;
+
+/// The slabs of one class.
 #[repr(align(128))]
 pub(super) struct Class<T: MallocSettings> {
-    depots: [Depot<T::Lock>; SHARDS_MAX],
     lock: T::Lock,
     /// Touched only under `lock`. Invariant: every call on it brings the stock of `T` and the shape of this class.
     slabs: UnsafeCell<Fronted<Slabs<T>, ReleaseAtOnce, 0, false>>,
 }
 
-// SAFETY: what lies in the cells is touched under their locks, which may be shared (L1, L2). Free objects and slabs belong to no thread.
+// SAFETY: what lies in the cell is touched under the lock, which may be shared (L1, L2). Slabs belong to no thread.
 unsafe impl<T: MallocSettings> Sync for Class<T> {}
 
-/// What the calls on the slabs of a class bring: the number of the class, its shape, and the source.
+// SAFETY: as above; free objects belong to no thread.
+unsafe impl<L: Sync> Sync for Depot<L> {}
+
+/// What the calls on a class bring: its number, its shape, the source, and all depots.
 pub(super) struct Bring<'a, T: MallocSettings> {
     pub(super) class: usize,
     pub(super) shape: &'static Shape,
     pub(super) source: <T::Chunks as ChunkStock>::Source,
-    pub(super) shared: core::marker::PhantomData<&'a T>,
+    pub(super) shards: &'a [Shard<T>; SHARDS_MAX],
 }
 
 /// How many objects of a class there are, and where.
@@ -110,11 +117,7 @@ pub(super) struct Counts {
 
 impl<T: MallocSettings> Class<T> {
     pub(super) const fn new() -> Self {
-        Class {
-            depots: [const { Depot::new() }; SHARDS_MAX],
-            lock: T::Lock::INIT,
-            slabs: UnsafeCell::new(Fronted::NEW),
-        }
+        Class { lock: T::Lock::INIT, slabs: UnsafeCell::new(Fronted::NEW) }
     }
 
     /// Runs `work` on the slabs under their lock.
@@ -133,7 +136,7 @@ impl<T: MallocSettings> Class<T> {
         out: &mut [Room],
     ) -> Result<usize, AllocError> {
         for step in 0..T::SHARDS {
-            let taken = self.depots[(shard + step) % T::SHARDS].take(out);
+            let taken = bring.depot(shard + step).take(out);
             if taken > 0 {
                 return Ok(taken);
             }
@@ -150,7 +153,7 @@ impl<T: MallocSettings> Class<T> {
     /// They are free objects of this class, in no other place.
     pub(super) unsafe fn flush(&self, bring: &Bring<'_, T>, shard: usize, objects: &[NonNull<u8>]) {
         let most = Numbers::<T>::depot_slots(bring.class);
-        if !objects.is_empty() && !self.depots[shard % T::SHARDS].put(objects, most) {
+        if !objects.is_empty() && !bring.depot(shard).put(objects, most) {
             // SAFETY: the caller's promise is the same.
             unsafe { self.put(bring, objects) };
         }
@@ -168,10 +171,10 @@ impl<T: MallocSettings> Class<T> {
 
     /// Empties the depots.
     pub(super) fn drain(&self, bring: &Bring<'_, T>) {
-        for depot in &self.depots[..T::SHARDS] {
+        for shard in 0..T::SHARDS {
             let mut out = [const { MaybeUninit::uninit() }; 64];
             loop {
-                let taken = depot.take(&mut out);
+                let taken = bring.depot(shard).take(&mut out);
                 if taken == 0 {
                     break;
                 }
@@ -184,28 +187,47 @@ impl<T: MallocSettings> Class<T> {
     }
 
     /// How many objects there are, and where.
-    pub(super) fn counts(&self) -> Counts {
-        let in_depots = self.depots.iter().map(|depot| depot.count.load(Ordering::Relaxed)).sum();
+    pub(super) fn counts(&self, bring: &Bring<'_, T>) -> Counts {
+        let count = |shard| bring.depot(shard).count.load(Ordering::Relaxed);
+        let in_depots = (0..T::SHARDS).map(count).sum();
         let census = self.enter(|slabs| crate::slab::SlabSystem::census(slabs.system())).unwrap_or_default();
         Counts { taken: census.taken, in_depots, slabs: census.slabs }
     }
 
-    /// Takes all locks of the class, and keeps them.
+    /// Takes the lock, and keeps it.
     pub(super) fn hold(&self) {
-        self.depots.iter().for_each(|depot| depot.lock.hold());
         self.lock.hold();
     }
 
-    /// Lets go of the locks.
+    /// Lets go of the lock.
     ///
     /// # Safety
-    /// They are held by `hold`.
+    /// It is held by `hold`.
     pub(super) unsafe fn let_go(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.lock.let_go() };
-        for depot in &self.depots {
-            // SAFETY: the caller's promise.
-            unsafe { depot.lock.let_go() };
-        }
+    }
+}
+
+impl<L: HoldLock> Depot<L> {
+    /// Takes the lock, and keeps it.
+    pub(super) fn hold(&self) {
+        self.lock.hold();
+    }
+
+    /// Lets go of the lock.
+    ///
+    /// # Safety
+    /// It is held by `hold`.
+    pub(super) unsafe fn let_go(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.lock.let_go() };
+    }
+}
+
+impl<T: MallocSettings> Bring<'_, T> {
+    /// The depot of the class for a shard, of which there are `SHARDS`, counted round.
+    fn depot(&self, shard: usize) -> &Depot<T::Lock> {
+        &self.shards[shard % T::SHARDS].as_ref()[self.class]
     }
 }

@@ -2,12 +2,11 @@
 
 use core::alloc::Layout;
 use core::fmt;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 
-use super::class::{Bring, Class, Slabs};
-use super::settings::{MallocSettings, Numbers};
+use super::class::{Bring, Class, Depot, Shard, Slabs};
+use super::settings::{MallocSettings, Numbers, SHARDS_MAX};
 use super::stats::{ClassStats, MallocStats};
 use super::stock::ChunkStock;
 use super::threads::Threads;
@@ -22,12 +21,13 @@ use crate::source::BackingSource;
 pub struct SharedMalloc<T: MallocSettings> {
     chunks: T::Chunks,
     classes: <T::Classes as SizeClasses>::Array<Class<T>>,
+    shards: [Shard<T>; SHARDS_MAX],
     pub(super) threads: Threads<T>,
     /// Whether the handlers of forks are registered, or this is under way.
     pub(super) forks: AtomicBool,
 }
 
-// SAFETY: the array is `[Class<T>; COUNT]` (K4), which may be shared, as may the stock and the registry of threads.
+// SAFETY: the arrays are `[Class<T>; COUNT]` and `[Depot; COUNT]` (K4), which may be shared, as may the stock and the registry of threads.
 unsafe impl<T: MallocSettings> Sync for SharedMalloc<T> {}
 
 impl<T: MallocSettings> SharedMalloc<T> {
@@ -42,9 +42,19 @@ impl<T: MallocSettings> SharedMalloc<T> {
         SharedMalloc {
             chunks,
             classes: classes.finish(),
+            shards: [const { Self::shard() }; SHARDS_MAX],
             threads: Threads::new(),
             forks: AtomicBool::new(false),
         }
+    }
+
+    /// Empty depots.
+    const fn shard() -> Shard<T> {
+        let mut depots = ClassArray::<T::Classes, Depot<T::Lock>>::new();
+        while depots.len() < T::Classes::COUNT {
+            depots.push(Depot::new());
+        }
+        depots.finish()
     }
 
     /// The stock of chunks.
@@ -61,7 +71,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
     fn class(&'static self, class: usize) -> (&'static Class<T>, Bring<'static, T>) {
         // SAFETY: there is a shape for each class, and the next line sees that there is such a class.
         let shape = unsafe { Shapes::<T::Classes, Slabs<T>>::of(class) };
-        (&self.classes.as_ref()[class], Bring { class, shape, source: self.chunks(), shared: PhantomData })
+        (&self.classes.as_ref()[class], Bring { class, shape, source: self.chunks(), shards: &self.shards })
     }
 
     /// Fills `out` from its front with free objects of a class, at least one; says how many. `class` is less than `COUNT`.
@@ -115,7 +125,8 @@ impl<T: MallocSettings> SharedMalloc<T> {
     /// How much there is, and where.
     pub(super) fn stats(&'static self) -> MallocStats<T::Classes> {
         let mut classes = T::Classes::array(|class| {
-            let counts = self.classes.as_ref()[class].counts();
+            let (shared, bring) = self.class(class);
+            let counts = shared.counts(&bring);
             ClassStats {
                 size: Numbers::<T>::size(class),
                 live: counts.taken.saturating_sub(counts.in_depots),
@@ -147,6 +158,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
     /// Takes all locks, and keeps them: before a fork. In the order in which calls take them.
     pub(super) fn hold(&self) {
         self.threads.hold();
+        self.shards.iter().for_each(|depots| depots.as_ref().iter().for_each(Depot::hold));
         self.classes.as_ref().iter().for_each(Class::hold);
         self.chunks.hold();
     }
@@ -161,6 +173,10 @@ impl<T: MallocSettings> SharedMalloc<T> {
         for class in self.classes.as_ref() {
             // SAFETY: the caller's promise.
             unsafe { class.let_go() };
+        }
+        for depot in self.shards.iter().flat_map(|depots| depots.as_ref()) {
+            // SAFETY: the caller's promise.
+            unsafe { depot.let_go() };
         }
         // SAFETY: the caller's promise.
         unsafe { self.threads.let_go() };
