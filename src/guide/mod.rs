@@ -6,6 +6,7 @@
 //! | [`caches`] | users: which cache, an object's way through all its parts and back, what it costs, what happens when something goes wrong |
 //! | [`composing`] | users: nine heaps put together, with the reason of each part |
 //! | [`architecture`] | readers of the source: the layers, and one small allocation followed through all of them |
+//! | [`scaling`] | users with many cores or threads: what general allocators share, how often, and what they hold |
 //! | [`performance`] | the curious: how it is measured, which designs were tried, what each gave |
 
 #[doc = include_str!("architecture.md")]
@@ -18,3 +19,5 @@ pub mod caches {}
 pub mod composing {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+#[doc = include_str!("scaling.md")]
+pub mod scaling {}

@@ -10,7 +10,8 @@ use crate::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
 /// StaticHeap<N, L> = StaticArena<N, Sizing16MiB, L>
 /// ```
 /// Choose it when the program knows how much memory its heap may take. It needs no start, lies in `.bss`, and is ready before `main`. On a chip whose interrupt
-/// handlers allocate the lock has to be `CriticalSectionLock`. For less than 256 KiB the [`TinyHeap128KiB`] has the smaller tables.
+/// handlers allocate the lock has to be `CriticalSectionLock`. For less than 256 KiB the [`TinyHeap128KiB`] has the smaller tables; of more than 32 MiB the rest is
+/// not used.
 ///
 /// **Cost.** No byte per object beyond rounding to 8; tables of some 1.6 % of the region; O(1) per call. See the guide's chapter [`arenas`](crate::guide::arenas).
 ///
@@ -24,12 +25,6 @@ use crate::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
 ///     let text = String::from("in static memory");
 ///     assert!(HEAP.usage().used >= text.len());
 /// }
-/// ```
-///
-/// More than the sizing reaches is a compile error:
-/// ```compile_fail,E0080
-/// use heapwright::preset::StaticHeap;
-/// static HEAP: StaticHeap<{ 64 << 20 }> = StaticHeap::new();
 /// ```
 pub type StaticHeap<const N: usize, L = SpinLock> = StaticArena<N, Sizing16MiB, L>;
 

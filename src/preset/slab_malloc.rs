@@ -4,7 +4,37 @@ use crate::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
 use crate::lock::YieldLock;
 use crate::source::Pages;
 
-/// The settings of [`SlabMalloc`].
+/// The settings of `SlabMalloc`: written out, the whole of it is
+///
+/// ```
+/// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
+/// use heapwright::{lock::YieldLock, source::Pages};
+///
+/// struct Mine;
+/// impl MallocSettings for Mine {
+///     type Classes = Classes; // 76 sizes from 8 bytes to 32 KiB
+///     // Slabs of 32 KiB; free memory that was not needed for a second goes back; huge pages behind what is beyond 32 MiB.
+///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 16>;
+///     type Lock = YieldLock;
+///     // The defaults: two stacks of up to 32 objects and 8 KiB for each class at hand; four depots of up to 64 objects and 16 KiB for each class.
+///     const FRONT_SLOTS: usize = 32;
+///     const FRONT_BYTES: usize = 8 << 10;
+///     const DEPOT_SLOTS: usize = 64;
+///     const DEPOT_BYTES: usize = 16 << 10;
+///     const SHARDS: usize = 4;
+/// }
+/// heapwright::malloc! { static MINE as MyMalloc: Mine = ChunkHeap::new(Pages); }
+/// # use heapwright::preset::SlabSettings;
+/// # fn same<A: MallocSettings, B: MallocSettings<Classes = A::Classes, Chunks = A::Chunks, Lock = A::Lock>>() {
+/// #     assert_eq!(
+/// #         [A::FRONT_SLOTS, A::FRONT_BYTES, A::DEPOT_SLOTS, A::DEPOT_BYTES, A::SHARDS],
+/// #         [B::FRONT_SLOTS, B::FRONT_BYTES, B::DEPOT_SLOTS, B::DEPOT_BYTES, B::SHARDS],
+/// #     );
+/// # }
+/// # same::<Mine, SlabSettings>();
+/// ```
+/// To never give memory back by itself take [`KeepAll`](crate::cache::KeepAll) for the policy, to do it at once
+/// [`ReleaseAtOnce`](crate::cache::ReleaseAtOnce).
 #[derive(Debug)]
 pub struct SlabSettings;
 
@@ -14,7 +44,33 @@ impl MallocSettings for SlabSettings {
     type Lock = YieldLock;
 }
 
-/// The settings of [`CompactMalloc`].
+/// The settings of `CompactMalloc`: smaller slabs, a quarter of what `SlabMalloc` has at hand, and a short memory.
+///
+/// ```
+/// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
+/// use heapwright::{lock::YieldLock, source::Pages};
+///
+/// struct Mine;
+/// impl MallocSettings for Mine {
+///     type Classes = Classes;
+///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 100>, 32768>;
+///     type Lock = YieldLock;
+///     const FRONT_SLOTS: usize = 8;
+///     const FRONT_BYTES: usize = 2 << 10;
+///     const DEPOT_SLOTS: usize = 16;
+///     const DEPOT_BYTES: usize = 4 << 10;
+///     const SHARDS: usize = 1;
+/// }
+/// heapwright::malloc! { static MINE as MyMalloc: Mine = ChunkHeap::new(Pages); }
+/// # use heapwright::preset::CompactSettings;
+/// # fn same<A: MallocSettings, B: MallocSettings<Classes = A::Classes, Chunks = A::Chunks, Lock = A::Lock>>() {
+/// #     assert_eq!(
+/// #         [A::FRONT_SLOTS, A::FRONT_BYTES, A::DEPOT_SLOTS, A::DEPOT_BYTES, A::SHARDS],
+/// #         [B::FRONT_SLOTS, B::FRONT_BYTES, B::DEPOT_SLOTS, B::DEPOT_BYTES, B::SHARDS],
+/// #     );
+/// # }
+/// # same::<Mine, CompactSettings>();
+/// ```
 #[derive(Debug)]
 pub struct CompactSettings;
 
@@ -22,16 +78,46 @@ impl MallocSettings for CompactSettings {
     type Classes = Classes;
     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 100>, 32768>;
     type Lock = YieldLock;
-    const FRONT_SLOTS: usize = 16;
-    const FRONT_BYTES: usize = 8 << 10;
+    const FRONT_SLOTS: usize = 8;
+    const FRONT_BYTES: usize = 2 << 10;
     const DEPOT_SLOTS: usize = 16;
-    const DEPOT_BYTES: usize = 8 << 10;
+    const DEPOT_BYTES: usize = 4 << 10;
     const SHARDS: usize = 1;
 }
 
 crate::malloc! {
-    /// The heap behind [`SlabMalloc`].
+    /// The general allocator of a program, for any number of threads: what to take instead of mimalloc, jemalloc or snmalloc.
+    ///
+    /// ```
+    /// use heapwright::preset::SlabMalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: SlabMalloc = SlabMalloc;
+    ///
+    /// fn main() {
+    ///     let lists: Vec<Vec<u32>> = (0..100).map(|len| (0..len).collect()).collect();
+    ///     println!("{}", SlabMalloc.stats());
+    ///     drop(lists);
+    ///     SlabMalloc.release(); // all that is free goes back to the OS, now
+    /// }
+    /// ```
+    /// Its parts, each of which can be changed, are in [`SlabSettings`]; how they work together, in [`cache::malloc`](crate::cache::malloc); what it costs and against
+    /// whom, in the guide's chapter [`performance`](crate::guide::performance), and on many cores in [`scaling`](crate::guide::scaling).
     pub static SLAB_MALLOC as SlabMalloc: SlabSettings = ChunkHeap::new(Pages);
-    /// The heap behind [`CompactMalloc`].
+
+    /// `SlabMalloc`'s parts, set for little memory: for programs of many threads that are mostly idle, and for small machines with an OS.
+    ///
+    /// ```
+    /// use heapwright::preset::CompactMalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: CompactMalloc = CompactMalloc;
+    ///
+    /// fn main() {
+    ///     let text = String::from("in slabs");
+    ///     assert!(CompactMalloc.stats().bytes_live >= text.len());
+    /// }
+    /// ```
+    /// Its parts are in [`CompactSettings`].
     pub static COMPACT_MALLOC as CompactMalloc: CompactSettings = ChunkHeap::new(Pages);
 }

@@ -410,7 +410,7 @@ impl<I: MallocInstance> fmt::Debug for Malloc<I> {
 /// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
 /// use heapwright::{lock::YieldLock, source::Pages};
 ///
-/// struct General;
+/// pub struct General;
 /// impl MallocSettings for General {
 ///     type Classes = Classes;
 ///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>>;
