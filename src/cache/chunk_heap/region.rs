@@ -24,8 +24,8 @@ impl<const CHUNK: usize> Grid<CHUNK> {
     /// Bytes of a region, and its alignment.
     pub(super) const REGION: usize = CHUNKS * CHUNK;
 
-    /// Bytes of a slab's header: a line for itself, and a bit for every 16 bytes. An odd number of lines for every `CHUNK`, so that headers spread
-    /// over all cache sets.
+    /// Bytes of a slab's header: a line for itself, and a bit for every 16 bytes. An odd number of lines from chunks of 16 KiB on, so that
+    /// headers spread over all cache sets.
     pub(super) const HEADER: usize = 64 + CHUNK / 128;
 
     /// Chunks at a region's front that hold its record and the headers.
