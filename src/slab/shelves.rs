@@ -339,6 +339,8 @@ impl Shelves {
         // What comes back in order mostly lies in one slab, and is taken together; what comes back at random does not, and to find out for each
         // would take longer than it saves.
         let in_order = apart / 2 <= objects.len().saturating_mul(shape.stride);
+        // A copy, whose fields stay in registers: what is written to headers and tables can't be it.
+        let shape = &{ *shape };
         let mut rest = objects;
         while let Some(first) = rest.first() {
             // SAFETY: the caller's promise: an object of ours.

@@ -19,6 +19,9 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(0x9a, 0x9a, 0x9a),
 ];
 
+/// Room for the legend, in groups of bars.
+const LEGEND: f64 = 1.4;
+
 /// Ratios above this are cut off.
 const TOP: f64 = 2.5;
 
@@ -64,7 +67,7 @@ fn panel(
         .margin(12)
         .x_label_area_size(28)
         .y_label_area_size(44)
-        .build_cartesian_2d(0.0..count as f64, 0.0..TOP)?;
+        .build_cartesian_2d(0.0..count as f64 + LEGEND, 0.0..TOP)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -87,8 +90,10 @@ fn panel(
             .label(program.name)
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled()));
     }
-    chart
-        .draw_series(std::iter::once(PathElement::new([(0.0, 1.0), (count as f64, 1.0)], BLACK.mix(0.6))))?;
+    chart.draw_series(std::iter::once(PathElement::new(
+        [(0.0, 1.0), (count as f64 + LEGEND, 1.0)],
+        BLACK.mix(0.6),
+    )))?;
     if legend {
         chart
             .configure_series_labels()
@@ -98,7 +103,7 @@ fn panel(
             .draw()?;
     }
     let (width, _) = area.dim_in_pixel();
-    let step = (width as f64 - 12.0 - 12.0 - 44.0) / count as f64;
+    let step = (width as f64 - 12.0 - 12.0 - 44.0) / (count as f64 + LEGEND);
     for (place, workload) in workloads.iter().enumerate() {
         let style = TextStyle::from(("sans-serif", 13)).pos(plotters::style::text_anchor::Pos::new(
             plotters::style::text_anchor::HPos::Center,
