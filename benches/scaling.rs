@@ -294,7 +294,8 @@ fn hold(before: (u64, u64, u64, u64), after: (u64, u64, u64, u64)) -> f64 {
         start.elapsed().as_nanos() as f64 / 1000.0
     };
     let timed = (after.2 - before.2).max(1);
-    ((after.3 - before.3) as f64 / timed as f64 - clock).max(0.0)
+    // No less than what the clock can tell.
+    ((after.3 - before.3) as f64 / timed as f64 - clock).max(1.0)
 }
 
 fn main() -> io::Result<()> {

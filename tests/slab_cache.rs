@@ -7,10 +7,10 @@ use std::alloc::Layout;
 use std::collections::HashSet;
 
 use heapwright::cache::{Exactly, For, KeepAll, SlabCache, UntypedObjectAlloc};
-use heapwright::heap::SharedHeap;
+use heapwright::heap::{SharedHeap, UsableSize};
 use heapwright::lock::NoLock;
 use heapwright::slab::{AlignedSlabs, IndexStack, IntrusiveList, LargeSlabs, SlabSystem};
-use heapwright::source::Pages;
+use heapwright::source::{Pages, StaticBuffer};
 
 /// Hands out many objects, all different, and gives all memory back.
 fn many_objects<S: SlabSystem<Source = Pages>>() {
@@ -91,4 +91,16 @@ fn rows_come_back_together() {
     rows::<AlignedSlabs<Pages, 16384, IntrusiveList>, 48>();
     rows::<AlignedSlabs<Pages, 16384, IndexStack>, 48>();
     rows::<LargeSlabs<Pages, 12288>, 100>();
+}
+
+#[test]
+fn the_size_of_a_block_is_that_of_its_slot() {
+    static RAM: StaticBuffer<4096> = StaticBuffer::new();
+    let slot = Layout::new::<[u64; 3]>();
+    let cache = SlabCache::<AlignedSlabs<_, 1024>>::with_layout(&RAM, slot).unwrap();
+    let block = cache.try_alloc(Layout::new::<u32>()).unwrap();
+    // SAFETY: the block is live.
+    assert_eq!(unsafe { cache.usable_size(block.cast()) }, 24);
+    // SAFETY: the block is live, and any size up to that of its slot may come back.
+    unsafe { cache.free(block.cast(), slot) };
 }

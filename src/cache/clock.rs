@@ -45,8 +45,8 @@ unsafe impl Clock for StdClock {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the place is there to be written to. An error, of a system without that clock, leaves zeroes.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-        let (seconds, nanoseconds) = (time.tv_sec as i64, time.tv_nsec as i64);
-        seconds.unsigned_abs().wrapping_mul(1000).wrapping_add(nanoseconds.unsigned_abs() / 1_000_000)
+        let milliseconds = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);
+        u64::try_from(time.tv_sec).unwrap_or(0).wrapping_mul(1000).wrapping_add(milliseconds)
     }
 }
 

@@ -10,7 +10,7 @@ use super::object_alloc::{RawSlots, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slot::{AtRunTime, ConstSlot, Slot};
 use crate::AllocError;
-use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, SharedHeap, Usage};
+use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, SharedHeap, UsableSize, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::slab::{Shape, ShapeError, Slab, SlabSystem, Taken};
 
@@ -508,6 +508,15 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
     /// may be missed or seen twice.
     pub fn slabs(&self) -> impl Iterator<Item = SlabStats> {
         (0..).map_while(|number| self.locked(|core| core.slab(number)))
+    }
+}
+
+// SAFETY: V1: every block is a slot, which fits all layouts that it was asked for with.
+unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> UsableSize
+    for Locked<SlabCore<S, Z, R, FRONT>, L>
+{
+    unsafe fn usable_size(&self, _: NonNull<u8>) -> usize {
+        self.slot_layout().size()
     }
 }
 

@@ -5,7 +5,13 @@ use core::ptr::NonNull;
 /// A heap that can tell the size of a live block from its pointer alone: what C's `free(ptr)` and `malloc_usable_size` need.
 ///
 /// Not every heap can: an arena whose objects have no headers knows the size of a block only by the layout that comes back with it. Heaps of slabs can, as the
-/// slab of an object is found by its address, and says the size of its objects.
+/// slab of an object is found by its address, and says the size of its objects; and so can a cache, whose objects have one size.
+///
+/// | heap | finds it in |
+/// |---|---|
+/// | `Malloc` and the presets made of it | the region's table of sizes: a load and some arithmetic |
+/// | [`ChunkHeap`](crate::cache::ChunkHeap) | the same; for blocks of their own, the record before them |
+/// | [`SlabCache`](crate::cache::SlabCache) | its layout |
 ///
 /// ```
 /// # #[cfg(feature = "os")] {

@@ -21,10 +21,8 @@ use crate::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
 /// #[global_allocator]
 /// static HEAP: StaticHeap<{ 1 << 20 }> = StaticHeap::new();
 ///
-/// fn main() {
-///     let text = String::from("in static memory");
-///     assert!(HEAP.usage().used >= text.len());
-/// }
+/// let text = String::from("in static memory");
+/// assert!(HEAP.usage().used >= text.len());
 /// ```
 pub type StaticHeap<const N: usize, L = SpinLock> = StaticArena<N, Sizing16MiB, L>;
 

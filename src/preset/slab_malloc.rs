@@ -94,12 +94,10 @@ crate::malloc! {
     /// #[global_allocator]
     /// static GLOBAL: SlabMalloc = SlabMalloc;
     ///
-    /// fn main() {
-    ///     let lists: Vec<Vec<u32>> = (0..100).map(|len| (0..len).collect()).collect();
-    ///     println!("{}", SlabMalloc.stats());
-    ///     drop(lists);
-    ///     SlabMalloc.release(); // all that is free goes back to the OS, now
-    /// }
+    /// let lists: Vec<Vec<u32>> = (0..100).map(|len| (0..len).collect()).collect();
+    /// println!("{}", SlabMalloc.stats());
+    /// drop(lists);
+    /// SlabMalloc.release(); // all that is free goes back to the OS, now
     /// ```
     /// Its parts, each of which can be changed, are in [`SlabSettings`]; how they work together, in [`cache::malloc`](crate::cache::malloc); what it costs and against
     /// whom, in the guide's chapter [`performance`](crate::guide::performance), and on many cores in [`scaling`](crate::guide::scaling).
@@ -113,10 +111,8 @@ crate::malloc! {
     /// #[global_allocator]
     /// static GLOBAL: CompactMalloc = CompactMalloc;
     ///
-    /// fn main() {
-    ///     let text = String::from("in slabs");
-    ///     assert!(CompactMalloc.stats().bytes_live >= text.len());
-    /// }
+    /// let text = String::from("in slabs");
+    /// assert!(CompactMalloc.stats().bytes_live >= text.len());
     /// ```
     /// Its parts are in [`CompactSettings`].
     pub static COMPACT_MALLOC as CompactMalloc: CompactSettings = ChunkHeap::new(Pages);

@@ -424,13 +424,9 @@ impl<I: MallocInstance> fmt::Debug for Malloc<I> {
 /// #[global_allocator]
 /// static GLOBAL: GeneralMalloc = GeneralMalloc;
 ///
-/// fn main() {
-///     let text = String::from("in slabs");
-///     assert!(GeneralMalloc.stats().bytes_live >= text.len());
-/// }
+/// let text = String::from("in slabs");
+/// assert!(GeneralMalloc.stats().bytes_live >= text.len());
 /// # }
-/// # #[cfg(not(feature = "os"))]
-/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! malloc {
