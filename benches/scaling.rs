@@ -101,7 +101,7 @@ heapwright::malloc! {
 }
 
 /// Classes of up to 1000 bytes, which all are in use.
-const CLASSES: usize = 44;
+const CLASSES: usize = 36;
 
 /// Nanoseconds from one allocation or free to the next of a core that does little else.
 const OPERATION: f64 = 20.0;
