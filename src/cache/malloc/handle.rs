@@ -5,7 +5,6 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
-use super::blocks::MallocBlocks;
 use super::front::Front;
 use super::settings::MallocSettings;
 use super::shared::SharedMalloc;
@@ -130,7 +129,7 @@ impl<I: MallocInstance> Malloc<I> {
 
     /// A block, or null.
     #[inline(always)]
-    fn take(self, layout: Layout) -> *mut u8 {
+    pub(super) fn take(self, layout: Layout) -> *mut u8 {
         let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, false) };
         // SAFETY: K2: a class of the heap.
         match I::with_front(|front| unsafe { front.bin(class) }.pop()) {
@@ -144,7 +143,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// A live block of this heap, with its layout, not of size zero.
     #[inline(always)]
-    unsafe fn give(self, ptr: NonNull<u8>, layout: Layout) {
+    pub(super) unsafe fn give(self, ptr: NonNull<u8>, layout: Layout) {
         let Some(class) = ClassesOf::<I>::index(layout) else {
             // SAFETY: the caller's promise; it has no class.
             return unsafe { Self::give_other(ptr, layout) };
@@ -265,7 +264,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// As [`resize_slow`](Malloc::resize_slow).
     #[inline(always)]
-    unsafe fn resize(self, ptr: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
+    pub(super) unsafe fn resize(self, ptr: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
         let class = ClassesOf::<I>::index(new);
         if class.is_some() && class == ClassesOf::<I>::index(old) {
             // Y5: the provenance of every object is exposed; the caller's pointer may be good for less than the new size.
@@ -277,7 +276,7 @@ impl<I: MallocInstance> Malloc<I> {
 
     /// A block, all zero, or null.
     #[inline(always)]
-    fn take_zeroed(self, layout: Layout) -> *mut u8 {
+    pub(super) fn take_zeroed(self, layout: Layout) -> *mut u8 {
         if ClassesOf::<I>::index(layout).is_none() {
             return Self::take_other(layout, true);
         }
@@ -339,43 +338,6 @@ fn beyond<C: SizeClasses>(layout: Layout) -> Layout {
     // An alignment that leaves no room for so much is one that the stock refuses.
     Layout::from_size_align(size, layout.align()).unwrap_or(layout)
 }
-
-/// What was given for a request, with the length that was asked for.
-#[inline(always)]
-fn given(block: *mut u8, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-    NonNull::new(block).map(|block| mem::slice(block, layout.size())).ok_or(AllocError)
-}
-
-impl<I: MallocInstance> MallocBlocks for Malloc<I> {
-    #[inline]
-    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        given(self.take(layout), layout)
-    }
-
-    #[inline]
-    fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        given(self.take_zeroed(layout), layout)
-    }
-
-    #[inline]
-    unsafe fn free(&self, ptr: NonNull<u8>, layout: Layout) {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.give(ptr, layout) };
-    }
-
-    #[inline]
-    unsafe fn try_resize(
-        &self,
-        ptr: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise is the same.
-        given(unsafe { self.resize(ptr, old, new) }, new)
-    }
-}
-
-crate::alloc::impl_allocators!(via super::blocks::MallocBlocks, [I: MallocInstance] Malloc<I>);
 
 impl<I: MallocInstance> Clone for Malloc<I> {
     fn clone(&self) -> Self {

@@ -44,6 +44,12 @@
 //! are ours.
 
 mod bin;
+#[cfg(any(
+    feature = "allocator-api2-02",
+    feature = "allocator-api2-03",
+    feature = "allocator-api2-04",
+    feature = "nightly"
+))]
 mod blocks;
 mod class;
 mod fork;
