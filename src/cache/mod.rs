@@ -11,6 +11,8 @@
 //! | [`UntypedCache<F, S>`](UntypedCache) | memory of a layout known at run time, made ready once | records of a length that a file tells, objects of another language |
 //! | [`SlabHeap<C, S>`](SlabHeap) in a [`Locked`](crate::heap::Locked) | raw memory of any layout | a program's general heap, the global allocator |
 //! | [`Magazined<C>`](Magazined) and its fronts | what the cache `C` does, without a lock | a cache that many threads use |
+//! | `Malloc`, declared by [`malloc!`](crate::malloc) (feature `std`) | raw memory of any layout, without a lock | the global allocator of a program with threads |
+//! | [`ChunkHeap<B, L>`](ChunkHeap) | slabs of any layout, runs, large blocks | what stands behind heaps of many size classes |
 //! | [`HeapSlots<H>`](HeapSlots) | blocks of a heap | magazines in front of a heap that you have |
 //!
 //! | part | what it settles | there are |
