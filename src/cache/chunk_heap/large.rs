@@ -2,7 +2,6 @@
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use super::ChunkHeap;
 use super::region::{Grid, exposed};
@@ -120,8 +119,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let place = unsafe { Record::of(block) };
         // SAFETY: as above; nobody else knows the block.
         unsafe { place.write(record) };
-        self.large_blocks.fetch_add(1, Ordering::Relaxed);
-        self.large_bytes.fetch_add(record.len, Ordering::Relaxed);
+        self.enter(|stock| stock.count_large(0, record.len));
         Ok(mem::slice(block, record.len - record.front))
     }
 
@@ -147,8 +145,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let place = unsafe { Record::of(block) };
         // SAFETY: the record of a live block.
         let record = unsafe { place.read() };
-        self.large_blocks.fetch_sub(1, Ordering::Relaxed);
-        self.large_bytes.fetch_sub(record.len, Ordering::Relaxed);
+        self.enter(|stock| stock.count_large(record.len, 0));
         // SAFETY: the front lies before the block.
         let base = unsafe { block.sub(record.front) };
         let spare = Spare::new(base, record.len, record.align);
@@ -200,7 +197,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 Err(AllocError) => mem::slice(base, record.len),
             }
         };
-        self.large_bytes.fetch_add(resized.len().wrapping_sub(record.len), Ordering::Relaxed);
+        self.enter(|stock| stock.count_large(record.len, resized.len()));
         record.len = resized.len();
         // SAFETY: the front has room for it.
         unsafe { place.write(record) };
@@ -254,7 +251,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let place = unsafe { Record::of(moved) };
         // SAFETY: as above.
         unsafe { place.write(record) };
-        self.large_bytes.fetch_add(record.len.wrapping_sub(before.len), Ordering::Relaxed);
+        self.enter(|stock| stock.count_large(before.len, record.len));
         Ok(mem::slice(moved, record.len - record.front))
     }
 

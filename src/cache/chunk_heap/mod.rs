@@ -10,7 +10,7 @@ use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
 use self::region::Grid;
 use self::runs::Run;
@@ -90,9 +90,6 @@ pub struct ChunkHeap<B, L, R = KeepAll, const CHUNK: usize = 65536, const HUGE_A
     /// Touched only under `lock`.
     stock: UnsafeCell<Stock<R, CHUNK>>,
     source: B,
-    /// Blocks with a record of their own, and their bytes, records included.
-    large_blocks: AtomicUsize,
-    large_bytes: AtomicUsize,
 }
 
 // SAFETY: the stock is touched under the lock, which may be shared (L1, L2), and holds memory that belongs to no thread; the source is cloned by
@@ -138,13 +135,7 @@ impl<B, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
     #[must_use]
     pub const fn new(source: B) -> Self {
         const { Grid::<CHUNK>::CHECK };
-        ChunkHeap {
-            lock: L::INIT,
-            stock: UnsafeCell::new(Stock::NEW),
-            source,
-            large_blocks: AtomicUsize::new(0),
-            large_bytes: AtomicUsize::new(0),
-        }
+        ChunkHeap { lock: L::INIT, stock: UnsafeCell::new(Stock::NEW), source }
     }
 
     /// Runs `work` on the stock under the lock; `None` on re-entry. `work` calls nothing that could come back here, and does not unwind.
@@ -246,18 +237,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// How much it holds. O(1), under the lock.
     #[must_use]
     pub fn stats(&self) -> ChunkStats {
-        let (regions, kept, used, spare) = self
-            .enter(|stock| (stock.regions(), stock.kept(), stock.used(), stock.spare_bytes()))
-            .unwrap_or_default();
-        let large_bytes = self.large_bytes.load(Ordering::Relaxed);
-        ChunkStats {
-            bytes_mapped: regions * Grid::<CHUNK>::REGION + large_bytes + spare,
-            bytes_kept: kept * CHUNK,
-            regions,
-            chunks_used: used,
-            large_blocks: self.large_blocks.load(Ordering::Relaxed),
-            large_bytes,
-        }
+        self.enter(|stock| stock.stats()).unwrap_or_default()
     }
 
     /// The source of all memory.

@@ -3,6 +3,7 @@
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
+use super::ChunkStats;
 use super::region::{CHUNKS, Grid, Region, object_size};
 use super::runs::{self, Run};
 use super::spares::{Spare, Spares};
@@ -27,6 +28,9 @@ pub(super) struct Stock<R, const CHUNK: usize> {
     spare_bytes: usize,
     /// Chunks in use, those included that are being purged.
     used: usize,
+    /// Blocks in use that have a record of their own, and their bytes, records included.
+    large_blocks: usize,
+    large_bytes: usize,
 }
 
 /// What is to be given back.
@@ -51,7 +55,27 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         spares: Spares::NONE,
         spare_bytes: 0,
         used: 0,
+        large_blocks: 0,
+        large_bytes: 0,
     };
+
+    /// How much there is.
+    pub(super) const fn stats(&self) -> ChunkStats {
+        ChunkStats {
+            bytes_mapped: self.regions * Grid::<CHUNK>::REGION + self.large_bytes + self.spare_bytes,
+            bytes_kept: self.kept * CHUNK,
+            regions: self.regions,
+            chunks_used: self.used,
+            large_blocks: self.large_blocks,
+            large_bytes: self.large_bytes,
+        }
+    }
+
+    /// A block that had `before` bytes, or 0 if there was none, has `after`, or 0 if it is gone.
+    pub(super) fn count_large(&mut self, before: usize, after: usize) {
+        self.large_blocks = self.large_blocks + (after > 0) as usize - (before > 0) as usize;
+        self.large_bytes = self.large_bytes + after - before;
+    }
 
     pub(super) const fn regions(&self) -> usize {
         self.regions
@@ -63,11 +87,6 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
 
     pub(super) const fn kept(&self) -> usize {
         self.kept
-    }
-
-    /// Bytes of spare blocks.
-    pub(super) const fn spare_bytes(&self) -> usize {
-        self.spare_bytes
     }
 
     /// A spare block, no shorter than asked for and not much longer.
@@ -93,10 +112,6 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
     fn forget(&mut self, spare: &Spare) {
         self.kept -= spare.len.div_ceil(CHUNK);
         self.spare_bytes -= spare.len;
-    }
-
-    pub(super) const fn used(&self) -> usize {
-        self.used
     }
 
     /// Adds a region, all its chunks free.
