@@ -13,7 +13,6 @@ extern crate std;
 pub mod alloc;
 pub mod arena;
 pub mod cache;
-pub mod combine;
 pub mod guide;
 pub mod heap;
 pub mod lock;

@@ -8,7 +8,6 @@
 //! | [`TinyHeap4KiB`], [`TinyHeap128KiB`], [`TinyHeap16MiB`] | the same, by how small it is |
 //! | [`StackFirst`] | some bytes on the stack first, then another heap |
 
-mod firmware;
 #[cfg(all(feature = "std", any(unix, windows)))]
 #[expect(
     clippy::allow_attributes,
@@ -16,9 +15,7 @@ mod firmware;
 )]
 mod slab_malloc;
 
-pub use self::firmware::{StaticHeap, TinyHeap4KiB, TinyHeap16MiB, TinyHeap128KiB};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use self::slab_malloc::{
     COMPACT_MALLOC, CompactMalloc, CompactSettings, SLAB_MALLOC, SlabMalloc, SlabSettings,
 };
-pub use crate::combine::StackFirst;
