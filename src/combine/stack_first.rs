@@ -55,7 +55,8 @@ use crate::mem;
 /// Blocks stand one behind the other. The last one is freed, grown and shrunk where it stands, as is the only one, wherever it stands; if it
 /// can't grow there it may move to the buffer's start. A block that is freed with live ones behind it leaves a gap that is used again when
 /// those have gone: when no block is live the buffer is as new. That suits what lives in small buffers: one string or vector that
-/// grows, and temporaries that come and go meanwhile. An arena would use gaps at once, and pay for it with a search in each call, tables of
+/// grows, and temporaries that come and go meanwhile. (One that is live while the vector grows makes it move behind, and so leave the buffer
+/// at a half or a quarter of `N`: let go of it before.) An arena would use gaps at once, and pay for it with a search in each call, tables of
 /// 3 % and 72 bytes of state: as much as a small buffer. Where many blocks come and go in no order, take an arena of some KiB and not this.
 ///
 /// A block that has outgrown the buffer stays in `A` when it shrinks. Only if `A` refuses to resize it, it comes back, if there is room.
