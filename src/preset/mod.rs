@@ -1,4 +1,18 @@
-//! Ready-made heaps. What they are made of stands in the documentation of each, to be changed where it does not fit:
-//! [`composing`](crate::guide::composing) has more compositions.
+//! Ready-made heaps. What each is made of stands in its documentation, to be put together anew with other parts where it does not fit;
+//! [`composing`](crate::guide::composing) has more.
+//!
+//! | heap | what for |
+//! |---|---|
+//! | [`StaticHeap<N, L>`](StaticHeap) | firmware: `N` bytes in `.bss`, the sizing by length, short calls |
+//! | [`TinyHeap4KiB<N, L>`](TinyHeap4KiB), [`TinyHeap128KiB`], [`TinyHeap16MiB`] | `N` bytes in `.bss`, the sizing by name |
+//! | [`StackFirst<N, A, L>`](StackFirst) | `N` bytes on the stack, and the heap `A` for what does not fit |
+//!
+//! `L` is the lock, [`SpinLock`](crate::lock::SpinLock) of those for statics and [`NoLock`](crate::lock::NoLock) of `StackFirst` where
+//! nothing is said.
 
+mod static_heap;
+mod tiny_heap;
+
+pub use self::static_heap::{FirmwareSizing, StaticHeap};
+pub use self::tiny_heap::{TinyHeap4KiB, TinyHeap16MiB, TinyHeap128KiB, Whole};
 pub use crate::combine::StackFirst;
