@@ -8,7 +8,7 @@ use heapwright::heap::{Heap, Locked, NoHeap, SharedHeap, Usage};
 use heapwright::lock::{Lock, NoLock};
 use heapwright::sizing::{Checked, Sizing16MiB};
 
-use super::{holds, layout, take};
+use super::{bytes, fill, free, holds, layout, resize, resize_zeroed, take};
 
 type Behind = StaticArena<65_536, Checked<Sizing16MiB>, NoLock>;
 
@@ -35,12 +35,10 @@ fn a_buffer_of_no_bytes() {
     with::<0>(|heap| {
         let block = take(heap, layout(1, 1), 7);
         assert!(!is_inline(heap, block));
-        // SAFETY: the block is live, and its layout its own.
-        let block = unsafe { heap.try_resize(block.cast(), layout(1, 1), layout(100, 64)) };
+        let block = resize(heap, block, layout(1, 1), layout(100, 64));
         let block = block.expect("there is room");
         assert!(!is_inline(heap, block) && holds(block, 1, 7));
-        // SAFETY: as above.
-        unsafe { heap.free(block.cast(), layout(100, 64)) };
+        free(heap, block, layout(100, 64));
     });
 }
 
@@ -54,13 +52,11 @@ fn small_buffers() {
                 assert_eq!(is_inline(heap, block), size <= N, "{size} of {N}");
                 assert!(size > N || block.len() == size.next_multiple_of(8).min(N), "{size} of {N}");
                 for given_back in size..=block.len() {
-                    // SAFETY: the block is live, and the size between the requested and the returned one.
-                    unsafe { heap.free(block.cast(), layout(given_back, 1)) };
+                    free(heap, block, layout(given_back, 1));
                     let again = take(heap, layout(size, 1), 1);
                     assert_eq!((again, is_inline(heap, again)), (block, size <= N));
                 }
-                // SAFETY: the block is live, and its layout its own.
-                unsafe { heap.free(block.cast(), layout(size, 1)) };
+                free(heap, block, layout(size, 1));
             }
         });
     }
@@ -84,15 +80,12 @@ fn every_size_between_the_requested_and_the_returned() {
             let before = take(heap, layout(5, 1), 1);
             let block = take(heap, layout(17, 1), 2);
             assert_eq!((before.len(), block.len()), (8, 24));
-            // SAFETY: the blocks are live, and the sizes between the requested and the returned one.
-            unsafe {
-                heap.free(block.cast(), layout(size, 1));
-                assert_eq!(heap.usage().used, 8);
-                let grown = heap.try_resize(before.cast(), layout(size - 16, 1), layout(64, 1));
-                assert_eq!(grown, Ok(NonNull::slice_from_raw_parts(before.cast(), 64)));
-                assert!(holds(before, size - 16, 1));
-                heap.free(before.cast(), layout(64, 1));
-            }
+            free(heap, block, layout(size, 1));
+            assert_eq!(heap.usage().used, 8);
+            let grown = resize(heap, before, layout(size - 16, 1), layout(64, 1));
+            assert_eq!(grown, Ok(NonNull::slice_from_raw_parts(before.cast(), 64)));
+            assert!(holds(before, size - 16, 1));
+            free(heap, before, layout(64, 1));
         }
     });
 }
@@ -104,16 +97,14 @@ fn every_alignment() {
             for size in [1, 5, 24, 100, 256, 300] {
                 let block = take(heap, layout(size, 1 << shift), 3);
                 assert!(block.cast::<u8>().addr().get() % (1 << shift) == 0, "{size} at {}", 1 << shift);
-                // SAFETY: the block is live, and its layout its own.
-                unsafe { heap.free(block.cast(), layout(size, 1 << shift)) };
+                free(heap, block, layout(size, 1 << shift));
             }
         }
         // The buffer starts at a multiple of 16 bytes.
         let block = take(heap, layout(256, 16), 1);
         assert!(is_inline(heap, block));
-        // SAFETY: as above.
-        unsafe { heap.free(block.cast(), layout(256, 16)) };
-        for size in [isize::MAX as usize - 4095, 1 << 40] {
+        free(heap, block, layout(256, 16));
+        for size in [isize::MAX as usize - 4095, isize::MAX as usize / 2] {
             assert!(heap.try_alloc(layout(size, 4096)).is_err());
             assert!(heap.try_alloc(layout(1, size.next_power_of_two() >> 1)).is_err());
         }
@@ -126,14 +117,11 @@ fn size_zero_is_nobodys() {
         let none = heap.try_alloc(layout(0, 32)).expect("size zero is always to be had");
         assert_eq!((none.len(), none.cast::<u8>().addr().get() % 32), (0, 0));
         assert_eq!(heap.usage().objects, 0);
-        // SAFETY: a block of size zero, then one of 8 bytes, then of size zero again.
-        unsafe {
-            let some = heap.try_resize_zeroed(none.cast(), layout(0, 32), layout(8, 8)).expect("room");
-            assert!(is_inline(heap, some) && holds(some, 8, 0));
-            let none = heap.try_resize(some.cast(), layout(8, 8), layout(0, 1)).expect("always");
-            assert_eq!((none.len(), heap.usage().objects), (0, 0));
-            heap.free(none.cast(), layout(0, 1));
-        }
+        let some = resize_zeroed(heap, none, layout(0, 32), layout(8, 8)).expect("room");
+        assert!(is_inline(heap, some) && holds(some, 8, 0));
+        let none = resize(heap, some, layout(8, 8), layout(0, 1)).expect("always");
+        assert_eq!((none.len(), heap.usage().objects), (0, 0));
+        free(heap, none, layout(0, 1));
         // SAFETY: the closure only calls the core.
         let refused = unsafe { heap.enter(|core| core.alloc(layout(0, 1)).is_err()) };
         assert_eq!(refused, Ok(true));
@@ -146,22 +134,16 @@ fn across_the_border_and_back() {
     with::<64>(|heap| {
         let block = take(heap, layout(40, 8), 1);
         assert!(is_inline(heap, block));
-        // SAFETY: the blocks are live, and their layouts their own.
-        unsafe {
-            let block = heap.try_resize(block.cast(), layout(40, 8), layout(65, 8)).expect("room");
-            assert!(!is_inline(heap, block) && holds(block, 40, 1));
-            assert_eq!((heap.usage().objects, heap.heap().usage().objects), (0, 1));
-            let block = heap.try_resize(block.cast(), layout(65, 8), layout(10, 8)).expect("room");
-            assert!(
-                !is_inline(heap, block) && holds(block, 10, 1),
-                "a block that has outgrown the buffer stays"
-            );
-            let other = take(heap, layout(64, 8), 2);
-            assert!(is_inline(heap, other));
-            heap.free(block.cast(), layout(10, 8));
-            assert!(holds(other, 64, 2));
-            heap.free(other.cast(), layout(64, 8));
-        }
+        let block = resize(heap, block, layout(40, 8), layout(65, 8)).expect("room");
+        assert!(!is_inline(heap, block) && holds(block, 40, 1));
+        assert_eq!((heap.usage().objects, heap.heap().usage().objects), (0, 1));
+        let block = resize(heap, block, layout(65, 8), layout(10, 8)).expect("room");
+        assert!(!is_inline(heap, block) && holds(block, 10, 1), "a block that has outgrown the buffer stays");
+        let other = take(heap, layout(64, 8), 2);
+        assert!(is_inline(heap, other));
+        free(heap, block, layout(10, 8));
+        assert!(holds(other, 64, 2));
+        free(heap, other, layout(64, 8));
     });
 }
 
@@ -172,16 +154,13 @@ fn comes_back_when_the_heap_is_full() {
     let first = take(&heap, layout(128, 8), 1);
     let spilled = take(&heap, layout(32, 8), 2);
     let rest = behind.try_alloc(layout(behind.usage().free, 1)).expect("all that is free");
-    // SAFETY: the blocks are live, and their layouts their own.
-    unsafe {
-        assert!(heap.try_resize(spilled.cast(), layout(32, 8), layout(100, 8)).is_err());
-        assert!(holds(spilled, 32, 2) && holds(first, 128, 1));
-        heap.free(first.cast(), layout(128, 8));
-        let back = heap.try_resize(spilled.cast(), layout(32, 8), layout(100, 8)).expect("in the buffer");
-        assert!(is_inline(&heap, back) && holds(back, 32, 2));
-        heap.free(back.cast(), layout(100, 8));
-        behind.free(rest.cast(), layout(rest.len(), 1));
-    }
+    assert!(resize(&heap, spilled, layout(32, 8), layout(100, 8)).is_err());
+    assert!(holds(spilled, 32, 2) && holds(first, 128, 1));
+    free(&heap, first, layout(128, 8));
+    let back = resize(&heap, spilled, layout(32, 8), layout(100, 8)).expect("in the buffer");
+    assert!(is_inline(&heap, back) && holds(back, 32, 2));
+    free(&heap, back, layout(100, 8));
+    free(&behind, rest, layout(rest.len(), 1));
     assert_eq!((heap.usage().used, behind.usage().objects, behind.misuses()), (0, 0, 0));
 }
 
@@ -190,30 +169,27 @@ fn the_last_and_the_only_block_resize_in_place() {
     with::<256>(|heap| {
         let first = take(heap, layout(40, 8), 1);
         let second = take(heap, layout(40, 8), 2);
-        // SAFETY: the blocks are live, and their layouts their own.
-        unsafe {
-            // The last one grows and shrinks where it stands.
-            let grown = heap.try_resize(second.cast(), layout(40, 8), layout(216, 8)).expect("room");
-            assert_eq!((grown.cast::<u8>(), grown.len(), heap.usage().free), (second.cast(), 216, 0));
-            let shrunk = heap.try_resize(grown.cast(), layout(216, 8), layout(20, 8)).expect("room");
-            assert_eq!((shrunk.cast::<u8>(), shrunk.len(), heap.usage().used), (second.cast(), 24, 64));
-            // One before it shrinks where it stands, and moves behind the last to grow.
-            let less = heap.try_resize(first.cast(), layout(40, 8), layout(8, 8)).expect("room");
-            assert_eq!((less.cast::<u8>(), less.len(), heap.usage().used), (first.cast(), 8, 64));
-            let moved = heap.try_resize(less.cast(), layout(8, 8), layout(100, 8)).expect("room");
-            assert!(is_inline(heap, moved) && holds(moved, 8, 1));
-            assert_eq!((heap.usage().used, heap.usage().objects), (168, 2));
-            // The only one, in the middle: grows in place, and slides to the start for what does not fit there.
-            heap.free(second.cast(), layout(20, 8));
-            moved.cast::<u8>().write_bytes(3, 100);
-            let grown = heap.try_resize(moved.cast(), layout(100, 8), layout(192, 8)).expect("room");
-            assert_eq!((grown.cast::<u8>(), heap.usage().free), (moved.cast(), 0));
-            grown.cast::<u8>().write_bytes(4, 192);
-            let whole = heap.try_resize(grown.cast(), layout(192, 8), layout(256, 8)).expect("room");
-            assert_eq!((whole.cast::<u8>(), whole.len()), (first.cast(), 256));
-            assert!(holds(whole, 192, 4));
-            heap.free(whole.cast(), layout(256, 8));
-        }
+        // The last one grows and shrinks where it stands.
+        let grown = resize(heap, second, layout(40, 8), layout(216, 8)).expect("room");
+        assert_eq!((grown.cast::<u8>(), grown.len(), heap.usage().free), (second.cast(), 216, 0));
+        let shrunk = resize(heap, grown, layout(216, 8), layout(20, 8)).expect("room");
+        assert_eq!((shrunk.cast::<u8>(), shrunk.len(), heap.usage().used), (second.cast(), 24, 64));
+        // One before it shrinks where it stands, and moves behind the last to grow.
+        let less = resize(heap, first, layout(40, 8), layout(8, 8)).expect("room");
+        assert_eq!((less.cast::<u8>(), less.len(), heap.usage().used), (first.cast(), 8, 64));
+        let moved = resize(heap, less, layout(8, 8), layout(100, 8)).expect("room");
+        assert!(is_inline(heap, moved) && holds(moved, 8, 1));
+        assert_eq!((heap.usage().used, heap.usage().objects), (168, 2));
+        // The only one, in the middle: grows in place, and slides to the start for what does not fit there.
+        free(heap, second, layout(20, 8));
+        fill(moved, 100, 3);
+        let grown = resize(heap, moved, layout(100, 8), layout(192, 8)).expect("room");
+        assert_eq!((grown.cast::<u8>(), heap.usage().free), (moved.cast(), 0));
+        fill(grown, 192, 4);
+        let whole = resize(heap, grown, layout(192, 8), layout(256, 8)).expect("room");
+        assert_eq!((whole.cast::<u8>(), whole.len()), (first.cast(), 256));
+        assert!(holds(whole, 192, 4));
+        free(heap, whole, layout(256, 8));
     });
 }
 
@@ -221,8 +197,7 @@ fn the_last_and_the_only_block_resize_in_place() {
 fn what_is_freed_in_the_middle_comes_back_with_the_last() {
     with::<64>(|heap| {
         let blocks = [1, 2, 3, 4].map(|fill| take(heap, layout(16, 8), fill));
-        // SAFETY: each block is live, and its layout this one.
-        let free = |block: NonNull<[u8]>| unsafe { heap.free(block.cast(), layout(16, 8)) };
+        let free = |block: NonNull<[u8]>| free(heap, block, layout(16, 8));
         free(blocks[1]);
         free(blocks[2]);
         assert_eq!((heap.usage().used, heap.usage().objects), (64, 2));
@@ -244,19 +219,15 @@ fn resizes_that_change_the_alignment() {
         for (from, to) in [(1, 64), (64, 1), (16, 128), (4096, 8), (8, 4096), (2, 256)] {
             for (old, new) in [(20, 20), (20, 90), (90, 20), (20, 400), (400, 20), (400, 500)] {
                 let block = take(heap, layout(old, from), 5);
-                // SAFETY: the block is live, and its layout its own; of the result it is the new one.
-                unsafe {
-                    let resized = heap.try_resize(block.cast(), layout(old, from), layout(new, to));
-                    let resized = resized.expect("there is room");
-                    assert_eq!(resized.cast::<u8>().addr().get() % to, 0);
-                    assert!(resized.len() >= new && holds(resized, old.min(new), 5));
-                    heap.free(resized.cast(), layout(new, to));
-                }
+                let resized = resize(heap, block, layout(old, from), layout(new, to));
+                let resized = resized.expect("there is room");
+                assert_eq!(resized.cast::<u8>().addr().get() % to, 0);
+                assert!(resized.len() >= new && holds(resized, old.min(new), 5));
+                free(heap, resized, layout(new, to));
             }
         }
         assert!(holds(beside, 1, 9));
-        // SAFETY: as above.
-        unsafe { heap.free(beside.cast(), layout(1, 1)) };
+        free(heap, beside, layout(1, 1));
     });
 }
 
@@ -267,22 +238,16 @@ fn zeroed() {
         for (old, new) in [(5, 100), (100, 128), (100, 129), (60, 1000), (200, 3000), (200, 9), (13, 13)] {
             for size in [128, 3000] {
                 let dirty = take(heap, layout(size, 1), 0xFF);
-                // SAFETY: the block is live, and its layout its own.
-                unsafe { heap.free(dirty.cast(), layout(size, 1)) };
+                free(heap, dirty, layout(size, 1));
             }
             let block = heap.try_alloc_zeroed(layout(old, 4)).expect("there is room");
             assert!(holds(block, block.len(), 0));
-            // SAFETY: as above; of the result the layout is the new one.
-            unsafe {
-                block.cast::<u8>().write_bytes(6, old);
-                let resized = heap.try_resize_zeroed(block.cast(), layout(old, 4), layout(new, 4));
-                let resized = resized.expect("there is room");
-                assert!(holds(resized, old.min(new), 6));
-                for at in old..resized.len() {
-                    assert_eq!(resized.cast::<u8>().add(at).read(), 0, "{old} to {new}: byte {at}");
-                }
-                heap.free(resized.cast(), layout(new, 4));
-            }
+            fill(block, old, 6);
+            let resized = resize_zeroed(heap, block, layout(old, 4), layout(new, 4));
+            let resized = resized.expect("there is room");
+            assert!(holds(resized, old.min(new), 6));
+            assert!(bytes(resized)[old.min(resized.len())..].iter().all(|&byte| byte == 0), "{old} to {new}");
+            free(heap, resized, layout(new, 4));
         }
     });
 }
@@ -294,14 +259,11 @@ fn nothing_behind() {
     let block = take(&heap, layout(60, 4), 1);
     assert_eq!(block.len(), 64);
     assert!(heap.try_alloc(layout(1, 1)).is_err() && heap.try_alloc_zeroed(layout(1, 1)).is_err());
-    // SAFETY: the block is live, and its layout its own.
-    unsafe {
-        assert!(heap.try_resize(block.cast(), layout(60, 4), layout(65, 4)).is_err());
-        assert!(heap.try_resize(block.cast(), layout(60, 4), layout(60, 4096)).is_err());
-        assert!(holds(block, 60, 1));
-        assert_eq!(heap.usage(), Usage { total: 64, used: 64, free: 0, objects: 1 });
-        heap.free(block.cast(), layout(60, 4));
-    }
+    assert!(resize(&heap, block, layout(60, 4), layout(65, 4)).is_err());
+    assert!(resize(&heap, block, layout(60, 4), layout(60, 4096)).is_err());
+    assert!(holds(block, 60, 1));
+    assert_eq!(heap.usage(), Usage { total: 64, used: 64, free: 0, objects: 1 });
+    free(&heap, block, layout(60, 4));
     assert_eq!(heap.usage().objects, 0);
     let _: Locked<NoHeap, NoLock> = heap.into_inner();
 }
@@ -316,17 +278,21 @@ fn under_the_lock() {
             let inline = core.alloc_zeroed(layout(13, 1)).expect("room");
             let behind = core.alloc(layout(60, 8)).expect("room");
             assert_eq!((inline.len(), behind.len()), (16, 64));
-            // SAFETY: the blocks are live, and their layouts their own.
-            unsafe {
-                assert!(core.resize_in_place(inline.cast(), layout(13, 1), layout(65, 1)).is_err());
-                let inline = core.resize_in_place(inline.cast(), layout(13, 1), layout(64, 1)).expect("room");
-                let behind =
-                    core.resize_in_place(behind.cast(), layout(60, 8), layout(600, 8)).expect("room");
-                assert_eq!((inline.len(), behind.len()), (64, 600));
-                let inline = core.resize(inline.cast(), layout(64, 1), layout(80, 1)).expect("room");
-                core.dealloc(inline.cast(), layout(80, 1));
-                core.dealloc(behind.cast(), layout(600, 8));
-            }
+            // SAFETY: the block is live, and its layout its own.
+            let refused = unsafe { core.resize_in_place(inline.cast(), layout(13, 1), layout(65, 1)) };
+            assert!(refused.is_err());
+            // SAFETY: as above.
+            let inline = unsafe { core.resize_in_place(inline.cast(), layout(13, 1), layout(64, 1)) };
+            // SAFETY: as above.
+            let behind = unsafe { core.resize_in_place(behind.cast(), layout(60, 8), layout(600, 8)) };
+            let (inline, behind) = (inline.expect("room"), behind.expect("room"));
+            assert_eq!((inline.len(), behind.len()), (64, 600));
+            // SAFETY: as above.
+            let inline = unsafe { core.resize(inline.cast(), layout(64, 1), layout(80, 1)) }.expect("room");
+            // SAFETY: as above.
+            unsafe { core.dealloc(inline.cast(), layout(80, 1)) };
+            // SAFETY: as above.
+            unsafe { core.dealloc(behind.cast(), layout(600, 8)) };
         };
         // SAFETY: the closure only calls the core.
         unsafe { heap.enter(work) }.expect("not entered before");

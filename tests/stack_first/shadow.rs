@@ -12,7 +12,7 @@ use heapwright::sizing::{Checked, Sizing16MiB};
 use heapwright::source::{Counted, GlobalHeap, SourceHeap};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
-use super::layout;
+use super::{bytes, layout};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -64,15 +64,17 @@ impl Block {
 
     fn fill(&self) {
         for offset in 0..self.len {
-            // SAFETY: the block is live and that long.
-            unsafe { self.at.add(offset).write(self.byte(offset)) };
+            // SAFETY: the block is live and longer than that.
+            let at = unsafe { self.at.add(offset) };
+            // SAFETY: as above.
+            unsafe { at.write(self.byte(offset)) };
         }
     }
 
     /// Whether the first `len` bytes are as `fill` left them.
     fn is_whole(&self, len: usize) -> bool {
-        // SAFETY: the block is live, at least that long, and filled.
-        (0..len).all(|offset| unsafe { self.at.add(offset).read() } == self.byte(offset))
+        let block = NonNull::slice_from_raw_parts(self.at, len);
+        bytes(block).iter().enumerate().all(|(offset, &byte)| byte == self.byte(offset))
     }
 
     /// A layout between what was asked for and what was given, by so many 255ths.
@@ -117,10 +119,8 @@ impl<const N: usize, A: SharedHeap, L: Lock> Shadow<'_, N, A, L> {
     }
 
     fn check_zeroed(given: NonNull<[u8]>, from: usize) {
-        for offset in from..given.len() {
-            // SAFETY: the block is live, that long, and zero from `from` on, unless the heap is wrong.
-            assert_eq!(unsafe { given.cast::<u8>().add(offset).read() }, 0, "byte {offset} is not zero");
-        }
+        let found = bytes(given)[from..].iter().position(|&byte| byte != 0);
+        assert_eq!(found, None, "not zero from byte {from} on");
     }
 
     /// What must be in the buffer: whatever fits there when no other block is in it.

@@ -1,11 +1,15 @@
 //! What a `StackFirst` weighs, and who may have it: checked when this is compiled.
 
+use std::alloc::Layout;
+
 use heapwright::arena::StaticArena;
 use heapwright::combine::{StackFirst, StackFirstCore};
 use heapwright::heap::{Locked, NoHeap};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::Sizing4KiB;
 use static_assertions::{assert_impl_all, assert_not_impl_any, const_assert_eq};
+
+use super::{free, take};
 
 type None = Locked<NoHeap, NoLock>;
 type Spin = Locked<NoHeap, SpinLock>;
@@ -48,20 +52,13 @@ static BEHIND: Static = StaticArena::new();
 
 #[test]
 fn in_a_static() {
-    use heapwright::heap::SharedHeap;
-    use std::alloc::Layout;
-
     assert!(std::ptr::eq(*SHARED.heap(), &raw const BEHIND));
-    let inline = SHARED.try_alloc(Layout::new::<[u64; 8]>()).map(|block| block.cast());
-    let behind = SHARED.try_alloc(Layout::new::<u64>()).map(|block| block.cast());
-    let (Ok(inline), Ok(behind)) = (inline, behind) else { panic!("there is room") };
-    assert!(SHARED.is_inline(inline.as_ptr()) && !SHARED.is_inline(behind.as_ptr()));
-    assert!(BEHIND.owns(behind, Layout::new::<u64>()));
-    // SAFETY: the blocks are live, and their layouts these.
-    unsafe {
-        SHARED.free(inline, Layout::new::<[u64; 8]>());
-        SHARED.free(behind, Layout::new::<u64>());
-    }
+    let inline = take(&SHARED, Layout::new::<[u64; 8]>(), 1);
+    let behind = take(&SHARED, Layout::new::<u64>(), 2);
+    assert!(SHARED.is_inline(inline.cast().as_ptr()) && !SHARED.is_inline(behind.cast().as_ptr()));
+    assert!(BEHIND.owns(behind.cast(), Layout::new::<u64>()));
+    free(&SHARED, inline, Layout::new::<[u64; 8]>());
+    free(&SHARED, behind, Layout::new::<u64>());
     assert_eq!((SHARED.usage().objects, BEHIND.usage().objects), (0, 0));
     assert!(format!("{SHARED:?}").starts_with("StackFirst { bytes: 64, heap: "));
 }
