@@ -47,9 +47,9 @@ use crate::mem;
 ///
 /// # Cost
 /// A request takes an addition and two comparisons, a free two comparisons, both beside the lock (none by default). For a block of `A` they
-/// are what there is to pay beside `A`'s own cost; it is called without holding the lock. To make one writes 8 bytes, whatever `N` is,
-/// and to drop it is nothing. Beside the buffer, the value has 8 bytes, the lock's and `A`'s; the whole is aligned to 16 bytes. Blocks in
-/// the buffer are rounded up to 8 bytes, which their owner may use; there is no header.
+/// are what there is to pay beside `A`'s own cost; it is called without holding the lock. To make one writes a few bytes (in an optimised
+/// build), whatever `N` is, and to drop it is nothing. Beside the buffer, the value has 8 bytes, the lock's and `A`'s; the whole is aligned to
+/// 16 bytes. Blocks in the buffer are rounded up to 8 bytes, which their owner may use; there is no header.
 ///
 /// # The buffer
 /// Blocks stand one behind the other. The last one is freed, grown and shrunk where it stands, as is the only one, wherever it stands; if it
