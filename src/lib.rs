@@ -13,6 +13,7 @@ extern crate std;
 pub mod alloc;
 pub mod arena;
 pub mod cache;
+pub mod combine;
 pub mod guide;
 pub mod heap;
 pub mod lock;

@@ -1,12 +1,16 @@
-//! Ready-made heaps: each an alias or a declaration of a few lines over public parts, which its documentation shows, so that any of them can be changed.
+//! Ready-made heaps. What each is made of stands in its documentation, to be put together anew with other parts where it does not fit;
+//! [`composing`](crate::guide::composing) has more.
 //!
-//! | preset | for |
+//! | heap | what for |
 //! |---|---|
 //! | `SlabMalloc` (feature `std`) | the program's general allocator: fast, for any number of threads |
 //! | `CompactMalloc` (feature `std`) | the same parts, set for little memory |
-//! | [`StaticHeap`] | firmware: a heap in a static array |
-//! | [`TinyHeap4KiB`], [`TinyHeap128KiB`], [`TinyHeap16MiB`] | the same, by how small it is |
-//! | [`StackFirst`] | some bytes on the stack first, then another heap |
+//! | [`StaticHeap<N, L>`](StaticHeap) | firmware: `N` bytes in `.bss`, the sizing by length, short calls |
+//! | [`TinyHeap4KiB<N, L>`](TinyHeap4KiB), [`TinyHeap128KiB`], [`TinyHeap16MiB`] | `N` bytes in `.bss`, the sizing by name |
+//! | [`StackFirst<N, A, L>`](StackFirst) | `N` bytes on the stack, and the heap `A` for what does not fit |
+//!
+//! `L` is the lock, [`SpinLock`](crate::lock::SpinLock) of those for statics and [`NoLock`](crate::lock::NoLock) of `StackFirst` where
+//! nothing is said.
 
 #[cfg(all(feature = "std", any(unix, windows)))]
 #[expect(
@@ -14,8 +18,13 @@
     reason = "`malloc!` is for statics of any name, and allows what some of them need"
 )]
 mod slab_malloc;
+mod static_heap;
+mod tiny_heap;
 
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use self::slab_malloc::{
     COMPACT_MALLOC, CompactMalloc, CompactSettings, SLAB_MALLOC, SlabMalloc, SlabSettings,
 };
+pub use self::static_heap::{FirmwareSizing, StaticHeap};
+pub use self::tiny_heap::{TinyHeap4KiB, TinyHeap16MiB, TinyHeap128KiB, Whole};
+pub use crate::combine::StackFirst;

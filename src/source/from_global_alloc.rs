@@ -8,7 +8,11 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use super::BackingSource;
+#[cfg(feature = "alloc")]
+use super::SourceHeap;
 use crate::AllocError;
+#[cfg(feature = "alloc")]
+use crate::heap::SharedHeap;
 use crate::mem;
 
 /// The largest alignment that is asked of a `GlobalAlloc`; every system's own gives at least this.
@@ -105,6 +109,24 @@ unsafe impl<G: GlobalAlloc + ?Sized> BackingSource for FromGlobalAlloc<'_, G> {
 /// unsafe { GlobalHeap.release(block.cast(), layout) };
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
+///
+/// It is a [`SharedHeap`] too, for compositions that want another heap behind them: a
+/// [`StackFirst`](crate::combine::StackFirst), say. The global allocator does its own locking, so there is no lock here, and blocks
+/// grow by its own `realloc`.
+///
+/// ```
+/// use core::alloc::Layout;
+/// use heapwright::{heap::SharedHeap, source::GlobalHeap};
+///
+/// let (short, long) = (Layout::new::<[u64; 10]>(), Layout::new::<[u64; 1000]>());
+/// let block = GlobalHeap.try_alloc_zeroed(short)?;
+/// // SAFETY: the block is live, and its layout first the short, then the long one.
+/// unsafe {
+///     let block = GlobalHeap.try_resize(block.cast(), short, long)?;
+///     GlobalHeap.free(block.cast(), long);
+/// }
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GlobalHeap;
@@ -129,5 +151,60 @@ unsafe impl BackingSource for GlobalHeap {
     unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise; a block is as long as was asked for, so this is the layout that it was asked with.
         unsafe { liballoc::alloc::dealloc(block.as_ptr(), layout) };
+    }
+}
+
+// SAFETY: S1: the core has no state, so each call has one of its own; the global allocator keeps calls apart. S2: its blocks live until they
+// are freed, wherever this value moves. S3: nothing here unwinds. S4: blocks have the layout that was asked for, as those of
+// the core; the global allocator leaves a block as it was when it can't be resized.
+#[cfg(feature = "alloc")]
+unsafe impl SharedHeap for GlobalHeap {
+    type Core<'a> = SourceHeap<GlobalHeap>;
+
+    #[inline]
+    unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
+        Ok(work(&mut SourceHeap::new(GlobalHeap)))
+    }
+
+    #[inline]
+    fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            return Ok(mem::slice(mem::dangling(layout), 0));
+        }
+        if layout.align() > ALIGN_MAX {
+            return Err(AllocError);
+        }
+        // SAFETY: the size is not zero.
+        let start = unsafe { liballoc::alloc::alloc_zeroed(layout) };
+        NonNull::new(start).map(|start| mem::slice(start, layout.size())).ok_or(AllocError)
+    }
+
+    #[inline]
+    unsafe fn try_resize(
+        &self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        if old.size() == 0 {
+            return self.try_alloc(new);
+        }
+        if new.size() == 0 {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.free(ptr, old) };
+            return Ok(mem::slice(mem::dangling(new), 0));
+        }
+        if old.align() == new.align() {
+            // SAFETY: the block is the global allocator's, `old` its layout, the new size is not zero, and `new` is a layout, so it does
+            // not overflow when it is rounded up.
+            let start = unsafe { liballoc::alloc::realloc(ptr.as_ptr(), old, new.size()) };
+            return NonNull::new(start).map(|start| mem::slice(start, new.size())).ok_or(AllocError);
+        }
+        let block = self.try_alloc(new)?;
+        // SAFETY: both are live blocks of at least that many bytes, and do not overlap (B1).
+        unsafe { block.cast::<u8>().copy_from_nonoverlapping(ptr, old.size().min(new.size())) };
+        // SAFETY: the caller's promise; the copy has been made.
+        unsafe { self.free(ptr, old) };
+        Ok(block)
     }
 }
