@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use heapwright::arena::StaticArena;
+use heapwright::heap::Usage;
 use heapwright::lock::Lock;
 use heapwright::sizing::Sizing;
 
@@ -87,7 +88,20 @@ fn growth(object_size_max: usize) {
     assert!(!held.is_empty(), "there is room for an eighth of the largest object");
 }
 
-/// Runs the program until what the standard library allocates once is there, and then once more: all is given back.
+/// What is in use once nothing changes any more: a thread's last frees may come after those who wait for its work have gone on.
+fn settled<const N: usize, S: Sizing, L: Lock>(heap: &StaticArena<N, S, L>) -> Usage {
+    let mut usage = heap.usage();
+    let mut same = 0;
+    while same < 1000 {
+        thread::yield_now();
+        let now = heap.usage();
+        same = if now == usage { same + 1 } else { 0 };
+        usage = now;
+    }
+    usage
+}
+
+/// Runs the program until what the standard library allocates once is there, and then ten times more: all is given back.
 pub(crate) fn run<const N: usize, S: Sizing, L: Lock>(heap: &StaticArena<N, S, L>) {
     let quietly = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
@@ -101,12 +115,14 @@ pub(crate) fn run<const N: usize, S: Sizing, L: Lock>(heap: &StaticArena<N, S, L
         round();
         round();
     });
-    let before = heap.usage();
+    let before = settled(heap);
     assert!(before.used > 0 && before.used < N, "the program is in this heap: {before:?}");
-    let again = panic::catch_unwind(round);
-    let after = heap.usage();
+    let again = panic::catch_unwind(|| (0..10).for_each(|_| round()));
+    let after = settled(heap);
     panic::set_hook(quietly);
     assert!(outcome.is_ok() && again.is_ok(), "a panic that is none of the caught ones");
-    assert_eq!((after.used, after.objects), (before.used, before.objects));
+    // The standard library allocates a little the first time that a thread has to wait for another, which may be in any round; what each of ten
+    // rounds left behind would be more.
+    assert!(after.objects <= before.objects + 4, "before: {before:?}, after: {after:?}");
     assert_eq!(heap.verify(), Ok(()));
 }
