@@ -14,6 +14,7 @@ pub mod alloc;
 pub mod arena;
 pub mod cache;
 pub mod combine;
+pub mod describe;
 pub mod guide;
 pub mod heap;
 pub mod lock;

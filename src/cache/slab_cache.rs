@@ -281,6 +281,13 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         slabs - self.fronted.system().census().slabs
     }
 
+    /// Objects at hand to their slabs, and all but `keep` slabs without live objects to the source; says how many went.
+    fn trim_slabs(&mut self, keep: usize) -> usize {
+        let shape = self.shape();
+        // SAFETY: the invariant of `fronted`, T1. For raw memory only: `Constructed` is for `ObjectCache` alone, whose slabs go another way.
+        unsafe { self.fronted.trim(&mut self.source, &shape, keep) }
+    }
+
     /// Lets the policy look again; says how many slabs went (tracked: none, they wait to be emptied).
     pub(super) fn tick(&mut self) -> usize {
         let shape = self.shape();
@@ -404,6 +411,21 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Heap for S
     fn good_size(&self, layout: Layout) -> usize {
         if self.fits(layout) { self.shape().stride() } else { layout.size() }
     }
+
+    fn alloc_batch(&mut self, layout: Layout, out: &mut [Room]) -> usize {
+        if self.fits(layout) { self.take_many(out).unwrap_or(0) } else { 0 }
+    }
+
+    unsafe fn dealloc_batch(&mut self, _: Layout, blocks: &[NonNull<u8>]) {
+        // SAFETY: the caller's promise: live blocks, all different. Raw memory is in no state that counts.
+        unsafe { self.put(blocks, false) };
+    }
+
+    fn release_unused(&mut self) -> usize {
+        let held = self.stats().bytes_held;
+        self.trim_slabs(0);
+        held - self.stats().bytes_held
+    }
 }
 
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabCore<S, Z, R, FRONT> {
@@ -487,11 +509,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
     /// Gives slabs without live objects back to the source until `keep` of them are left, objects at hand included; says how many
     /// went.
     pub fn trim(&self, keep: usize) -> usize {
-        self.locked(|core| {
-            let shape = core.shape();
-            // SAFETY: the invariant of `fronted`, T1. This is the shell of raw memory: `Constructed` is for `ObjectCache` alone.
-            unsafe { core.fronted.trim(&mut core.source, &shape, keep) }
-        })
+        self.locked(|core| core.trim_slabs(keep))
     }
 
     /// Gives all slabs without live objects back to the source; says how many went.

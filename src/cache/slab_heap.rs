@@ -562,6 +562,39 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
             None => self.next.good_size(layout),
         }
     }
+
+    fn alloc_batch(&mut self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
+        let mut count = 0;
+        let Some(class) = C::index(layout) else {
+            while let Some(place) = out.get_mut(count) {
+                let Ok(block) = self.alloc_large(layout, false) else { break };
+                place.write(block.cast());
+                count += 1;
+            }
+            return count;
+        };
+        while let Ok(more) = self.take_slots(class, &mut out[count..]) {
+            count += more;
+        }
+        count
+    }
+
+    unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
+        if let Some(class) = C::index(layout) {
+            // SAFETY: K2: there is such a class; the caller's promise: live blocks of it (K2, K3), all different.
+            return unsafe { self.give_slots(class, blocks) };
+        }
+        for &block in blocks {
+            // SAFETY: the caller's promise, and the layout has no class.
+            unsafe { self.dealloc_large(block, layout) };
+        }
+    }
+
+    fn release_unused(&mut self) -> usize {
+        let held = self.stats().bytes_held;
+        self.trim(0);
+        held - self.stats().bytes_held + self.next.release_unused()
+    }
 }
 
 /// What the next heap has handed out counts as used, by the next heap's own word ([`Heap::good_size`]).

@@ -114,9 +114,9 @@ impl<'a> Bump<'a> {
         Some(self.block(offset, end))
     }
 
-    /// The length that [`alloc`](Bump::alloc) would give now.
-    pub(super) fn good_size(&self, layout: Layout) -> Option<usize> {
-        self.place(self.top(), layout).map(|(offset, end)| end - offset)
+    /// The length of a block of `size` bytes, if the buffer could ever have one.
+    pub(super) fn good_size(&self, size: usize) -> Option<usize> {
+        align_up(size, GRANULE).filter(|&len| len <= self.len)
     }
 
     /// Takes the block at `offset` back.

@@ -454,7 +454,7 @@ unsafe impl<A: SharedHeap> Heap for StackFirstCore<'_, A> {
     }
 
     fn good_size(&self, layout: Layout) -> usize {
-        self.bump.good_size(layout).unwrap_or_else(|| {
+        self.bump.good_size(layout.size()).unwrap_or_else(|| {
             // SAFETY: the closure only calls the core.
             unsafe { self.heap.enter(|core| core.good_size(layout)) }.unwrap_or(layout.size())
         })

@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
+use crate::describe::{Cost, Describe, Tree};
 use crate::lock::Lock;
 use crate::mem;
 
@@ -248,6 +249,12 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
         let work = |core: &mut H| unsafe { core.dealloc(ptr, layout) };
         // SAFETY: the closure only calls the core. An error means re-entry: the block is leaked, as documented.
         let _ = unsafe { self.enter(work) };
+    }
+}
+
+impl<H: Heap + Describe, L: Lock + Describe> Describe for Locked<H, L> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        tree.part(format_args!("Locked"), Cost::NONE, &[("lock", L::describe), ("core", H::describe)])
     }
 }
 

@@ -67,6 +67,7 @@ mod shared;
 mod usable;
 
 use core::alloc::Layout;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::AllocError;
@@ -115,6 +116,8 @@ pub use self::usable::UsableSize;
 /// - **H5** (no way back) no method calls, directly or not, the shell that guards this core. `alloc_at_hand` and `dealloc_at_hand` call
 ///   nothing that is not part of the core.
 /// - **H6** (size zero) a request of size zero is answered with an error, not with undefined behaviour. [`Locked`] never makes one.
+/// - **H7** (good sizes) every size from a request to its [`good_size`](Heap::good_size), at the same alignment, has that same good size, for
+///   as long as the heap lives. It is no less than the request.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright heap core",
     label = "this type parameter takes a heap core",
@@ -219,6 +222,56 @@ pub unsafe trait Heap {
     fn good_size(&self, layout: Layout) -> usize {
         layout.size()
     }
+
+    /// Fills `out` from its front with blocks for `layout`, each as if from [`alloc`](Heap::alloc); says how many there are: fewer than asked
+    /// for only when there is no room for more. For layers that move many at once.
+    #[inline]
+    fn alloc_batch(&mut self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
+        for (count, place) in out.iter_mut().enumerate() {
+            match self.alloc(layout) {
+                Ok(block) => place.write(block.cast()),
+                Err(AllocError) => return count,
+            };
+        }
+        out.len()
+    }
+
+    /// Takes blocks of one layout back.
+    ///
+    /// # Safety
+    /// Each is a live block of this heap, all are different, and `layout` is the layout of each.
+    #[inline]
+    unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
+        for &block in blocks {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.dealloc(block, layout) };
+        }
+    }
+
+    /// Gives memory that no block needs back to where the heap has it from, as far as it can; says how many bytes. It does not have to
+    /// be called: heaps that keep some have a policy for it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "os")] {
+    /// use core::alloc::Layout;
+    /// use heapwright::cache::{Exactly, KeepAll, SlabCore};
+    /// use heapwright::heap::Heap;
+    /// use heapwright::slab::AlignedSlabs;
+    /// use heapwright::source::Pages;
+    ///
+    /// let mut cache = SlabCore::<AlignedSlabs<Pages, 4096>, Exactly<64>, KeepAll>::new(Pages);
+    /// let block = cache.alloc(Layout::new::<[u8; 64]>())?;
+    /// // SAFETY: the block is live, and its layout this one.
+    /// unsafe { cache.dealloc(block.cast(), Layout::new::<[u8; 64]>()) };
+    /// assert!(cache.release_unused() >= 4096);
+    /// assert_eq!(cache.release_unused(), 0);
+    /// # }
+    /// # Ok::<(), heapwright::AllocError>(())
+    /// ```
+    #[inline]
+    fn release_unused(&mut self) -> usize {
+        0
+    }
 }
 
 /// A heap that can tell its own blocks from others', so that a free can be routed to it.
@@ -244,6 +297,20 @@ pub unsafe trait Heap {
 pub unsafe trait Owns: Heap {
     /// Whether the block is one of this heap's. O(1).
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool;
+
+    /// Takes the block back if it is one of this heap's; says whether it was. One look-up for both, where the heap can do that.
+    ///
+    /// # Safety
+    /// `ptr` is a live block of this heap or of another one, and `layout` its own.
+    #[inline]
+    unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let owned = self.owns(ptr, layout);
+        if owned {
+            // SAFETY: the caller's promise, and the block is ours.
+            unsafe { self.dealloc(ptr, layout) };
+        }
+        owned
+    }
 }
 
 /// A heap that can forget all its blocks at once.

@@ -1,10 +1,12 @@
 //! A heap without memory.
 
 use core::alloc::Layout;
+use core::fmt;
 use core::ptr::NonNull;
 
 use super::{Chunk, Corruption, Cursor, Heap, Inspect, Owns, Reset, Usage};
 use crate::AllocError;
+use crate::describe::{Cost, Describe, Tree};
 
 /// A heap core that has no memory and refuses every request.
 ///
@@ -36,6 +38,12 @@ unsafe impl Owns for NoHeap {
     #[inline]
     fn owns(&self, _: NonNull<u8>, _: Layout) -> bool {
         false
+    }
+}
+
+impl Describe for NoHeap {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        tree.part(format_args!("NoHeap, refuses every request"), Cost::NONE, &[])
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `&self` side of a heap: written once, used by every shell and handle.
 
 use core::alloc::Layout;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::Heap;
@@ -151,6 +152,53 @@ pub unsafe trait SharedHeap {
         unsafe { rest.write_bytes(0, block.len() - kept) };
         Ok(block)
     }
+
+    /// Fills `out` from its front with blocks for `layout`, under one lock; says how many there are: fewer than asked for only when there is
+    /// no room for more, none on re-entry.
+    ///
+    /// ```
+    /// use core::{alloc::Layout, mem::MaybeUninit};
+    /// use heapwright::{arena::Teaspoon4KiB, heap::SharedHeap};
+    /// let mut memory = [MaybeUninit::uninit(); 1024];
+    /// let heap = <Teaspoon4KiB<'_>>::from_slice(&mut memory);
+    /// let mut blocks = [MaybeUninit::uninit(); 8];
+    /// let layout = Layout::new::<u64>();
+    /// assert_eq!(heap.try_alloc_batch(layout, &mut blocks), 8);
+    /// // SAFETY: all were filled; they are live and have this layout.
+    /// unsafe { heap.free_batch(layout, &blocks.map(|block| block.assume_init())) };
+    /// assert_eq!(heap.usage().objects, 0);
+    /// ```
+    #[inline]
+    fn try_alloc_batch(&self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
+        if layout.size() == 0 {
+            out.fill(MaybeUninit::new(mem::dangling(layout)));
+            return out.len();
+        }
+        // SAFETY: the closure only calls the core.
+        unsafe { self.enter(|core| core.alloc_batch(layout, out)) }.unwrap_or(0)
+    }
+
+    /// Takes blocks of one layout back, under one lock. On re-entry they are leaked.
+    ///
+    /// # Safety
+    /// Each is a live block of this heap, all are different (but those of size zero), and `layout` is the layout of each.
+    #[inline]
+    unsafe fn free_batch(&self, layout: Layout, blocks: &[NonNull<u8>]) {
+        if layout.size() == 0 {
+            return;
+        }
+        // SAFETY: the caller's promise is the same.
+        let work = |core: &mut Self::Core<'_>| unsafe { core.dealloc_batch(layout, blocks) };
+        // SAFETY: the closure only calls the core. An error means re-entry: the blocks are leaked, as documented.
+        let _ = unsafe { self.enter(work) };
+    }
+
+    /// Gives memory that no block needs back to where the heap has it from, as far as it can; says how many bytes. Zero on re-entry.
+    #[inline]
+    fn release_unused(&self) -> usize {
+        // SAFETY: the closure only calls the core.
+        unsafe { self.enter(|core| core.release_unused()) }.unwrap_or(0)
+    }
 }
 
 /// Writes all methods of [`SharedHeap`] for a handle: every one goes to the same method of the heap behind it.
@@ -215,6 +263,29 @@ macro_rules! forward_shared_heap {
             let $this = self;
             // SAFETY: the caller's promise is the same.
             unsafe { <$heap as SharedHeap>::try_resize_zeroed($target, ptr, old, new) }
+        }
+
+        #[inline]
+        fn try_alloc_batch(
+            &self,
+            layout: core::alloc::Layout,
+            out: &mut [core::mem::MaybeUninit<core::ptr::NonNull<u8>>],
+        ) -> usize {
+            let $this = self;
+            <$heap as SharedHeap>::try_alloc_batch($target, layout, out)
+        }
+
+        #[inline]
+        unsafe fn free_batch(&self, layout: core::alloc::Layout, blocks: &[core::ptr::NonNull<u8>]) {
+            let $this = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { <$heap as SharedHeap>::free_batch($target, layout, blocks) }
+        }
+
+        #[inline]
+        fn release_unused(&self) -> usize {
+            let $this = self;
+            <$heap as SharedHeap>::release_unused($target)
         }
     };
 }

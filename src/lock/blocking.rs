@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::Lock;
+use crate::describe::describe_leaf;
 
 /// The standard library's mutex: spins for a moment, then sleeps in the OS until it is its turn. Feature `std`.
 ///
@@ -55,6 +56,8 @@ unsafe impl Lock for StdLock {
         Some(work())
     }
 }
+
+describe_leaf!(StdLock, "StdLock");
 
 #[cfg(test)]
 mod tests {

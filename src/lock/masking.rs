@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::Lock;
+use crate::describe::describe_leaf;
 
 /// Exclusion by critical section (crate `critical-section`): interrupts are masked while the lock is held. Feature
 /// `critical-section`.
@@ -66,6 +67,8 @@ unsafe impl Lock for CriticalSectionLock {
         self.with(work)
     }
 }
+
+describe_leaf!(CriticalSectionLock, "CriticalSectionLock");
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use super::Lock;
+use crate::describe::describe_leaf;
 
 /// No lock at all: the heap stays on one thread, and the compiler sees to it (`!Sync`).
 ///
@@ -65,3 +66,5 @@ unsafe impl Lock for NoLock {
         self.with(work)
     }
 }
+
+describe_leaf!(NoLock, "NoLock, for one thread");

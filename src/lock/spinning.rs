@@ -3,6 +3,7 @@
 use core::mem;
 
 use super::{HoldLock, Lock};
+use crate::describe::describe_leaf;
 
 /// A spin lock (crate `spin`): works everywhere, needs no OS; right when the critical section is short, as it is here.
 ///
@@ -51,3 +52,5 @@ unsafe impl HoldLock for SpinLock {
         unsafe { self.0.force_unlock() };
     }
 }
+
+describe_leaf!(SpinLock, "SpinLock");

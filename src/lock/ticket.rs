@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use portable_atomic::{AtomicUsize, Ordering};
 
 use super::Lock;
+use crate::describe::describe_leaf;
 
 /// A fair spin lock: threads enter in the order in which they came.
 ///
@@ -79,6 +80,8 @@ unsafe impl Lock for TicketLock {
         Some(work())
     }
 }
+
+describe_leaf!(TicketLock, "TicketLock");
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use core::hint;
 use core::mem;
 
 use super::{HoldLock, Lock};
+use crate::describe::describe_leaf;
 
 /// So many looks at a held lock before the thread gives up its time slice.
 const LOOKS: u32 = 64;
@@ -79,3 +80,5 @@ unsafe impl HoldLock for YieldLock {
         unsafe { self.0.force_unlock() };
     }
 }
+
+describe_leaf!(YieldLock, "YieldLock");

@@ -1,10 +1,12 @@
 //! A heap made of a source.
 
 use core::alloc::Layout;
+use core::fmt;
 use core::ptr::NonNull;
 
 use super::BackingSource;
 use crate::AllocError;
+use crate::describe::{Cost, Describe, Tree};
 use crate::heap::Heap;
 use crate::mem;
 
@@ -142,6 +144,13 @@ unsafe impl<B: BackingSource> Heap for SourceHeap<B> {
     #[inline]
     fn good_size(&self, layout: Layout) -> usize {
         self.source.good_size(layout)
+    }
+}
+
+impl<B: BackingSource + Describe> Describe for SourceHeap<B> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let what = format_args!("SourceHeap, a block of the source for each request");
+        tree.part(what, Cost::NONE, &[("source", B::describe)])
     }
 }
 

@@ -19,16 +19,37 @@ use imports::{Layer, Rules};
 const LAYERS: &[Layer] = &[
     ("mem", &[]),
     ("alloc", &[]),
-    ("lock", &["mem", "alloc"]),
-    ("sizing", &["mem", "alloc"]),
+    ("describe", &[]),
+    ("lock", &["mem", "alloc", "describe"]),
+    ("sizing", &["mem", "alloc", "describe"]),
     // The shell of a heap is where core and lock meet.
-    ("heap", &["mem", "alloc", "lock"]),
-    ("source", &["mem", "alloc", "lock", "sizing", "heap"]),
-    ("arena", &["mem", "alloc", "lock", "sizing", "heap", "source"]),
-    ("slab", &["mem", "alloc", "lock", "sizing", "heap", "source"]),
-    ("cache", &["mem", "alloc", "lock", "sizing", "heap", "source", "arena", "slab"]),
-    ("combine", &["mem", "alloc", "lock", "sizing", "heap", "source", "arena", "slab"]),
-    ("preset", &["mem", "alloc", "lock", "sizing", "heap", "source", "arena", "slab", "cache", "combine"]),
+    ("heap", &["mem", "alloc", "describe", "lock"]),
+    ("source", &["mem", "alloc", "describe", "lock", "sizing", "heap"]),
+    ("arena", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source"]),
+    ("slab", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source"]),
+    ("cache", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab"]),
+    ("combine", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache"]),
+    (
+        "trace",
+        &[
+            "mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache",
+            "combine",
+        ],
+    ),
+    (
+        "preset",
+        &[
+            "mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache",
+            "combine", "trace",
+        ],
+    ),
+    (
+        "conformance",
+        &[
+            "mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache",
+            "combine", "trace",
+        ],
+    ),
     // Chapters of text, compiled as documentation only.
     ("guide", &[]),
 ];

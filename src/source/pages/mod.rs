@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::BackingSource;
 use crate::AllocError;
+use crate::describe::describe_leaf;
 use crate::mem;
 
 #[cfg(unix)]
@@ -338,6 +339,8 @@ unsafe impl BackingSource for Pages {
         os::huge_page_size(Pages::page_size())
     }
 }
+
+describe_leaf!(Pages, "Pages of the OS");
 
 #[cfg(test)]
 #[expect(
