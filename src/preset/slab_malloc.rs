@@ -13,7 +13,8 @@ use crate::source::Pages;
 /// struct Mine;
 /// impl MallocSettings for Mine {
 ///     type Classes = Classes; // 76 sizes from 8 bytes to 32 KiB
-///     // Slabs of 32 KiB; free memory that was not needed for a second goes back; huge pages behind what is beyond 32 MiB.
+///     // Slabs of 32 KiB; when memory becomes free, what was not needed in the last second goes back; huge pages behind blocks of 4 MiB and more,
+///     // and behind slabs beyond the first 32 MiB.
 ///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 16>;
 ///     type Lock = YieldLock;
 ///     // The defaults: two stacks of up to 32 objects and 8 KiB for each class at hand; four depots of up to 64 objects and 16 KiB for each class.
@@ -33,6 +34,7 @@ use crate::source::Pages;
 /// # }
 /// # same::<Mine, SlabSettings>();
 /// ```
+/// The policy is asked when a slab or a larger block becomes free. A program that goes quiet keeps what it has, up to then: `tick` asks again, `release` gives all.
 /// To never give memory back by itself take [`KeepAll`](crate::cache::KeepAll) for the policy, to do it at once
 /// [`ReleaseAtOnce`](crate::cache::ReleaseAtOnce).
 #[derive(Debug)]
@@ -44,7 +46,8 @@ impl MallocSettings for SlabSettings {
     type Lock = YieldLock;
 }
 
-/// The settings of `CompactMalloc`: smaller slabs, a quarter of what `SlabMalloc` has at hand, and a short memory.
+/// The settings of `CompactMalloc`: a quarter of what `SlabMalloc` has at hand (of sizes up to 2 KiB; one object of those above), one depot for
+/// each class instead of four, a quarter as large, free memory kept for a tenth of a second, and no huge pages.
 ///
 /// ```
 /// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};

@@ -29,9 +29,9 @@ const CLOSED: *mut Place = (&raw const NOTHING).cast::<Place>().wrapping_add(1).
 /// ```
 /// What ends a stack is null, so that to take an object is one look: there is nothing to compare `take` with.
 ///
-/// Two stacks, because a free and an allocation then have no place in common. With one, each would wait for what the other has just written; and
-/// where the class of a freed object is known late, since its layout has to come from memory, the allocation after it would go ahead of the free, and be
-/// undone whenever the two turn out to be of the same class.
+/// Two stacks, because a free and an allocation then have no place in common. With one, a pair took about half as long again (the guide's chapter
+/// [`performance`](crate::guide::performance)): each waits for what the other has just written. Whether processors also let an allocation go ahead of a free
+/// whose class is known late, and undo it, was not found out.
 ///
 /// Invariants: the places from a stack's base to below `take`, or `give`, hold free objects of the class, and the one before each base is null; `limit` is
 /// not below `give`, and within the room of its stack. A bin that is not open has `CLOSED` in all three.

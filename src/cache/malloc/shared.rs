@@ -135,10 +135,15 @@ impl<T: MallocSettings> SharedMalloc<T> {
                 slabs: counts.slabs,
             }
         });
+        let mut bytes_at_hand_most = 0;
         self.threads.each(|front, block| {
+            let mut bytes = 0;
             for (number, class) in classes.as_mut().iter_mut().enumerate() {
-                class.at_hand += front.len(block, number);
+                let objects = front.len(block, number);
+                class.at_hand += objects;
+                bytes += objects * class.size;
             }
+            bytes_at_hand_most = bytes_at_hand_most.max(bytes);
         });
         for class in classes.as_mut() {
             // Threads go on meanwhile, so that the sums may be off by what moves.
@@ -146,13 +151,15 @@ impl<T: MallocSettings> SharedMalloc<T> {
             class.live -= class.at_hand;
         }
         let slab = <<T::Chunks as ChunkStock>::Source as crate::source::SideHeaders>::SLAB_SIZE;
-        MallocStats::new(
+        let mut stats = MallocStats::new(
             classes,
             self.chunks.numbers(),
             self.threads.open_count(),
             self.threads.bytes(),
             slab,
-        )
+        );
+        stats.bytes_at_hand_most = bytes_at_hand_most;
+        stats
     }
 
     /// Takes all locks, and keeps them: before a fork. In the order in which calls take them.
