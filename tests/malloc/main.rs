@@ -8,6 +8,7 @@
 mod bounds;
 mod chunks;
 mod collections;
+mod ends;
 mod heaps;
 mod scarce;
 mod shadow;

@@ -131,6 +131,10 @@ impl<T: MallocSettings> Front<T> {
         class: usize,
     ) -> Result<NonNull<u8>, AllocError> {
         let Some((bin, stacks, number)) = self.opened(class) else { return take_one(shared, class) };
+        if bin.to_take(stacks).1 > 0 {
+            // What saw to the thread's end has used the heap meanwhile.
+            return NonNull::new(bin.pop()).ok_or(AllocError);
+        }
         let room = bin.room(stacks);
         // A few are not worth it: where one object comes and goes, the stacks would change places all the time.
         let enough = ROOM_FIRST.min(stacks.most.div_ceil(2));

@@ -55,6 +55,7 @@ mod class;
 mod fork;
 mod front;
 mod handle;
+mod late;
 mod settings;
 mod shared;
 mod stats;
