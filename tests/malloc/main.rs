@@ -9,6 +9,7 @@ mod bounds;
 mod chunks;
 mod collections;
 mod ends;
+mod grown;
 mod heaps;
 mod scarce;
 mod shadow;

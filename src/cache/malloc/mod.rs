@@ -54,6 +54,7 @@ mod blocks;
 mod class;
 mod fork;
 mod front;
+mod grown;
 mod handle;
 mod late;
 mod settings;
