@@ -83,6 +83,7 @@ impl MallocSettings for CompactSettings {
     type Lock = YieldLock;
     const FRONT_SLOTS: usize = 8;
     const FRONT_BYTES: usize = 2 << 10;
+    const GROWN_BYTES: usize = 0;
     const DEPOT_SLOTS: usize = 16;
     const DEPOT_BYTES: usize = 4 << 10;
     const SHARDS: usize = 1;

@@ -30,6 +30,8 @@ impl MallocSettings for Idle {
     type Classes = Classes;
     type Chunks = ChunkHeap<Pages, YieldLock, KeepAll>;
     type Lock = YieldLock;
+    // So that the other class goes on to visit what is shared.
+    const GROWN_BYTES: usize = 0;
 }
 heapwright::malloc! { static IDLE as IdleMalloc: Idle = ChunkHeap::new(Pages); }
 

@@ -8,6 +8,8 @@
 mod bounds;
 mod chunks;
 mod collections;
+mod ends;
+mod grown;
 mod heaps;
 mod scarce;
 mod shadow;

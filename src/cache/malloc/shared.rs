@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 
 use super::class::{Bring, Class, Depot, Shard, Slabs};
+use super::late::Late;
 use super::settings::{MallocSettings, Numbers, SHARDS_MAX};
 use super::stats::{ClassStats, MallocStats};
 use super::stock::ChunkStock;
@@ -25,6 +26,7 @@ pub struct SharedMalloc<T: MallocSettings> {
     pub(super) threads: Threads<T>,
     /// Whether the handlers of forks are registered, or this is under way.
     pub(super) forks: AtomicBool,
+    pub(super) late: Late,
 }
 
 // SAFETY: the arrays are `[Class<T>; COUNT]` and `[Depot; COUNT]` (K4), which may be shared, as may the stock and the registry of threads.
@@ -45,6 +47,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
             shards: [const { Self::shard() }; SHARDS_MAX],
             threads: Threads::new(),
             forks: AtomicBool::new(false),
+            late: Late::new(),
         }
     }
 

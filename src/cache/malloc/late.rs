@@ -1,0 +1,76 @@
+//! Threads that begin late: what the C library still runs when a thread's destructors, as Rust knows them, have all run.
+
+#[cfg(unix)]
+mod keys {
+    use core::ffi::c_void;
+    use core::ptr;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::cache::malloc::handle::MallocInstance;
+
+    /// The key of a heap for values of threads, plus one; 0: there is none yet.
+    #[derive(Debug)]
+    pub(in super::super) struct Late(AtomicUsize);
+
+    impl Late {
+        pub(in super::super) const fn new() -> Self {
+            Late(AtomicUsize::new(0))
+        }
+    }
+
+    /// Sees to this thread's end once more, by a value under the heap's key: destructors of values run after those of thread-locals, and as long as they
+    /// set new values, in rounds. So a thread that uses the heap for the first time in such a destructor is not left with a front that nobody closes.
+    ///
+    /// What can't be had, of keys or of memory for a value, leaves it at the thread-local.
+    pub(in super::super) fn see_to<I: MallocInstance>() {
+        if let Some(key) = key::<I>() {
+            let value = ptr::without_provenance(1);
+            // SAFETY: the key exists, and its destructor takes any value. (The call may allocate: the front is open.)
+            unsafe { libc::pthread_setspecific(key, value) };
+        }
+    }
+
+    /// The heap's key, made by the first thread that asks.
+    fn key<I: MallocInstance>() -> Option<libc::pthread_key_t> {
+        let Late(known) = &I::shared().late;
+        if let Some(key) = known.load(Ordering::Relaxed).checked_sub(1) {
+            return Some(key as libc::pthread_key_t);
+        }
+        let mut key = 0;
+        // SAFETY: there is a place for the key; the destructor may be called at the end of any thread.
+        if unsafe { libc::pthread_key_create(&mut key, Some(end::<I>)) } != 0 {
+            return None;
+        }
+        match known.compare_exchange(0, key as usize + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(key),
+            Err(other) => {
+                // SAFETY: it has just been made here, and nobody knows it.
+                unsafe { libc::pthread_key_delete(key) };
+                other.checked_sub(1).map(|key| key as libc::pthread_key_t)
+            }
+        }
+    }
+
+    /// The thread ends: closes its front, if no other has.
+    unsafe extern "C" fn end<I: MallocInstance>(_: *mut c_void) {
+        I::with_front(|front| front.close(I::shared()));
+    }
+}
+
+#[cfg(not(unix))]
+mod keys {
+    /// Nothing to know.
+    #[derive(Debug)]
+    pub(in super::super) struct Late;
+
+    impl Late {
+        pub(in super::super) const fn new() -> Self {
+            Late
+        }
+    }
+
+    /// Nothing to do: nothing runs on a thread later.
+    pub(in super::super) fn see_to<I>() {}
+}
+
+pub(super) use keys::{Late, see_to};
