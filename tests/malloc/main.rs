@@ -9,6 +9,7 @@ mod bounds;
 mod chunks;
 mod collections;
 mod heaps;
+mod quiet;
 mod scarce;
 mod shadow;
 mod source;
