@@ -11,6 +11,7 @@ mod collections;
 mod ends;
 mod grown;
 mod heaps;
+mod quiet;
 mod scarce;
 mod shadow;
 mod source;

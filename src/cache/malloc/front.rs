@@ -9,6 +9,7 @@ use core::slice;
 use super::bin::{Bin, Stacks};
 use super::settings::{DEPOT_MAX, MallocSettings, Numbers};
 use super::shared::SharedMalloc;
+use super::stock::ChunkStock;
 use super::threads::Block;
 use crate::AllocError;
 use crate::cache::front::Room;
@@ -214,6 +215,10 @@ impl<T: MallocSettings> Front<T> {
         }
         let class = self.next.get();
         self.next.set((class + 1) % T::Classes::COUNT);
+        if class == 0 {
+            // Where all that comes and goes is at hand or in depots no slab becomes free, and nobody else asks.
+            shared.stock().tick();
+        }
         // SAFETY: less than `COUNT`.
         let bin = unsafe { self.bin(class) };
         if class == in_use || !bin.is_open() || !bin.is_idle() {
