@@ -21,7 +21,7 @@
 //!
 //! | what comes back | goes |
 //! |---|---|
-//! | an object | on the bin of the thread that frees it, whichever thread it came from; if the stack that it would go to has no more room, that stack goes whole to the thread's depot |
+//! | an object | on the bin of the thread that frees it, whichever thread it came from; if the stack that it would go to has no more room, that stack goes whole to the thread's depot, or gets more room (see below) |
 //! | what a depot has no room for | to its slabs, a bit each, under the lock of the class |
 //! | a slab without live objects | to the stock, for any class to use; it stays resident if the policy wants it |
 //! | a thread that ends | all that it has at hand, as above; its memory for stacks to the next thread |
@@ -31,8 +31,10 @@
 //!
 //! # Bounds
 //! A thread has at hand at most two stacks of a class, each of `FRONT_SLOTS` objects and `FRONT_BYTES` at most, or of one object if that is more; the depots of a class
-//! have `SHARDS × DEPOT_BYTES` at most. What a thread does not use goes back by and by: each time that it has visited what is shared 32 times, the next class in turn gives
-//! back one of its stacks if it has not been used since its last turn. So memory that is not live is bounded by the threads that *are*, not those that were: see the guide's chapter
+//! have `SHARDS × DEPOT_BYTES` at most. Where many objects of a class come and go in batches (four stacks' worth went back, and then as many were taken), the class's
+//! stacks get twice the room with each such turn, as long as the thread's larger stacks with their places are no more than a fourth of `GROWN_BYTES`, and no more than
+//! `GROWN_BYTES` divided by the threads that there are at that moment: for `n` threads that begin one after the other at most `GROWN_BYTES × (1 + ln(n / 4))` in all. What a thread does not use goes back by and by: each time that it has visited what is shared 32 times, the next class in turn gives
+//! back one of its stacks if it has not been used since its last turn, and its larger stacks when both are empty. So memory that is not live is bounded by the threads that *are*, not those that were: see the guide's chapter
 //! [`scaling`](crate::guide::scaling).
 //!
 //! # Ends and beginnings
