@@ -25,7 +25,7 @@ fn room_first<T: MallocSettings>(class: usize, most: usize) -> usize {
     (ROOM_BYTES / Numbers::<T>::size(class)).clamp(1, ROOM_FIRST).min(most)
 }
 
-/// After so many visits to what is shared, one class is looked at: if it is not in use, half of it goes back.
+/// After so many visits to what is shared, one class is looked at: if it is not in use, one of its stacks goes back.
 const VISITS: u32 = 32;
 
 /// How far a thread is.

@@ -124,7 +124,8 @@ impl<I: MallocInstance> Malloc<I> {
         let size = unsafe { self.usable_size(ptr) };
         // SAFETY: one is a power of two, and no block is so long that its size, which is one of the heap's, has no layout.
         let layout = unsafe { Layout::from_size_align_unchecked(size, 1) };
-        // SAFETY: the caller's promise; V1: a size that may come back.
+        // SAFETY: the caller's promise; V1: a size that may come back. The alignment makes no difference: an object's size is that of its class, which
+        // has this class (K3), and other blocks are longer than all classes (K2), so that they are the stock's, which goes by their length.
         unsafe { self.give(ptr, layout) };
     }
 
@@ -133,6 +134,16 @@ impl<I: MallocInstance> Malloc<I> {
     pub(super) fn take(self, layout: Layout) -> *mut u8 {
         let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, false) };
         // SAFETY: K2: a class of the heap.
+        unsafe { Self::take_of(class) }
+    }
+
+    /// An object of a class, or null.
+    ///
+    /// # Safety
+    /// `class` is less than `COUNT`.
+    #[inline(always)]
+    unsafe fn take_of(class: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
         match I::with_front(|front| unsafe { front.bin(class) }.pop()) {
             Some(object) if !object.is_null() => object,
             _ => Self::take_slow(class),
@@ -280,10 +291,9 @@ impl<I: MallocInstance> Malloc<I> {
     /// A block, all zero, or null.
     #[inline(always)]
     pub(super) fn take_zeroed(self, layout: Layout) -> *mut u8 {
-        if ClassesOf::<I>::index(layout).is_none() {
-            return Self::take_other(layout, true);
-        }
-        let block = self.take(layout);
+        let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, true) };
+        // SAFETY: K2: a class of the heap.
+        let block = unsafe { Self::take_of(class) };
         if !block.is_null() {
             // SAFETY: the block is the caller's alone, and so long.
             unsafe { block.write_bytes(0, layout.size()) };

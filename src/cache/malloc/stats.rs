@@ -16,7 +16,7 @@ use crate::cache::size_classes::SizeClasses;
 pub struct ClassStats {
     /// Bytes of an object.
     pub size: usize,
-    /// Live objects; the one that a thread may have at hand on top of its stack counts as live.
+    /// Live objects. What has been lost to a forked child counts as live there.
     pub live: usize,
     /// Free objects that threads have at hand.
     pub at_hand: usize,

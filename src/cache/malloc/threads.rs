@@ -1,5 +1,6 @@
 //! The threads that have objects at hand, and the memory for their stacks.
 
+use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use super::front::Front;
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
 use crate::AllocError;
+use crate::cache::SizeClasses;
 use crate::lock::{HoldLock, Lock};
 use crate::source::{BackingSource, SideHeaders};
 
@@ -35,8 +37,7 @@ pub(super) struct Block<T: MallocSettings> {
 impl<T: MallocSettings> Block<T> {
     /// Bytes of a block: whole cache lines.
     const LEN: usize = (RECORD_LEN
-        + Numbers::<T>::STACKS[<T::Classes as crate::cache::SizeClasses>::COUNT] as usize
-            * size_of::<Place>())
+        + Numbers::<T>::STACKS[<T::Classes as SizeClasses>::COUNT] as usize * size_of::<Place>())
     .next_multiple_of(64);
 
     /// The stacks of a class.
@@ -193,7 +194,7 @@ impl<T: MallocSettings> Threads<T> {
         unsafe { self.lock.let_go() };
     }
 
-    /// Forgets the threads that a forked child does not have: all but the one with `own`. Their blocks, and what they had at hand, are lost to the child.
+    /// Forgets the threads that a forked child does not have: all but the one with `own`, which is null if there is none. Their blocks, and what they had at hand, are lost to the child.
     ///
     /// # Safety
     /// The lock is held by `hold`, and this thread is the only one.
@@ -204,7 +205,7 @@ impl<T: MallocSettings> Threads<T> {
         while let Some(block) = next {
             // SAFETY: blocks are never given back to the stock.
             let record = unsafe { block.as_ref() };
-            if record.front.load(Ordering::Relaxed).cast_const() == own {
+            if !own.is_null() && record.front.load(Ordering::Relaxed).cast_const() == own {
                 open += 1;
             } else {
                 record.front.store(ptr::null_mut(), Ordering::Relaxed);
@@ -221,7 +222,7 @@ impl<T: MallocSettings> Lists<T> {
         let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
         // Several at once: they stay for good, and are to hold up few regions.
         let len = ((CHUNKS * chunk / Block::<T>::LEN).max(1) * Block::<T>::LEN).next_multiple_of(chunk);
-        let layout = core::alloc::Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
+        let layout = Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
         let run = chunks.acquire(layout)?.cast::<u8>();
         self.bytes += len;
         for number in (0..len / Block::<T>::LEN).rev() {
