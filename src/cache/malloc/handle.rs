@@ -23,8 +23,8 @@ use crate::source::BackingSource;
 /// - **M1** (one heap) every call of `shared`, on any thread, gives the same heap, which no other type stands for.
 /// - **M2** (thread-local) `with_front` runs its work, if at all, on a front that the calling thread alone has for this type, made by `new`, which does not
 ///   move and lives until its thread has no more code to run; it passes on what the work returns.
-/// - **M3** (the end) after `see_to_end` has given `true`, a [`ThreadEnd`] of this type is dropped on this thread before it ends; on Unix, where
-///   this heap sees to it as well, it need not be if the call came after all destructors of Rust's thread-locals had run.
+/// - **M3** (the end) after `see_to_end` has given `true`, a [`ThreadEnd`] of this type is dropped on this thread before it ends. (It is asked where the
+///   C library does not tell this heap of a thread's end.)
 /// - **M4** no method unwinds, unless work does.
 pub unsafe trait MallocInstance: Sized + 'static {
     /// The heap's parts and numbers.
@@ -209,9 +209,7 @@ impl<I: MallocInstance> Malloc<I> {
     #[cold]
     fn opened() {
         super::fork::prepare::<I>();
-        if I::see_to_end() {
-            super::late::see_to::<I>();
-        } else {
+        if !super::late::see_to::<I>() && !I::see_to_end() {
             I::with_front(|front| front.close(I::shared()));
         }
     }

@@ -36,7 +36,8 @@
 //! [`scaling`](crate::guide::scaling).
 //!
 //! # Ends and beginnings
-//! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins. A forked child finds every lock of this heap free (those
+//! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins (on Linux, one whose values under
+//! `pthread` keys are being destroyed). A forked child finds every lock of this heap free (those
 //! of its source are the source's: `Pages` has none); what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
 //!
 //! Ideas: per-thread stacks of pointers and whole batches to a shared depot, J. Bonwick and J. Adams, *Magazines and Vmem*, 2001; a front of any slab's objects
