@@ -7,9 +7,9 @@
 //! No block has a header. C's `free` says no size, so the size of a block is found from its pointer: the slab of an object is found by masking its address, and
 //! says how large its objects are ([`UsableSize`]). Every block is aligned to 16 bytes, as C programs expect.
 //!
-//! For Linux and other systems with `LD_PRELOAD`; the symbols are those of glibc.
+//! For Linux, whose symbols these are; on other systems the library is empty.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{c_int, c_void};

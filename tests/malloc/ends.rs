@@ -1,6 +1,7 @@
 //! The first moments of a thread, and its last.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use heapwright::cache::malloc::{Front, MallocInstance, SharedMalloc, ThreadEnd};
@@ -57,8 +58,45 @@ unsafe impl MallocInstance for Eager {
     }
 }
 
+/// For tests that have all of the C library's keys, and those that need one.
+static KEYS: Mutex<()> = Mutex::new(());
+
+fn keys() -> MutexGuard<'static, ()> {
+    KEYS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All keys of the C library that are left, so that a heap has none and asks for a thread-local.
+#[cfg(unix)]
+struct AllKeys(Vec<libc::pthread_key_t>);
+
+#[cfg(unix)]
+impl AllKeys {
+    fn new() -> Self {
+        let mut keys = Vec::new();
+        let mut key = 0;
+        // SAFETY: a place for the key, which has no destructor.
+        while unsafe { libc::pthread_key_create(&mut key, None) } == 0 {
+            keys.push(key);
+        }
+        AllKeys(keys)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for AllKeys {
+    fn drop(&mut self) {
+        for &key in &self.0 {
+            // SAFETY: it was made here.
+            assert_eq!(unsafe { libc::pthread_key_delete(key) }, 0);
+        }
+    }
+}
+
 #[test]
 fn what_comes_to_hand_while_a_thread_begins_is_not_lost() {
+    let _keys = keys();
+    #[cfg(unix)]
+    let _all = AllKeys::new();
     let heap = Malloc::<Eager>::new();
     for _ in 0..3 {
         thread::spawn(move || use_once(&heap)).join().unwrap();
@@ -112,6 +150,7 @@ mod late {
         unsafe extern "C" fn end(_: *mut c_void) {
             use_once(&LateMalloc);
         }
+        let _keys = keys();
         let key = key(end);
         for _ in 0..3 {
             run(key);
@@ -125,6 +164,7 @@ mod late {
         unsafe extern "C" fn end(_: *mut c_void) {
             use_once(&LaterMalloc);
         }
+        let _keys = keys();
         thread::spawn(|| use_once(&LaterMalloc)).join().unwrap();
         let key = key(end);
         for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Threads that begin late: what the C library still runs when a thread's destructors, as Rust knows them, have all run.
+//! The end of threads as the C library knows it: later than the destructors of thread-locals, of which Rust knows.
 
 #[cfg(unix)]
 mod keys {
@@ -18,16 +18,17 @@ mod keys {
         }
     }
 
-    /// Sees to this thread's end once more, by a value under the heap's key: destructors of values run after those of thread-locals, and as long as they
-    /// set new values, in rounds. So a thread that uses the heap for the first time in such a destructor is not left with a front that nobody closes.
+    /// Sees to this thread's end by a value under the heap's key: destructors of values run after those of thread-locals, in rounds as long as they
+    /// set new values. So a thread that uses the heap for the first time in such a destructor, when it is too late for one of a thread-local, is not left
+    /// with a front that nobody closes. Says whether that is enough.
     ///
-    /// What can't be had, of keys or of memory for a value, leaves it at the thread-local.
-    pub(in super::super) fn see_to<I: MallocInstance>() {
-        if let Some(key) = key::<I>() {
-            let value = ptr::without_provenance(1);
-            // SAFETY: the key exists, and its destructor takes any value. (The call may allocate: the front is open.)
-            unsafe { libc::pthread_setspecific(key, value) };
-        }
+    /// It is not where there are no more keys, or there is no memory for a value; nor on systems other than Linux, where thread-locals may be gone by then.
+    pub(in super::super) fn see_to<I: MallocInstance>() -> bool {
+        let Some(key) = key::<I>() else { return false };
+        let value = ptr::without_provenance(1);
+        // SAFETY: the key exists, and its destructor takes any value. (The call may allocate: the front is open.)
+        let kept = unsafe { libc::pthread_setspecific(key, value) } == 0;
+        kept && cfg!(target_os = "linux")
     }
 
     /// The heap's key, made by the first thread that asks.
@@ -69,8 +70,10 @@ mod keys {
         }
     }
 
-    /// Nothing to do: nothing runs on a thread later.
-    pub(in super::super) fn see_to<I>() {}
+    /// There is nothing to see to it by.
+    pub(in super::super) fn see_to<I>() -> bool {
+        false
+    }
 }
 
 pub(super) use keys::{Late, see_to};

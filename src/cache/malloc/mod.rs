@@ -38,11 +38,13 @@
 //! [`scaling`](crate::guide::scaling).
 //!
 //! # Ends and beginnings
-//! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins. A forked child finds every lock free;
-//! what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
+//! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins (on Linux, one whose values under
+//! `pthread` keys are being destroyed). A forked child finds every lock of this heap free (those
+//! of its source are the source's: `Pages` has none); what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
 //!
 //! Ideas: per-thread stacks of pointers and whole batches to a shared depot, J. Bonwick and J. Adams, *Magazines and Vmem*, 2001; a front of any slab's objects
-//! instead of slabs of threads: tcmalloc; sizes that come back with a free: C++14, C23; slabs found by masking, headers apart: jemalloc, mimalloc. The bin's end mark is ours.
+//! instead of slabs of threads: tcmalloc; sizes that come back with a free: C++14, C23; slabs found by masking, headers apart: jemalloc, mimalloc. The bin's end mark, its two
+//! stacks, and their growth by turns are ours.
 
 mod bin;
 #[cfg(any(

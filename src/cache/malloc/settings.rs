@@ -19,7 +19,7 @@ pub(super) const SHARDS_MAX: usize = 8;
 /// use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
 /// use heapwright::{lock::YieldLock, source::Pages};
 ///
-/// /// Slabs of 32 KiB, at most 16 objects of a class at hand, memory never given back by itself.
+/// /// Slabs of 32 KiB, at most 16 objects of a class at hand on each of two stacks, memory never given back by itself.
 /// struct Frugal;
 /// impl MallocSettings for Frugal {
 ///     type Classes = Classes;

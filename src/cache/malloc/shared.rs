@@ -15,7 +15,7 @@ use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses};
 use crate::cache::slab_heap::Shapes;
-use crate::source::BackingSource;
+use crate::source::{BackingSource, SideHeaders};
 
 /// What all threads of a [`Malloc`](super::Malloc) share: a stock of chunks, and for each class depots and slabs. [`malloc!`](crate::malloc) declares it, in a
 /// `static`.
@@ -72,9 +72,10 @@ impl<T: MallocSettings> SharedMalloc<T> {
 
     /// A class, and what calls on it bring.
     fn class(&'static self, class: usize) -> (&'static Class<T>, Bring<'static, T>) {
-        // SAFETY: there is a shape for each class, and the next line sees that there is such a class.
+        let slabs = &self.classes.as_ref()[class];
+        // SAFETY: there is a shape for each class, and the line above has seen that there is such a class.
         let shape = unsafe { Shapes::<T::Classes, Slabs<T>>::of(class) };
-        (&self.classes.as_ref()[class], Bring { class, shape, source: self.chunks(), shards: &self.shards })
+        (slabs, Bring { class, shape, source: self.chunks(), shards: &self.shards })
     }
 
     /// Fills `out` from its front with free objects of a class, at least one; says how many. `class` is less than `COUNT`.
@@ -153,7 +154,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
             class.at_hand = class.at_hand.min(class.live);
             class.live -= class.at_hand;
         }
-        let slab = <<T::Chunks as ChunkStock>::Source as crate::source::SideHeaders>::SLAB_SIZE;
+        let slab = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
         let mut stats = MallocStats::new(
             classes,
             self.chunks.numbers(),

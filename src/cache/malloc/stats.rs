@@ -16,7 +16,7 @@ use crate::cache::size_classes::SizeClasses;
 pub struct ClassStats {
     /// Bytes of an object.
     pub size: usize,
-    /// Live objects, and what threads had at hand that a fork's child does not have.
+    /// Live objects. What has been lost to a forked child counts as live there.
     pub live: usize,
     /// Free objects that threads have at hand.
     pub at_hand: usize,

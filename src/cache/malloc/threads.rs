@@ -1,5 +1,6 @@
 //! The threads that have objects at hand, and the memory for their stacks.
 
+use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use super::grown::Grown;
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
 use crate::AllocError;
-use crate::cache::size_classes::SizeClasses;
+use crate::cache::SizeClasses;
 use crate::lock::{HoldLock, Lock};
 use crate::source::{BackingSource, SideHeaders};
 
@@ -225,7 +226,7 @@ impl<T: MallocSettings> Threads<T> {
         unsafe { self.lock.let_go() };
     }
 
-    /// Forgets the threads that a forked child does not have: all but the one with `own`. Their blocks, and what they had at hand, are lost to the child.
+    /// Forgets the threads that a forked child does not have: all but the one with `own`, which is null if there is none. Their blocks, and what they had at hand, are lost to the child.
     ///
     /// # Safety
     /// The lock is held by `hold`, and this thread is the only one.
@@ -236,7 +237,7 @@ impl<T: MallocSettings> Threads<T> {
         while let Some(block) = next {
             // SAFETY: blocks are never given back to the stock.
             let record = unsafe { block.as_ref() };
-            if record.front.load(Ordering::Relaxed).cast_const() == own {
+            if !own.is_null() && record.front.load(Ordering::Relaxed).cast_const() == own {
                 open += 1;
             } else {
                 record.front.store(ptr::null_mut(), Ordering::Relaxed);
@@ -253,7 +254,7 @@ impl<T: MallocSettings> Lists<T> {
         let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
         // Several at once: they stay for good, and are to hold up few regions.
         let len = ((CHUNKS * chunk / Block::<T>::LEN).max(1) * Block::<T>::LEN).next_multiple_of(chunk);
-        let layout = core::alloc::Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
+        let layout = Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
         let run = chunks.acquire(layout)?.cast::<u8>();
         self.bytes += len;
         for number in (0..len / Block::<T>::LEN).rev() {
