@@ -103,7 +103,7 @@ pub unsafe trait Marks: Heap {
 /// });
 /// ```
 /// nor can the outer scope itself
-/// ```compile_fail,E0500
+/// ```compile_fail,E0502
 /// # use heapwright::{combine::Region, heap::Locked, lock::NoLock, source::GlobalHeap};
 /// # let mut region = Locked::<Region<GlobalHeap>, NoLock>::new(Region::new(GlobalHeap));
 /// region.scope(|outer| {
@@ -111,18 +111,18 @@ pub unsafe trait Marks: Heap {
 /// });
 /// ```
 /// or the region.
-/// ```compile_fail,E0500
+/// ```compile_fail,E0502
 /// # use heapwright::{combine::Region, heap::Locked, lock::NoLock, source::GlobalHeap};
 /// # use allocator_api2_04::boxed::Box;
 /// # let mut region = Locked::<Region<GlobalHeap>, NoLock>::new(Region::new(GlobalHeap));
 /// region.scope(|_| drop(Box::new_in(1, &region))); // error: `region` is in use
 /// ```
 /// Scopes do not take each other's place, of two regions either,
-/// ```compile_fail
+/// ```compile_fail,E0521
 /// # use heapwright::{combine::Region, heap::Locked, lock::NoLock, source::GlobalHeap};
 /// # let mut region = Locked::<Region<GlobalHeap>, NoLock>::new(Region::new(GlobalHeap));
 /// # let mut other = Locked::<Region<GlobalHeap>, NoLock>::new(Region::new(GlobalHeap));
-/// region.scope(|one| other.scope(|two| core::mem::swap(one, two))); // error: lifetime may not live long enough
+/// region.scope(|one| other.scope(|two| core::mem::swap(one, two))); // error: borrowed data escapes
 /// ```
 /// nor do they stay behind.
 /// ```compile_fail,E0521

@@ -7,11 +7,11 @@ mod handles;
 mod probe;
 #[cfg(feature = "alloc")]
 mod region;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", feature = "allocator-api2-04"))]
 mod ring;
 #[cfg(feature = "alloc")]
 mod scoped;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", feature = "allocator-api2-04"))]
 mod scopes;
 #[cfg(feature = "alloc")]
 mod shadow;

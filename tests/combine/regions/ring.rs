@@ -86,8 +86,10 @@ fn values_are_there_for_as_many_turns_and_then_dropped() {
     let gone = RefCell::new(Vec::new());
     let mut world = world();
     let mut frames = world.frames::<NotedIn<'_>>();
-    for number in 0..8 {
+    for number in 0..8u32 {
         frames.step(|frame, earlier| {
+            // The value whose frame this was went before its memory did.
+            assert_eq!(gone.borrow().len(), number.saturating_sub(2) as usize);
             let mut list = allocator_api2_04::vec::Vec::new_in(frame);
             for age in 0..4 {
                 let seen = earlier.with(age, |(noted, list)| {
