@@ -556,3 +556,21 @@ impl<F: Factory + Describe, B: BackingSource + Describe, const KEEP: usize> Desc
         tree.part(what, cost, &[("heaps", F::describe), ("source", B::describe)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::combine::FixedChunks;
+    use crate::heap::Locked;
+    use crate::lock::SpinLock;
+    use crate::sizing::Sizing4KiB;
+    use crate::source::Buffer;
+
+    type Small = Chain<Arenas<Sizing4KiB, FixedChunks<4096>>, Buffer<'static>>;
+    static_assertions::const_assert_eq!(
+        size_of::<Small>(),
+        3 * size_of::<usize>() + size_of::<Buffer<'static>>()
+    );
+    static_assertions::assert_impl_all!(Small: Send);
+    static_assertions::assert_impl_all!(Locked<Small, SpinLock>: Send, Sync);
+}

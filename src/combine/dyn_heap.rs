@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use crate::AllocError;
 use crate::alloc::impl_allocators;
+use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Heap, SharedHeap};
 
 /// Any shared heap, its type forgotten: `&dyn DynHeap` is a handle of two words to a heap that is chosen at run time.
@@ -262,6 +263,12 @@ macro_rules! shared_dyn {
             }
         }
 
+        impl Describe for $type {
+            fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+                tree.part(format_args!("a heap chosen at run time"), Cost::NONE, &[])
+            }
+        }
+
         // SAFETY: S1 to S4 are those of the heap behind the table, which is `SharedHeap`'s own methods; `enter` gives the one core that it
         // has, by a reference that it can't be moved through.
         unsafe impl SharedHeap for $type {
@@ -339,3 +346,22 @@ shared_dyn!(dyn DynHeap + '_);
 shared_dyn!(dyn DynHeap + Sync + '_);
 impl_allocators!([] dyn DynHeap + '_);
 impl_allocators!([] dyn DynHeap + Sync + '_);
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::source::BackingSource;
+
+    static_assertions::assert_eq_size!(&'static dyn DynHeap, [usize; 2]);
+    static_assertions::assert_impl_all!(&'static dyn DynHeap: BackingSource, SharedHeap, Copy);
+    static_assertions::assert_impl_all!(&'static (dyn DynHeap + Sync): BackingSource, SharedHeap, Send, Sync);
+    static_assertions::assert_not_impl_any!(&'static dyn DynHeap: Send);
+
+    #[test]
+    fn says_what_it_is() {
+        let tree = crate::describe::describe::<&dyn DynHeap>();
+        assert_eq!(std::format!("{tree}"), "a heap chosen at run time\n");
+    }
+}

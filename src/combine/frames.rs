@@ -235,3 +235,18 @@ impl<S: Carried, const N: usize, A: Owns, L: Lock> fmt::Debug for Frames<'_, S, 
         f.debug_struct("Frames").field("frames", &N).field("turn", &self.turn).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::NoHeap;
+    use crate::lock::SpinLock;
+
+    struct Nothing;
+    impl Carried for Nothing {
+        type In<'f> = ();
+    }
+
+    static_assertions::assert_not_impl_any!(Frames<'static, Nothing, 2, NoHeap, SpinLock>: Send, Sync);
+    static_assertions::assert_not_impl_any!(Earlier<'static, Nothing, 2>: Send, Sync);
+}

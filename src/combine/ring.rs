@@ -231,3 +231,24 @@ impl<const N: usize, A: Heap + Describe> Describe for Ring<N, A> {
         tree.part(what, Cost::state_of::<usize>(), &[("each", A::describe)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::{Locked, NoHeap};
+    use crate::lock::{NoLock, SpinLock};
+
+    static_assertions::const_assert_eq!(size_of::<Ring<3, NoHeap>>(), size_of::<usize>());
+    static_assertions::assert_impl_all!(Ring<3, NoHeap>: Send, Sync);
+    static_assertions::assert_impl_all!(Locked<Ring<3, NoHeap>, SpinLock>: Send, Sync);
+    static_assertions::assert_not_impl_any!(Locked<Ring<3, NoHeap>, NoLock>: Sync);
+
+    #[test]
+    fn newest_first() {
+        let mut ring = Ring::new([NoHeap; 3]);
+        assert!(ring.newest_first().eq([0, 2, 1]));
+        // SAFETY: there are no blocks.
+        unsafe { ring.advance() };
+        assert!(ring.newest_first().eq([1, 0, 2]) && ring.turn() == 1);
+    }
+}

@@ -7,7 +7,7 @@ use core::ptr::{self, NonNull};
 
 use crate::AllocError;
 use crate::describe::{Cost, Describe, Tree};
-use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Reset, Usage};
+use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Reset, UsableSize, Usage};
 use crate::mem;
 
 /// Any heap, with all that was taken from it given back on drop or [`reset`](crate::heap::Locked::reset).
@@ -335,6 +335,15 @@ impl<P: Heap> Reset for Scoped<P> {
     }
 }
 
+/// From the block's record: what it was last asked for.
+// SAFETY: V1: the size that was asked for, which the block has, and which may come back.
+unsafe impl<P: Heap> UsableSize for Scoped<P> {
+    unsafe fn usable_size(&self, ptr: NonNull<u8>) -> usize {
+        // SAFETY: the block is live, so its record stands before it.
+        unsafe { record_of(ptr).read() }.layout.size()
+    }
+}
+
 /// That of the parent: records count as used.
 impl<P: Inspect> Inspect for Scoped<P> {
     fn usage(&self) -> Usage {
@@ -376,5 +385,23 @@ impl<P: Heap + Describe> Describe for Scoped<P> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let cost = Cost::state_of::<usize>().and_per_block(size_of::<Record>());
         tree.part(format_args!("Scoped, gives all back at its end"), cost, &[("parent", P::describe)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::NoHeap;
+
+    static_assertions::const_assert_eq!(size_of::<Scoped<NoHeap>>(), size_of::<usize>());
+    static_assertions::const_assert_eq!(size_of::<Record>(), 4 * size_of::<usize>());
+    static_assertions::assert_impl_all!(Scoped<NoHeap>: Send, Sync);
+
+    #[test]
+    fn offsets_keep_records_and_blocks_aligned() {
+        for align in (0..20).map(|bits| 1 << bits) {
+            assert_eq!((offset(align) % align, offset(align) % align_of::<Record>()), (0, 0));
+            assert!(offset(align) >= size_of::<Record>());
+        }
     }
 }

@@ -99,8 +99,8 @@ pub trait Direction: sealed::Sealed {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Upward;
 
-/// From the end of a chunk to its start: a request takes an instruction or two less, since to round down is simpler than to round up; the last
-/// block grows by moving its bytes.
+/// From the end of a chunk to its start: where an address has to be rounded, it takes an instruction or two less, since to round down is simpler than to
+/// round up; but the last block grows by moving its bytes, and shrinks without giving any back.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Downward;
 

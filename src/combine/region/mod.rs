@@ -60,7 +60,8 @@ pub use self::scope::{Marks, Scope};
 /// is checked by the compiler. See [`Scope`].
 ///
 /// # Cost
-/// A request takes an addition, a comparison and a store, and where alignment or size is not known at compile time two more for rounding. A free takes a
+/// Beside the lock, a request takes two loads, a subtraction, a comparison, an addition and a store; one aligned above `MIN_ALIGN`, an addition and a mask
+/// more; one whose size is not known at compile time, the same for its rounding, unless `MIN_ALIGN` is 1. A free takes an addition and a
 /// comparison. The state is four words and the source's; two words per chunk; none per block. A free that can't be met, since the block is not the
 /// last one, does nothing.
 ///
@@ -81,7 +82,8 @@ pub struct Region<
     D: Direction = Upward,
     const MIN_ALIGN: usize = 1,
 > {
-    /// Between free and taken bytes of the first of `chunks`, with provenance for that chunk, a multiple of `MIN_ALIGN`. Null if there is none.
+    /// Between free and taken bytes of the first of `chunks`, with provenance for that chunk, a multiple of `MIN_ALIGN`, and on its side of `limit`. Null if
+    /// there is none.
     top: *mut u8,
     /// Where the free bytes of that chunk end. 0 if there is none.
     ///
@@ -143,14 +145,22 @@ impl<B: BackingSource, G: Growth, D: Direction, const MIN_ALIGN: usize> Region<B
             return None;
         }
         let (len, top) = (Self::len(layout.size())?, self.top.addr());
-        let align = layout.align().max(MIN_ALIGN);
+        // What needs no more than the minimal alignment has it already.
+        let rounded = layout.align() > MIN_ALIGN;
         let (start, new_top) = if D::UP {
-            let start = align_up(top, align)?;
-            let end = start.checked_add(len).filter(|&end| end <= self.limit)?;
-            (start, end)
+            let start = if rounded { align_up(top, layout.align())? } else { top };
+            // Not below zero unless `start` was rounded past `limit`.
+            let room = if rounded { self.limit.checked_sub(start)? } else { self.limit.wrapping_sub(top) };
+            if len > room {
+                return None;
+            }
+            (start, start + len)
         } else {
-            let start = top.checked_sub(len)? & !(align - 1);
-            if start < self.limit {
+            if len > top.wrapping_sub(self.limit) {
+                return None;
+            }
+            let start = if rounded { (top - len) & !(layout.align() - 1) } else { top - len };
+            if rounded && start < self.limit {
                 return None;
             }
             (start, start)

@@ -2,7 +2,7 @@
 
 use heapwright::arena::Arena;
 use heapwright::combine::{Region, Scoped};
-use heapwright::heap::{Heap, Inspect, Locked, Reset, SharedHeap};
+use heapwright::heap::{Heap, Inspect, Locked, Reset, SharedHeap, UsableSize};
 use heapwright::lock::NoLock;
 use heapwright::sizing::{Checked, Sizing16MiB};
 use heapwright::source::{GlobalHeap, SourceHeap};
@@ -71,4 +71,14 @@ fn grows_and_frees_from_a_pointer_for_the_block_only() {
     // SAFETY: as above.
     unsafe { heap.free(narrow, new) };
     assert_eq!(heap.into_inner().live(), 0);
+}
+
+#[test]
+fn knows_the_size_of_a_block() {
+    let mut scoped = Scoped::new(SourceHeap::new(GlobalHeap));
+    for (size, align) in [(1, 1), (100, 4), (33, 64), (5, 4096)] {
+        let block = scoped.alloc(layout(size, align)).expect("room").cast();
+        // SAFETY: the block is live.
+        assert_eq!(unsafe { scoped.usable_size(block) }, size);
+    }
 }
