@@ -287,10 +287,10 @@ macro_rules! forward_shared_heap {
     };
 }
 
-pub(super) use forward_shared_heap;
+pub(crate) use forward_shared_heap;
 
 // SAFETY: S1 to S3 hold for the heap behind the reference, and a reference may move freely.
-unsafe impl<A: SharedHeap> SharedHeap for &A {
+unsafe impl<A: SharedHeap + ?Sized> SharedHeap for &A {
     type Core<'a>
         = A::Core<'a>
     where
