@@ -2,7 +2,11 @@
 //!
 //! | block | what it adds to a heap | by value | by reference |
 //! |---|---|---|---|
+//! | [`Counted<C, P>`](Counted) | counts: none, totals, totals for other threads, by size class, by size | a core | |
+//! | [`FailNth<P>`](FailNth), [`FailRandom<P>`](FailRandom), [`Refusing<W, P>`](Refusing) | refusals on purpose: for tests | a core | |
+//! | [`Quota<P>`](Quota) | a bound on the bytes of live blocks | a core | |
 //! | [`StackFirst<N, A, L>`](StackFirst) | `N` bytes of its own, on the stack, which are used first | a heap to be borrowed | an `Allocator` |
+//! | [`Zeroing<W, P>`](Zeroing) | blocks that are zero when they are handed out, or zeroed before they go back | a core | |
 //!
 //! The heap within is anything that is a [`SharedHeap`](crate::heap::SharedHeap): a shell, a reference to one, a handle of size zero, or
 //! [`GlobalHeap`](crate::source::GlobalHeap), the program's own. A combinator is a `SharedHeap` as well, so they nest.
@@ -19,7 +23,24 @@
 //! # }
 //! ```
 
+mod around;
 mod bump;
+mod counted;
+mod counters;
+mod per_class;
+mod quota;
+mod refusing;
+mod size_histogram;
 mod stack_first;
+mod totals;
+mod zeroing;
 
+pub use self::counted::Counted;
+pub use self::counters::Counters;
+pub use self::per_class::{ClassCount, PerClass};
+pub use self::quota::Quota;
+pub use self::refusing::{FailNth, FailRandom, Nth, Random, Refusal, Refusing};
+pub use self::size_histogram::SizeHistogram;
 pub use self::stack_first::{StackFirst, StackFirstCore};
+pub use self::totals::{AtomicTotals, Totals};
+pub use self::zeroing::{OnAlloc, OnBoth, OnFree, ZeroWhen, Zeroing};
