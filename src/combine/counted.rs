@@ -175,3 +175,20 @@ impl<C: Counters, P: Heap + Describe> Describe for Counted<C, P> {
         tree.part(what, Cost::state_of::<C>(), &[("heap", P::describe)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Classes;
+    use crate::combine::{AtomicTotals, PerClass, SizeHistogram, Totals};
+    use crate::heap::NoHeap;
+
+    static_assertions::const_assert_eq!(size_of::<Counted<(), NoHeap>>(), 0);
+    static_assertions::const_assert_eq!(size_of::<Counted<Totals, NoHeap>>(), 9 * size_of::<usize>());
+    static_assertions::const_assert_eq!(
+        size_of::<Counted<&'static AtomicTotals, NoHeap>>(),
+        size_of::<usize>()
+    );
+    static_assertions::assert_impl_all!(Counted<(Totals, SizeHistogram), NoHeap>: Send, Sync);
+    static_assertions::assert_impl_all!(Counted<(PerClass<Classes>, &'static AtomicTotals), NoHeap>: Send, Sync);
+}

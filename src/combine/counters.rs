@@ -14,10 +14,10 @@ use core::fmt;
 /// 3. Hand it to a [`Counted`](super::Counted), alone or in a tuple with others.
 ///
 /// ```
-/// use core::alloc::Layout;
 /// use heapwright::combine::{Counted, Counters};
 /// use heapwright::heap::Heap;
-/// use heapwright::source::{GlobalHeap, SourceHeap};
+/// use heapwright::source::{FromGlobalAlloc, SourceHeap};
+/// use std::alloc::{Layout, System};
 ///
 /// // 1. the largest request
 /// struct Largest(usize);
@@ -30,7 +30,7 @@ use core::fmt;
 /// }
 ///
 /// // 3. use it
-/// let mut heap = Counted::new(Largest(0), SourceHeap::new(GlobalHeap));
+/// let mut heap = Counted::new(Largest(0), SourceHeap::new(FromGlobalAlloc::new(&System)));
 /// let layout = Layout::new::<[u8; 77]>();
 /// let block = heap.alloc(layout)?.cast();
 /// // SAFETY: the block is live, and its layout this one.

@@ -16,10 +16,10 @@ use crate::cache::{ClassArray, SizeClasses};
 /// use heapwright::cache::Classes;
 /// use heapwright::combine::{Counted, PerClass};
 /// use heapwright::heap::Heap;
-/// use heapwright::source::{GlobalHeap, SourceHeap};
-/// use std::alloc::Layout;
+/// use heapwright::source::{FromGlobalAlloc, SourceHeap};
+/// use std::alloc::{Layout, System};
 ///
-/// let mut heap = Counted::new(PerClass::<Classes>::new(), SourceHeap::new(GlobalHeap));
+/// let mut heap = Counted::new(PerClass::<Classes>::new(), SourceHeap::new(FromGlobalAlloc::new(&System)));
 /// let layout = Layout::new::<[u64; 5]>();
 /// let block = heap.alloc(layout)?.cast();
 /// assert_eq!(heap.counters().class(layout).live, 1);

@@ -264,3 +264,15 @@ impl<const N: usize, P: Heap + Describe, R: OnMisuse> Describe for Quarantine<N,
         tree.part(format_args!("Quarantine of {N} freed blocks"), cost, &[("heap", P::describe)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::NoHeap;
+
+    static_assertions::assert_impl_all!(Quarantine<4, NoHeap>: Send, Sync);
+    static_assertions::const_assert_eq!(
+        size_of::<Quarantine<10, NoHeap>>(),
+        (4 + 3 * 10) * size_of::<usize>()
+    );
+}

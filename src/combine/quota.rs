@@ -21,12 +21,12 @@ use crate::mem;
 /// Two words. A request takes a compare and an addition beside the question for the good size, a free a subtraction; a batch is charged at once.
 ///
 /// ```
-/// use core::alloc::Layout;
 /// use heapwright::combine::Quota;
 /// use heapwright::heap::Heap;
-/// use heapwright::source::{GlobalHeap, SourceHeap};
+/// use heapwright::source::{FromGlobalAlloc, SourceHeap};
+/// use std::alloc::{Layout, System};
 ///
-/// let mut heap = Quota::new(SourceHeap::new(GlobalHeap), 1000);
+/// let mut heap = Quota::new(SourceHeap::new(FromGlobalAlloc::new(&System)), 1000);
 /// let (long, longer) = (Layout::new::<[u8; 600]>(), Layout::new::<[u8; 1001]>());
 /// let block = heap.alloc(long)?.cast();
 /// assert_eq!((heap.used(), heap.left()), (600, 400));

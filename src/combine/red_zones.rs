@@ -402,3 +402,12 @@ where
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::NoHeap;
+
+    static_assertions::assert_impl_all!(RedZones<16, 8, NoHeap>: Send, Sync);
+    static_assertions::const_assert_eq!(size_of::<RedZones<16, 8, NoHeap>>(), 0);
+}

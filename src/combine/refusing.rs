@@ -13,8 +13,8 @@ use crate::heap::Heap;
 /// ```
 /// use heapwright::combine::{Refusal, Refusing};
 /// use heapwright::heap::Heap;
-/// use heapwright::source::{GlobalHeap, SourceHeap};
-/// use std::alloc::Layout;
+/// use heapwright::source::{FromGlobalAlloc, SourceHeap};
+/// use std::alloc::{Layout, System};
 ///
 /// /// Refuses what is larger.
 /// struct Above(usize);
@@ -26,7 +26,7 @@ use crate::heap::Heap;
 ///     }
 /// }
 ///
-/// let mut heap = Refusing::new(Above(100), SourceHeap::new(GlobalHeap));
+/// let mut heap = Refusing::new(Above(100), SourceHeap::new(FromGlobalAlloc::new(&System)));
 /// assert!(heap.alloc(Layout::new::<[u8; 101]>()).is_err());
 /// assert_eq!((heap.requests(), heap.refusals()), (1, 1));
 /// ```
@@ -64,8 +64,8 @@ pub struct Refusing<W: Refusal, P: Heap> {
 /// use heapwright::AllocError;
 /// use heapwright::combine::FailNth;
 /// use heapwright::heap::Heap;
-/// use heapwright::source::{GlobalHeap, SourceHeap};
-/// use std::alloc::Layout;
+/// use heapwright::source::{FromGlobalAlloc, SourceHeap};
+/// use std::alloc::{Layout, System};
 ///
 /// fn work(heap: &mut impl Heap) -> Result<(), AllocError> {
 ///     let (short, long) = (Layout::new::<[u8; 10]>(), Layout::new::<[u8; 20]>());
@@ -80,7 +80,7 @@ pub struct Refusing<W: Refusal, P: Heap> {
 ///     if layout == long { Ok(()) } else { Err(AllocError) }
 /// }
 ///
-/// let heap = || SourceHeap::new(GlobalHeap);
+/// let heap = || SourceHeap::new(FromGlobalAlloc::new(&System));
 /// let mut whole = FailNth::never(heap());
 /// work(&mut whole)?;
 /// for n in 0..whole.requests() {
@@ -98,11 +98,11 @@ pub type FailNth<P> = Refusing<Nth, P>;
 /// ```
 /// use heapwright::combine::FailRandom;
 /// use heapwright::heap::Heap;
-/// use heapwright::source::{GlobalHeap, SourceHeap};
-/// use std::alloc::Layout;
+/// use heapwright::source::{FromGlobalAlloc, SourceHeap};
+/// use std::alloc::{Layout, System};
 ///
 /// let run = |seed| {
-///     let mut heap = FailRandom::new_seeded(SourceHeap::new(GlobalHeap), seed, 100); // one of ten
+///     let mut heap = FailRandom::new_seeded(SourceHeap::new(FromGlobalAlloc::new(&System)), seed, 100); // one of ten
 ///     let layout = Layout::new::<u64>();
 ///     [(); 50].map(|()| {
 ///         let Ok(block) = heap.alloc(layout) else { return false };

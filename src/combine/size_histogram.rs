@@ -12,10 +12,10 @@ use super::counters::Counters;
 /// ```
 /// use heapwright::combine::{Counted, SizeHistogram};
 /// use heapwright::heap::Heap;
-/// use heapwright::source::{GlobalHeap, SourceHeap};
-/// use std::alloc::Layout;
+/// use heapwright::source::{FromGlobalAlloc, SourceHeap};
+/// use std::alloc::{Layout, System};
 ///
-/// let mut heap = Counted::new(SizeHistogram::new(), SourceHeap::new(GlobalHeap));
+/// let mut heap = Counted::new(SizeHistogram::new(), SourceHeap::new(FromGlobalAlloc::new(&System)));
 /// let layout = Layout::new::<[u8; 24]>();
 /// let block = heap.alloc(layout)?.cast();
 /// // SAFETY: the block is live, and its layout this one.

@@ -1,13 +1,14 @@
 //! Every method of the heap within is reached: a wrapper that takes a default costs growth in place, zero pages, or batches.
 
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 
 use heapwright::cache::Classes;
 use heapwright::combine::{
-    AtomicTotals, Counted, FailNth, FailRandom, OnAlloc, OnBoth, OnFree, PerClass, Quota, SizeHistogram,
-    Totals, Zeroing,
+    AtomicTotals, Counted, FailNth, FailRandom, OnAlloc, OnBoth, OnFree, PerClass, Quarantine, Quota,
+    RedZones, SizeHistogram, Totals, Zeroing,
 };
-use heapwright::heap::{Cursor, Heap, Inspect, Owns, Reset};
+use heapwright::heap::{CountMisuses, Cursor, Heap, Inspect, Owns, Reset};
 
 use super::layout;
 use super::probe::{Calls, Probe};
@@ -20,9 +21,11 @@ struct Manner {
     /// Blocks are moved by the wrapper, and looked at before they go.
     moves: bool,
     at_hand: bool,
+    /// Blocks wait before they go.
+    holds: bool,
 }
 
-const PLAIN: Manner = Manner { zeroes: false, moves: false, at_hand: true };
+const PLAIN: Manner = Manner { zeroes: false, moves: false, at_hand: true, holds: false };
 
 /// What the probe saw of one step.
 struct Steps<'f, H> {
@@ -41,13 +44,14 @@ impl<H> Steps<'_, H> {
     }
 }
 
-fn every_method_is_reached<H: Heap + Owns + Reset + Inspect>(
+fn every_method_is_reached<H: Heap + Reset + Inspect>(
     name: &str,
     manner: Manner,
     heap: H,
     calls: fn(&H) -> Calls,
 ) {
-    let Manner { zeroes, moves, at_hand } = manner;
+    let Manner { zeroes, moves, at_hand, holds } = manner;
+    let mut held = 0;
     let mut on = Steps { heap, calls, seen: Calls::default(), name };
     let (short, long) = (layout(64, 8), layout(128, 8));
 
@@ -73,21 +77,12 @@ fn every_method_is_reached<H: Heap + Owns + Reset + Inspect>(
         if moves {
             calls.resize_in_place += 1;
             *(if zeroes { &mut calls.alloc_zeroed } else { &mut calls.alloc }) += 1;
-            calls.dealloc += 1;
+            calls.dealloc += usize::from(!holds);
+            held += 1;
         } else {
             calls.resize += 1;
         }
     });
-
-    assert!(on.heap.owns(moved, long), "{name}");
-    // SAFETY: the block is live, and its layout `long`.
-    assert!(unsafe { on.heap.try_dealloc(moved, long) }, "{name}");
-    on.saw(|calls| *(if moves { &mut calls.dealloc } else { &mut calls.try_dealloc }) += 1);
-    let mut other = 0u64;
-    let foreign = std::ptr::NonNull::from(&mut other).cast();
-    // SAFETY: the block is none of this heap's.
-    assert!(!unsafe { on.heap.try_dealloc(foreign, layout(8, 8)) }, "{name}");
-    on.saw(|calls| calls.try_dealloc += usize::from(!moves));
 
     let third = on.heap.alloc(short).unwrap().cast();
     on.saw(|calls| *(if zeroes { &mut calls.alloc_zeroed } else { &mut calls.alloc }) += 1);
@@ -97,7 +92,8 @@ fn every_method_is_reached<H: Heap + Owns + Reset + Inspect>(
     on.saw(|calls| calls.dealloc_at_hand += usize::from(at_hand));
     // SAFETY: the block is live, and its layout `long`.
     unsafe { on.heap.dealloc(second, long) };
-    on.saw(|calls| calls.dealloc += 1);
+    on.saw(|calls| calls.dealloc += usize::from(!holds));
+    held += 1;
 
     let mut out = [MaybeUninit::uninit(); 5];
     assert_eq!(on.heap.alloc_batch(short, &mut out), 5, "{name}");
@@ -106,11 +102,15 @@ fn every_method_is_reached<H: Heap + Owns + Reset + Inspect>(
     let blocks = out.map(|block| unsafe { block.assume_init() });
     // SAFETY: they are live, different, and of this layout.
     unsafe { on.heap.dealloc_batch(short, &blocks) };
-    on.saw(|calls| calls.dealloc_batch += 1);
+    on.saw(|calls| calls.dealloc_batch += usize::from(!holds));
+    held += 5;
 
     assert_eq!(on.heap.release_unused(), 4321, "{name}");
-    on.saw(|calls| calls.release_unused += 1);
-    assert!(on.heap.good_size(layout(61, 1)) >= 64, "{name}");
+    on.saw(|calls| {
+        calls.release_unused += 1;
+        calls.dealloc += if holds { held } else { 0 };
+    });
+    assert!(on.heap.good_size(layout(61, 1)) > 61, "{name}");
     assert_eq!(on.heap.verify(), Ok(()), "{name}");
     on.saw(|calls| calls.verify += 1);
     assert_eq!(on.heap.misuses(), 0, "{name}");
@@ -121,9 +121,37 @@ fn every_method_is_reached<H: Heap + Owns + Reset + Inspect>(
     assert_eq!(on.heap.usage().objects, 0, "{name}");
 }
 
-/// Runs it with a heap around a fresh probe.
+/// One look-up for both, where the wrapper does not have to look first.
+fn ownership_is_asked_once<H: Heap + Owns>(name: &str, manner: Manner, heap: H, calls: fn(&H) -> Calls) {
+    let Manner { zeroes, moves, holds, .. } = manner;
+    let mut on = Steps { heap, calls, seen: Calls::default(), name };
+    let layout = layout(64, 8);
+    let block = on.heap.alloc(layout).unwrap().cast::<u8>();
+    on.saw(|calls| *(if zeroes { &mut calls.alloc_zeroed } else { &mut calls.alloc }) += 1);
+    assert!(on.heap.owns(block, layout), "{name}");
+    // SAFETY: the block is live, and its layout this one.
+    assert!(unsafe { on.heap.try_dealloc(block, layout) }, "{name}");
+    on.saw(|calls| {
+        calls.try_dealloc += usize::from(!moves);
+        calls.dealloc += usize::from(moves && !holds);
+    });
+    let mut other = [0u64; 8];
+    let foreign = NonNull::from(&mut other).cast();
+    // SAFETY: the block is none of this heap's.
+    assert!(!unsafe { on.heap.try_dealloc(foreign, layout) }, "{name}");
+    on.saw(|calls| calls.try_dealloc += usize::from(!moves));
+    assert_eq!(other, [0; 8], "{name}");
+}
+
+/// Runs both with a heap around a fresh probe.
 macro_rules! reached {
     ($manner:expr, |$probe:ident| $make:expr) => {{
+        reached!(but_ownership, $manner, |$probe| $make);
+        let mut memory = [MaybeUninit::uninit(); 4096];
+        let $probe = Probe::new(&mut memory);
+        ownership_is_asked_once(stringify!($make), $manner, $make, |heap| heap.heap().calls);
+    }};
+    (but_ownership, $manner:expr, |$probe:ident| $make:expr) => {{
         let mut memory = [MaybeUninit::uninit(); 4096];
         let $probe = Probe::new(&mut memory);
         every_method_is_reached(stringify!($make), $manner, $make, |heap| heap.heap().calls);
@@ -152,4 +180,13 @@ fn of_what_zeroes() {
     reached!(Manner { zeroes: true, ..PLAIN }, |probe| Zeroing::<OnAlloc, _>::new(probe));
     reached!(Manner { moves: true, ..PLAIN }, |probe| Zeroing::<OnFree, _>::new(probe));
     reached!(Manner { zeroes: true, moves: true, ..PLAIN }, |probe| Zeroing::<OnBoth, _>::new(probe));
+}
+
+#[test]
+fn of_guards() {
+    let guard = Manner { at_hand: false, ..PLAIN };
+    let holds = Manner { moves: true, holds: true, ..guard };
+    reached!(holds, |probe| Quarantine::<16, _, _>::new(probe, CountMisuses::new()));
+    reached!(but_ownership, guard, |probe| RedZones::<16, 8, _, _>::new(probe, CountMisuses::new()));
+    reached!(but_ownership, guard, |probe| RedZones::<0, 1, _, _>::new(probe, CountMisuses::new()));
 }
