@@ -46,6 +46,9 @@ pub(super) trait Within {
 ///   `admit_batch` change nothing.
 /// - **W3** (kept blocks) a block that `leaves` keeps goes back to the heap once, with the layout that it came with, or is lost for good.
 pub(super) unsafe trait Around: Within {
+    /// What a request is noted by, so that it is found out once: that of a layout holds for as long as the heap lives.
+    type Note: Copy;
+
     /// Whether the hooks may run where nothing but cores may: see [`Heap::alloc_at_hand`].
     const AT_HAND: bool = true;
 
@@ -59,11 +62,7 @@ pub(super) unsafe trait Around: Within {
     const KEEPS: bool = false;
 
     /// Before a request: an error if it is not to reach the heap.
-    #[inline(always)]
-    fn admit(&mut self, layout: Layout) -> Result<(), AllocError> {
-        let _ = layout;
-        Ok(())
-    }
+    fn admit(&mut self, layout: Layout) -> Result<Self::Note, AllocError>;
 
     /// Before a request for many: how many of them may reach the heap.
     #[inline(always)]
@@ -72,12 +71,13 @@ pub(super) unsafe trait Around: Within {
         count
     }
 
-    /// Before a block is resized: an error if it is not to be.
-    #[inline(always)]
-    fn admit_resize(&mut self, old: Layout, new: Layout, in_place: bool) -> Result<(), AllocError> {
-        let _ = (old, new, in_place);
-        Ok(())
-    }
+    /// Before a block is resized: an error if it is not to be, or what its old and its new layout are noted by.
+    fn admit_resize(
+        &mut self,
+        old: Layout,
+        new: Layout,
+        in_place: bool,
+    ) -> Result<(Self::Note, Self::Note), AllocError>;
 
     /// The heap has refused a request for `layout`. True: there is room now, it is asked again.
     #[inline(always)]
@@ -88,8 +88,8 @@ pub(super) unsafe trait Around: Within {
 
     /// The heap has met a request.
     #[inline(always)]
-    fn granted(&mut self, layout: Layout, block: NonNull<[u8]>) -> NonNull<[u8]> {
-        let _ = layout;
+    fn granted(&mut self, layout: Layout, note: Self::Note, block: NonNull<[u8]>) -> NonNull<[u8]> {
+        let _ = (layout, note);
         block
     }
 
@@ -101,8 +101,14 @@ pub(super) unsafe trait Around: Within {
 
     /// The heap has resized a block.
     #[inline(always)]
-    fn resized(&mut self, old: Layout, new: Layout, block: NonNull<[u8]>, moved: bool) -> NonNull<[u8]> {
-        let _ = (old, new, moved);
+    fn resized(
+        &mut self,
+        layouts: (Layout, Layout),
+        notes: (Self::Note, Self::Note),
+        block: NonNull<[u8]>,
+        moved: bool,
+    ) -> NonNull<[u8]> {
+        let _ = (layouts, notes, moved);
         block
     }
 
@@ -147,12 +153,12 @@ pub(super) fn alloc<A: Around>(
     layout: Layout,
     zeroed: bool,
 ) -> Result<NonNull<[u8]>, AllocError> {
-    around.admit(layout)?;
+    let note = around.admit(layout)?;
     loop {
         let heap = around.heap_mut();
         let found = if zeroed || A::CLEARS { heap.alloc_zeroed(layout) } else { heap.alloc(layout) };
         match found {
-            Ok(block) => return Ok(around.granted(layout, block)),
+            Ok(block) => return Ok(around.granted(layout, note, block)),
             Err(error) if !around.refused(layout) => return Err(error),
             Err(_) => {}
         }
@@ -162,15 +168,16 @@ pub(super) fn alloc<A: Around>(
 /// As [`Heap::alloc_at_hand`].
 #[inline(always)]
 pub(super) fn alloc_at_hand<A: Around>(around: &mut A, layout: Layout) -> Option<NonNull<[u8]>> {
-    if !A::AT_HAND || around.admit(layout).is_err() {
+    if !A::AT_HAND {
         return None;
     }
+    let note = around.admit(layout).ok()?;
     let block = around.heap_mut().alloc_at_hand(layout)?;
     if A::CLEARS {
         // SAFETY: the block is fresh (H1).
         unsafe { clear(block, 0) };
     }
-    Some(around.granted(layout, block))
+    Some(around.granted(layout, note, block))
 }
 
 /// As [`Heap::alloc_batch`].
@@ -288,14 +295,15 @@ where
 fn resized<A: Around>(
     around: &mut A,
     ptr: NonNull<u8>,
-    (old, new): (Layout, Layout),
+    layouts: (Layout, Layout),
+    notes: (A::Note, A::Note),
     block: NonNull<[u8]>,
 ) -> NonNull<[u8]> {
     if A::CLEARS {
         // SAFETY: the block is live, and its bytes past the old size are nobody's yet.
-        unsafe { clear(block, old.size()) };
+        unsafe { clear(block, layouts.0.size()) };
     }
-    around.resized(old, new, block, block.cast() != ptr)
+    around.resized(layouts, notes, block, block.cast() != ptr)
 }
 
 /// As [`Heap::resize_in_place`].
@@ -309,10 +317,10 @@ pub(super) unsafe fn resize_in_place<A: Around>(
     old: Layout,
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
-    around.admit_resize(old, new, true)?;
+    let notes = around.admit_resize(old, new, true)?;
     // SAFETY: the caller's promise is the same.
     let block = unsafe { around.heap_mut().resize_in_place(ptr, old, new) }?;
-    Ok(resized(around, ptr, (old, new), block))
+    Ok(resized(around, ptr, (old, new), notes, block))
 }
 
 /// As [`Heap::resize`].
@@ -338,11 +346,11 @@ pub(super) unsafe fn resize<A: Around>(
         unsafe { dealloc(around, ptr, old) };
         return Ok(block);
     }
-    around.admit_resize(old, new, false)?;
+    let notes = around.admit_resize(old, new, false)?;
     loop {
         // SAFETY: the caller's promise is the same; after an error the block is as it was (H4).
         match unsafe { around.heap_mut().resize(ptr, old, new) } {
-            Ok(block) => return Ok(resized(around, ptr, (old, new), block)),
+            Ok(block) => return Ok(resized(around, ptr, (old, new), notes, block)),
             Err(error) if !around.refused(new) => return Err(error),
             Err(_) => {}
         }

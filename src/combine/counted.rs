@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use super::around::{Around, Within, heap_around};
 use super::counters::Counters;
+use crate::AllocError;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::Heap;
 use crate::mem;
@@ -117,6 +118,18 @@ impl<C: Counters, P: Heap> Within for Counted<C, P> {
 // SAFETY: W1: a block is cut to its good size, which is no less than the request, so that it is counted by the same layout with every size
 // that may come back (H7). W2: counters do not unwind, and use no heap (N1). W3: none is kept.
 unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
+    type Note = ();
+
+    #[inline(always)]
+    fn admit(&mut self, _: Layout) -> Result<(), AllocError> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn admit_resize(&mut self, _: Layout, _: Layout, _: bool) -> Result<((), ()), AllocError> {
+        Ok(((), ()))
+    }
+
     #[inline(always)]
     fn refused(&mut self, layout: Layout) -> bool {
         self.counters.refused(layout);
@@ -124,7 +137,7 @@ unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
     }
 
     #[inline(always)]
-    fn granted(&mut self, layout: Layout, block: NonNull<[u8]>) -> NonNull<[u8]> {
+    fn granted(&mut self, layout: Layout, (): (), block: NonNull<[u8]>) -> NonNull<[u8]> {
         if !C::COUNTS {
             return block;
         }
@@ -142,7 +155,13 @@ unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
     }
 
     #[inline(always)]
-    fn resized(&mut self, old: Layout, new: Layout, block: NonNull<[u8]>, moved: bool) -> NonNull<[u8]> {
+    fn resized(
+        &mut self,
+        (old, new): (Layout, Layout),
+        _: ((), ()),
+        block: NonNull<[u8]>,
+        moved: bool,
+    ) -> NonNull<[u8]> {
         if !C::COUNTS {
             return block;
         }

@@ -7,6 +7,7 @@ use core::ptr::{self, NonNull};
 
 use super::around::{Around, Within, heap_around};
 use super::pattern::{FREED, first_other};
+use crate::AllocError;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Abort, Damage, Heap, Misuse, OnMisuse, Wrong};
 
@@ -211,9 +212,21 @@ impl<const N: usize, P: Heap, R: OnMisuse> Within for Quarantine<N, P, R> {
 // SAFETY: W1: blocks are left as they are. W2: handlers are fenced, and use no shell of this heap (M1); arithmetic is within the bounds of the
 // fields; nothing is at hand. W3: what waits is given back when it leaves the queue, or forgotten with all others.
 unsafe impl<const N: usize, P: Heap, R: OnMisuse> Around for Quarantine<N, P, R> {
+    type Note = ();
+
     const AT_HAND: bool = false;
     const LOOKS: bool = true;
     const KEEPS: bool = true;
+
+    #[inline(always)]
+    fn admit(&mut self, _: Layout) -> Result<(), AllocError> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn admit_resize(&mut self, _: Layout, _: Layout, _: bool) -> Result<((), ()), AllocError> {
+        Ok(((), ()))
+    }
 
     fn refused(&mut self, _: Layout) -> bool {
         self.flush()

@@ -117,9 +117,13 @@ impl<P: Heap> Within for Quota<P> {
 // SAFETY: W1: a block is cut to its good size, which is no less than the request, so that it costs the same with every size that may come
 // back (H7): what is refunded was charged. W2: arithmetic that saturates. W3: none is kept.
 unsafe impl<P: Heap> Around for Quota<P> {
+    /// What a block costs.
+    type Note = usize;
+
     #[inline(always)]
-    fn admit(&mut self, layout: Layout) -> Result<(), AllocError> {
-        if self.heap.good_size(layout) > self.left() { Err(AllocError) } else { Ok(()) }
+    fn admit(&mut self, layout: Layout) -> Result<usize, AllocError> {
+        let cost = self.heap.good_size(layout);
+        if cost > self.left() { Err(AllocError) } else { Ok(cost) }
     }
 
     #[inline(always)]
@@ -129,14 +133,13 @@ unsafe impl<P: Heap> Around for Quota<P> {
     }
 
     #[inline(always)]
-    fn admit_resize(&mut self, old: Layout, new: Layout, _: bool) -> Result<(), AllocError> {
-        let more = self.heap.good_size(new).saturating_sub(self.heap.good_size(old));
-        if more > self.left() { Err(AllocError) } else { Ok(()) }
+    fn admit_resize(&mut self, old: Layout, new: Layout, _: bool) -> Result<(usize, usize), AllocError> {
+        let (old, new) = (self.heap.good_size(old), self.heap.good_size(new));
+        if new.saturating_sub(old) > self.left() { Err(AllocError) } else { Ok((old, new)) }
     }
 
     #[inline(always)]
-    fn granted(&mut self, layout: Layout, block: NonNull<[u8]>) -> NonNull<[u8]> {
-        let cost = self.heap.good_size(layout);
+    fn granted(&mut self, _: Layout, cost: usize, block: NonNull<[u8]>) -> NonNull<[u8]> {
         self.used = self.used.saturating_add(cost);
         mem::slice(block.cast(), block.len().min(cost))
     }
@@ -147,10 +150,15 @@ unsafe impl<P: Heap> Around for Quota<P> {
     }
 
     #[inline(always)]
-    fn resized(&mut self, old: Layout, new: Layout, block: NonNull<[u8]>, _: bool) -> NonNull<[u8]> {
-        let cost = self.heap.good_size(new);
-        self.used = self.used.saturating_sub(self.heap.good_size(old)).saturating_add(cost);
-        mem::slice(block.cast(), block.len().min(cost))
+    fn resized(
+        &mut self,
+        _: (Layout, Layout),
+        (old, new): (usize, usize),
+        block: NonNull<[u8]>,
+        _: bool,
+    ) -> NonNull<[u8]> {
+        self.used = self.used.saturating_sub(old).saturating_add(new);
+        mem::slice(block.cast(), block.len().min(new))
     }
 
     #[inline(always)]

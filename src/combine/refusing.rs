@@ -261,6 +261,8 @@ impl<W: Refusal, P: Heap> Within for Refusing<W, P> {
 
 // SAFETY: W1: blocks are left as they are. W2: a rule neither unwinds nor uses a heap; `admit` counts, so nothing is at hand. W3: none is kept.
 unsafe impl<W: Refusal, P: Heap> Around for Refusing<W, P> {
+    type Note = ();
+
     const AT_HAND: bool = false;
 
     #[inline]
@@ -279,8 +281,9 @@ unsafe impl<W: Refusal, P: Heap> Around for Refusing<W, P> {
     }
 
     #[inline]
-    fn admit_resize(&mut self, _: Layout, new: Layout, _: bool) -> Result<(), AllocError> {
-        self.admit(new)
+    fn admit_resize(&mut self, _: Layout, new: Layout, _: bool) -> Result<((), ()), AllocError> {
+        self.admit(new)?;
+        Ok(((), ()))
     }
 }
 

@@ -180,22 +180,35 @@ impl<W: ZeroWhen, P: Heap> Within for Zeroing<W, P> {
 
 // SAFETY: W1: a block is cut to its request at most. W2: only bytes of blocks are written. W3: none is kept.
 unsafe impl<W: ZeroWhen, P: Heap> Around for Zeroing<W, P> {
+    type Note = ();
+
     const CLEARS: bool = W::ALLOC;
     const LOOKS: bool = W::FREE;
 
     #[inline(always)]
-    fn admit_resize(&mut self, old: Layout, new: Layout, in_place: bool) -> Result<(), AllocError> {
-        if W::FREE && in_place && new.size() < old.size() { Err(AllocError) } else { Ok(()) }
+    fn admit(&mut self, _: Layout) -> Result<(), AllocError> {
+        Ok(())
     }
 
     #[inline(always)]
-    fn granted(&mut self, layout: Layout, block: NonNull<[u8]>) -> NonNull<[u8]> {
+    fn admit_resize(&mut self, old: Layout, new: Layout, in_place: bool) -> Result<((), ()), AllocError> {
+        if W::FREE && in_place && new.size() < old.size() { Err(AllocError) } else { Ok(((), ())) }
+    }
+
+    #[inline(always)]
+    fn granted(&mut self, layout: Layout, (): (), block: NonNull<[u8]>) -> NonNull<[u8]> {
         if W::FREE { mem::slice(block.cast(), layout.size()) } else { block }
     }
 
     #[inline(always)]
-    fn resized(&mut self, _: Layout, new: Layout, block: NonNull<[u8]>, _: bool) -> NonNull<[u8]> {
-        self.granted(new, block)
+    fn resized(
+        &mut self,
+        (_, new): (Layout, Layout),
+        _: ((), ()),
+        block: NonNull<[u8]>,
+        _: bool,
+    ) -> NonNull<[u8]> {
+        self.granted(new, (), block)
     }
 
     #[inline(always)]
