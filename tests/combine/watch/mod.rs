@@ -2,6 +2,7 @@
 //! each misuse is found.
 
 mod forwarding;
+mod loose;
 mod misuse;
 #[cfg(feature = "alloc")]
 mod numbers;
