@@ -70,21 +70,26 @@ unsafe impl Heap for Loose {
 }
 
 /// A block may come back with each of its sizes, and costs the same with all of them.
-#[test]
-fn blocks_are_cut_to_what_they_are_charged_for() {
+fn is_cut_to_its_cost<H: Heap>(make: impl Fn(Loose) -> H, charged: impl Fn(&H) -> usize) {
     for back in 0..=MORE {
-        let counted = Counted::new(Totals::new(), Loose::default());
-        let mut heap = Quota::new(counted, 100);
-        let block = heap.alloc(layout(40, 8)).unwrap();
-        assert_eq!((block.len(), heap.used(), heap.heap().counters().bytes), (40, 40, 40));
-        // SAFETY: the block is live, and its layout this one.
-        let block = unsafe { heap.resize_in_place(block.cast(), layout(40, 8), layout(44, 8)) }.unwrap();
-        assert_eq!((block.len(), heap.used(), heap.heap().counters().bytes), (44, 44, 44));
+        let mut heap = make(Loose::default());
+        let (short, long) = (layout(40, 8), layout(44, 8));
+        let block = heap.alloc(short).unwrap();
+        assert_eq!((block.len(), charged(&heap)), (40, 40));
+        // SAFETY: the block is live, and its layout `short`.
+        let block = unsafe { heap.resize_in_place(block.cast(), short, long) }.unwrap();
+        assert_eq!((block.len(), charged(&heap)), (44, 44));
         let size = (44 + back).min(block.len());
         // SAFETY: the block is live, and this one of its layouts.
         unsafe { heap.dealloc(block.cast(), layout(size, 8)) };
-        assert_eq!((heap.used(), heap.heap().counters().bytes), (0, 0));
+        assert_eq!(charged(&heap), 0);
     }
+}
+
+#[test]
+fn blocks_are_cut_to_what_they_are_charged_for() {
+    is_cut_to_its_cost(|heap| Quota::new(heap, 100), |heap| heap.used());
+    is_cut_to_its_cost(|heap| Counted::new(Totals::new(), heap), |heap| heap.counters().bytes);
 }
 
 /// Nothing that was written comes back, whatever the block went through.
