@@ -190,8 +190,7 @@ impl<C: Counters, P: Heap> fmt::Display for Counted<C, P> {
 
 impl<C: Counters, P: Heap + Describe> Describe for Counted<C, P> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Counted, by {}", C::NAME);
-        tree.part(what, Cost::state_of::<C>(), &[("heap", P::describe)])
+        tree.part(format_args!("Counted, by {}", C::NAME), Cost::state_of::<C>(), &[("heap", P::describe)])
     }
 }
 
