@@ -61,6 +61,7 @@
 mod inspect;
 mod instance;
 mod locked;
+mod misuse;
 mod nothing;
 mod picture;
 mod shared;
@@ -75,6 +76,7 @@ use crate::AllocError;
 pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, Usage};
 pub use self::instance::{Instance, Of};
 pub use self::locked::Locked;
+pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Wrong};
 pub use self::nothing::NoHeap;
 pub use self::picture::{HeapMap, MapCell, Svg};
 pub use self::shared::SharedHeap;
