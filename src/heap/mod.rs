@@ -76,6 +76,8 @@ pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, U
 pub use self::instance::{Instance, Of};
 pub use self::locked::Locked;
 pub use self::nothing::NoHeap;
+#[cfg(all(feature = "std", any(unix, windows, target_arch = "wasm32")))]
+pub(crate) use self::picture::{Bytes, Escaped};
 pub use self::picture::{HeapMap, MapCell, Svg};
 pub use self::shared::SharedHeap;
 pub use self::usable::UsableSize;
