@@ -29,7 +29,7 @@ pub(super) const fn class_max(class: usize) -> Option<usize> {
 pub(super) type Bytes = [u64; CLASSES];
 
 /// Points that a history has at most; from then on each stands for twice the time.
-const POINTS_MAX: usize = 1024;
+const POINTS_MAX: usize = 512;
 
 /// Live bytes by class over time. Each point is the moment of its stretch of time at which most bytes were live.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::vec::Vec;
 
 use super::report::Record;
+use super::symbols::is_library;
 use super::{CallSites, Count, HeapProfile, Profile};
 use crate::trace::untraced;
 
@@ -24,7 +25,7 @@ use crate::trace::untraced;
 /// Box::leak(Box::new([0u8; 5000]));
 /// drop(report);
 /// let text = String::from_utf8(text).unwrap();
-/// assert!(text.starts_with("5000 bytes in 1 block were not freed"), "{text}");
+/// assert!(text.starts_with("not freed: 5000 bytes in 1 block, from 1 call site"), "{text}");
 /// ```
 #[must_use = "it reports when it is dropped: bind it to a name at the start of `main`"]
 pub struct LeakReport<'a, C: CallSites, W: Write> {
@@ -84,20 +85,21 @@ impl fmt::Display for Leaks<'_> {
             return writeln!(f, "nothing was leaked");
         }
         let (count, sites) = (Count::from(sum), records.len());
-        let verb = if count.blocks == 1 { "was" } else { "were" };
         let call_sites = if sites == 1 { "call site" } else { "call sites" };
-        writeln!(f, "{count} {verb} not freed, from {sites} {call_sites}")?;
+        writeln!(f, "not freed: {count}, from {sites} {call_sites}")?;
         for record in records.iter().take(SITES_SHOWN) {
             writeln!(f, "{}", Count::from(record.fresh))?;
             let stack = profile.symbols().stack(&profile.frames[record.frames.clone()]);
             if stack.is_empty() {
                 writeln!(f, "    {}", profile.sizes(record))?;
             }
-            for named in stack.iter().take(CALLS_SHOWN) {
-                writeln!(f, "    {}", named.symbol)?;
-            }
-            if stack.len() > CALLS_SHOWN {
-                writeln!(f, "    and {} more calls", stack.len() - CALLS_SHOWN)?;
+            // Of the calls within libraries the innermost one only.
+            let mut shown = 0;
+            for (depth, named) in stack.iter().enumerate() {
+                if (depth == 0 || !is_library(named.symbol)) && shown < CALLS_SHOWN {
+                    shown += 1;
+                    writeln!(f, "    {}", named.symbol)?;
+                }
             }
         }
         if sites > SITES_SHOWN {

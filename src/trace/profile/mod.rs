@@ -73,7 +73,7 @@ const FRAMES_MAX: usize = 64;
 ///
 /// # Memory
 /// Its tables are in pages of their own, from the OS: 32 bytes per live block that it looks at, in a table that is up to 3/4 full, and 170
-/// bytes and a stack per call site; 64 KiB for the timeline; and 4 KiB in the value. If the OS has no more pages, it goes on without what
+/// bytes and a stack per call site; 32 KiB for the timeline; and 4 KiB in the value. If the OS has no more pages, it goes on without what
 /// did not fit, and [`Profile::lost`] says so.
 ///
 /// # Forks

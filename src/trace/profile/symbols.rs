@@ -35,6 +35,12 @@ const START: &[&str] = &[
 /// Frames of libraries that allocate for their caller.
 const LIBRARY: &[&str] = &["std::", "core::", "alloc::", "hashbrown::", "allocator_api2", "indexmap::"];
 
+/// Where the functions of such libraries are, which have names without modules where they were compiled into others.
+const LIBRARY_FILES: &[&str] = &["library/", "/rust/deps/", "registry/"];
+
+/// Where a function of the allocator's interface is.
+const ALLOCATOR_FILE: &str = "library/alloc/src/alloc.rs";
+
 /// How far from the innermost frame the allocator's frames may be.
 const ALLOCATOR_DEPTH_MAX: usize = 24;
 
@@ -42,6 +48,31 @@ const ALLOCATOR_DEPTH_MAX: usize = 24;
 fn is_of(name: &str, modules: &[&str]) -> bool {
     let inner = name.trim_start_matches(['<', '_', '&', '[', '(']);
     modules.iter().any(|module| name.starts_with(module) || inner.starts_with(module))
+}
+
+/// Whether a call is one of the way from the caller to the heap.
+fn is_allocator(symbol: &Symbol) -> bool {
+    is_of(&symbol.name, ALLOCATOR) || symbol.file.as_deref() == Some(ALLOCATOR_FILE)
+}
+
+/// Whether a call is in a library that allocates for its caller.
+pub(super) fn is_library(symbol: &Symbol) -> bool {
+    let is_in = |file: &str| LIBRARY_FILES.iter().any(|library| file.starts_with(library));
+    is_of(&symbol.name, LIBRARY) || symbol.file.as_deref().is_some_and(is_in)
+}
+
+/// A file's path as short as it can be told: from the root of the standard library, or of the crate registry, or of the working directory.
+fn short(path: &str, here: &str) -> String {
+    let standard = path.strip_prefix("/rustc/").and_then(|rest| rest.split_once("/library/"));
+    if let Some((_, rest)) = standard {
+        return std::format!("library/{rest}");
+    }
+    if let Some((_, rest)) = path.split_once("/registry/src/") {
+        let krate = rest.split_once('/').map_or(rest, |(_, krate)| krate);
+        return std::format!("registry/{krate}");
+    }
+    let here = path.strip_prefix(here).and_then(|rest| rest.strip_prefix('/'));
+    here.filter(|_| !path.is_empty()).unwrap_or(path).to_owned()
 }
 
 /// Names by address, each resolved once.
@@ -60,9 +91,14 @@ pub(super) struct Named<'a> {
 impl Symbols {
     pub(super) fn resolve(frames: &[usize], resolve: fn(usize) -> Vec<Symbol>) -> Self {
         let mut by_frame = HashMap::new();
+        let here = std::env::current_dir()
+            .map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
         for &frame in frames {
             by_frame.entry(frame).or_insert_with(|| {
-                let symbols = resolve(frame);
+                let mut symbols = resolve(frame);
+                for file in symbols.iter_mut().filter_map(|symbol| symbol.file.as_mut()) {
+                    *file = short(file, &here);
+                }
                 if symbols.is_empty() { Vec::from([unknown(frame)]) } else { symbols }
             });
         }
@@ -77,7 +113,7 @@ impl Symbols {
         });
         let all: Vec<_> = all.collect();
         let names = |at: usize| all[at].symbol.name.as_str();
-        let first = (0..all.len().min(ALLOCATOR_DEPTH_MAX)).rev().find(|&at| is_of(names(at), ALLOCATOR));
+        let first = (0..all.len().min(ALLOCATOR_DEPTH_MAX)).rev().find(|&at| is_allocator(all[at].symbol));
         let first = first.map_or(0, |at| at + 1);
         let end = (first..all.len()).find(|&at| is_of(names(at), START)).unwrap_or(all.len());
         if first < end { all[first..end].to_vec() } else { all }
@@ -86,7 +122,7 @@ impl Symbols {
 
 /// The frame that a reader looks for: the innermost that is not a library's.
 pub(super) fn own_code<'a>(stack: &[Named<'a>]) -> Option<&'a Symbol> {
-    let own = stack.iter().find(|named| !is_of(&named.symbol.name, LIBRARY));
+    let own = stack.iter().find(|named| !is_library(named.symbol));
     own.or(stack.first()).map(|named| named.symbol)
 }
 
@@ -131,6 +167,20 @@ mod tests {
         assert_eq!(names.len(), 4, "{names:?}");
         assert_eq!((names[0], names[3]), ("alloc::raw_vec::RawVecInner::finish_grow", "program::main"));
         assert_eq!(own_code(&stack).unwrap().name, "program::read");
+    }
+
+    #[test]
+    fn files_are_told_from_where_everybody_knows() {
+        assert_eq!(short("/rustc/5980/library/alloc/src/alloc.rs", "/a"), ALLOCATOR_FILE);
+        assert_eq!(
+            short("/b/.cargo/registry/src/index-1/clap-4.5/src/a.rs", "/a"),
+            "registry/clap-4.5/src/a.rs"
+        );
+        assert_eq!(short("/a/src/main.rs", "/a"), "src/main.rs");
+        assert_eq!(short("/ab/src/main.rs", "/a"), "/ab/src/main.rs");
+        let inlined =
+            Symbol { name: "push".into(), file: Some("library/alloc/src/vec.rs".into()), line: None };
+        assert!(is_library(&inlined));
     }
 
     #[test]
