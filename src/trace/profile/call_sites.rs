@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 /// How a [`HeapProfile`](super::HeapProfile) tells call sites apart: by return addresses, which are resolved to names when a report is written.
 ///
-/// [`BySize`] has none; [`Backtraces`](super::Backtraces) walks the stack, with feature `trace-backtrace`.
+/// [`BySize`] has none; `Backtraces` walks the stack, with feature `trace-backtrace`.
 ///
 /// # Write your own in three steps
 /// 1. A type without a value.

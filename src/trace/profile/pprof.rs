@@ -129,7 +129,8 @@ impl Writer {
         let number = *self.functions.entry((name, file)).or_insert(next);
         if number == next {
             let mut function = Message::default();
-            function.number(1, number).number(2, name).number(3, name).number(4, file);
+            // No name for the system's use (3): pprof would take it that the name has C++ templates, and leave out what is in angle brackets.
+            function.number(1, number).number(2, name).number(4, file);
             self.out.message(5, &function);
         }
         number

@@ -11,7 +11,7 @@ use crate::heap::{Bytes as Readable, Escaped};
 /// Live bytes over time by size class, as stacked areas in an SVG image: `Display` writes it. Made by [`Profile::timeline_svg`].
 ///
 /// It follows the reader's light or dark mode, and says of each stretch of time, when pointed at, how much there was of which size. Its colours
-/// grow lighter with the size, so that they can be told apart without colours. About 60 KiB.
+/// grow lighter with the size, so that they can be told apart without colours. At most 120 KiB.
 ///
 /// ```
 /// use heapwright::trace::{AnyGlobal, HeapProfile, Traced};
