@@ -1,9 +1,10 @@
 //! How general allocators go on many cores, by counts: how often threads visit what they share, for how long, and what they hold.
 //!
-//! `cargo bench --bench scaling [-- THREADS..]`. Counts do not depend on how many processors the machine has, nor on how busy it is. The last columns are
-//! computed from them; the guide's chapter `scaling` says how.
+//! `cargo bench --bench scaling [-- THREADS..]`. The last columns are computed from the
+//! counts; the guide's chapter `scaling` says how, and what the counts depend on.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::any::type_name_of_val;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{self, Write as _};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
 
-use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
+use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
 use heapwright::lock::{HoldLock, Lock, YieldLock};
 use heapwright::source::Pages;
 
@@ -26,25 +27,54 @@ struct Tally {
     nanoseconds: AtomicU64,
 }
 
-/// The locks of depots and classes, and the lock of the stock of chunks.
-static TALLIES: [Tally; 2] = [const {
+/// Whose locks a tally is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Depot,
+    /// The slabs of a class.
+    Slabs,
+    /// The stock of chunks.
+    Stock,
+    /// The registry of threads.
+    Threads,
+}
+
+impl Kind {
+    /// Whose lock `work` runs under: all of a heap have the same type, so it is told by the name of the function that the work is from.
+    fn of<W>(work: &W) -> Self {
+        let name = type_name_of_val(work);
+        let known = [
+            ("malloc::class::Depot", Kind::Depot),
+            ("malloc::class::Class", Kind::Slabs),
+            ("chunk_heap::ChunkHeap", Kind::Stock),
+            ("malloc::threads::Threads", Kind::Threads),
+        ];
+        let Some((_, kind)) = known.into_iter().find(|(part, _)| name.contains(part)) else {
+            panic!("nobody knows whose lock this is: {name}")
+        };
+        kind
+    }
+}
+
+/// By kind.
+static TALLIES: [Tally; 4] = [const {
     Tally {
         entries: AtomicU64::new(0),
         waits: AtomicU64::new(0),
         timed: AtomicU64::new(0),
         nanoseconds: AtomicU64::new(0),
     }
-}; 2];
+}; 4];
 
 /// A lock that counts.
-struct Counting<const KIND: usize>(YieldLock);
+struct Counting(YieldLock);
 
 // SAFETY: L1 to L4: those of the lock inside; a clock and counters do not unwind.
-unsafe impl<const KIND: usize> Lock for Counting<KIND> {
+unsafe impl Lock for Counting {
     const INIT: Self = Counting(YieldLock::INIT);
 
     fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let tally = &TALLIES[KIND];
+        let tally = &TALLIES[Kind::of(&work) as usize];
         let number = tally.entries.fetch_add(1, Ordering::Relaxed);
         let mut work = Some(work);
         // One of some is timed, so that the clock does not make the work longer.
@@ -76,7 +106,7 @@ unsafe impl<const KIND: usize> Lock for Counting<KIND> {
 }
 
 // SAFETY: L5: that of the lock inside.
-unsafe impl<const KIND: usize> HoldLock for Counting<KIND> {
+unsafe impl HoldLock for Counting {
     fn hold(&self) {
         self.0.hold();
     }
@@ -92,8 +122,8 @@ struct Counted;
 
 impl MallocSettings for Counted {
     type Classes = Classes;
-    type Chunks = ChunkHeap<Pages, Counting<1>, KeepAll, 32768>;
-    type Lock = Counting<0>;
+    type Chunks = ChunkHeap<Pages, Counting, WorkingSet<StdClock, 1000>, 32768, 16>;
+    type Lock = Counting;
 }
 
 heapwright::malloc! {
@@ -102,6 +132,9 @@ heapwright::malloc! {
 
 /// Classes of up to 1000 bytes, which all are in use.
 const CLASSES: usize = 36;
+
+/// Shown are medians of so many runs: which threads run at the same time is the OS's choice, and makes a difference.
+const RUNS: usize = 9;
 
 /// Nanoseconds from one allocation or free to the next of a core that does little else.
 const OPERATION: f64 = 20.0;
@@ -214,8 +247,35 @@ fn one_way(thread: usize, threads: usize, places: &Places, operations: usize) {
     }
 }
 
+/// What one run of some threads gives: of the locks of depots, slabs and the stock visits per 1000 operations, % of them that waited, nanoseconds; KiB at hand for
+/// each thread; cores at which depots are busy all the time, with objects of all classes and of one; the same of slabs.
+type Figures = [f64; 14];
+
+/// Medians of some runs, each figure by itself.
+fn medians(mut runs: Vec<Figures>) -> Figures {
+    std::array::from_fn(|figure| {
+        runs.sort_by(|one, other| one[figure].total_cmp(&other[figure]));
+        runs[runs.len() / 2][figure]
+    })
+}
+
 /// A line of the table.
-fn measure(name: &str, work: Work, threads: usize) -> String {
+fn line(name: &str, threads: usize, figures: Figures) -> String {
+    let mut line = format!("| {name} | {threads} |");
+    for (figure, value) in figures.into_iter().enumerate() {
+        let _ = match figure {
+            0 | 3 | 6 => write!(line, " {value:.2} |"),
+            1 | 4 | 7 => write!(line, " {value:.2} % |"),
+            // What is beyond that means: never.
+            10.. if value >= 100_000.0 => write!(line, " – |"),
+            _ => write!(line, " {value:.0} |"),
+        };
+    }
+    line
+}
+
+/// Runs so many threads once.
+fn measure(work: Work, threads: usize) -> Figures {
     let operations = 2_000_000 / threads;
     let mut random = Random::new(99);
     let places: Places = (0..50_000).map(|_| (random.layout(), AtomicPtr::default())).collect();
@@ -253,32 +313,41 @@ fn measure(name: &str, work: Work, threads: usize) -> String {
     // One that both makes and frees has two operations for each count.
     let all =
         (operations * threads) as f64 * if work as usize == one_way as Work as usize { 1.0 } else { 2.0 };
-    let of = |kind: usize| {
-        (after[kind].0 - before[kind].0, after[kind].1 - before[kind].1, hold(before[kind], after[kind]))
+    let of = |kind: Kind| {
+        let (before, after) = (before[kind as usize], after[kind as usize]);
+        let entries = after.0 - before.0;
+        (
+            entries as f64 * 1000.0 / all,
+            (after.1 - before.1) as f64 * 100.0 / entries.max(1) as f64,
+            hold(before, after),
+        )
     };
-    let ((entries, waits, nanoseconds), (stock, _, stock_nanoseconds)) = (of(0), of(1));
-    let mut line = String::new();
-    let _ = write!(
-        line,
-        "| {name} | {threads} | {:.2} | {:.2} % | {nanoseconds:.0} | {:.3} | {stock_nanoseconds:.0} | {:.0} | {:.0} | {:.0} |",
-        entries as f64 * 1000.0 / all,
-        waits as f64 * 100.0 / entries.max(1) as f64,
-        stock as f64 * 1000.0 / all,
-        stats.bytes_at_hand as f64 / 1024.0 / stats.threads.max(1) as f64,
-        cores(entries as f64 / all * nanoseconds, (Counted::SHARDS * CLASSES) as f64),
-        cores(entries as f64 / all * nanoseconds, Counted::SHARDS as f64),
-    );
-    line
+    let [depots, slabs, stock] = [Kind::Depot, Kind::Slabs, Kind::Stock].map(of);
+    let at_hand = stats.bytes_at_hand as f64 / 1024.0 / stats.threads.max(1) as f64;
+    let limit = |(visits, _, nanoseconds): (f64, f64, f64), locks: usize| {
+        locks as f64 * OPERATION / (visits / 1000.0 * nanoseconds).max(1e-9)
+    };
+    [
+        depots.0,
+        depots.1,
+        depots.2,
+        slabs.0,
+        slabs.1,
+        slabs.2,
+        stock.0,
+        stock.1,
+        stock.2,
+        at_hand,
+        limit(depots, Counted::SHARDS * CLASSES),
+        limit(depots, Counted::SHARDS),
+        limit(slabs, CLASSES),
+        limit(slabs, 1),
+    ]
 }
 
-/// How many cores have so many locks busy all the time, if each of a core's operations takes `OPERATION` and has some lock busy for `busy` nanoseconds.
-fn cores(busy: f64, locks: f64) -> f64 {
-    locks * OPERATION / busy.max(1e-9)
-}
-
-/// Entries, waits, timed entries and their nanoseconds of both kinds of locks.
-fn counts() -> [(u64, u64, u64, u64); 2] {
-    [0, 1].map(|kind| {
+/// Entries, waits, timed entries and their nanoseconds of all kinds of locks.
+fn counts() -> [(u64, u64, u64, u64); 4] {
+    std::array::from_fn(|kind| {
         let Tally { entries, waits, timed, nanoseconds } = &TALLIES[kind];
         let [entries, waits, timed, nanoseconds] =
             [entries, waits, timed, nanoseconds].map(|count| count.load(Ordering::Relaxed));
@@ -304,13 +373,15 @@ fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "| workload | threads | visits to depots and classes per 1000 operations | of these waited | ns each | visits to the stock | ns each | KiB at hand per thread | cores at which the depots are busy all the time | the same with objects of one class only |"
+        "| workload | threads | depots: visits per 1000 operations | of these waited | ns each | slabs: visits | waited | ns | stock: visits | waited | ns \
+         | KiB at hand per thread | depots: cores | of one class | slabs: cores | of one class |"
     )?;
-    writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+    writeln!(out, "| --- |{}", " ---: |".repeat(15))?;
     let works: [(&str, Work); 3] = [("own objects", local), ("exchange", exchange), ("one way", one_way)];
     for (name, work) in works {
         for &threads in threads.iter().filter(|&&threads| name != "one way" || threads > 1) {
-            writeln!(out, "{}", measure(name, work, threads))?;
+            let runs = (0..RUNS).map(|_| measure(work, threads)).collect();
+            writeln!(out, "{}", line(name, threads, medians(runs)))?;
         }
     }
     Ok(())

@@ -7,9 +7,9 @@
 //! No block has a header. C's `free` says no size, so the size of a block is found from its pointer: the slab of an object is found by masking its address, and
 //! says how large its objects are ([`UsableSize`]). Every block is aligned to 16 bytes, as C programs expect.
 //!
-//! For Linux and other systems with `LD_PRELOAD`; the symbols are those of glibc.
+//! For Linux, whose symbols these are; on other systems the library is empty.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{c_int, c_void};
@@ -119,18 +119,25 @@ pub unsafe extern "C" fn reallocarray(ptr: *mut c_void, count: usize, size: usiz
     }
 }
 
+/// An alignment that is no power of two is rounded up to one, as glibc does.
+///
 /// # Safety
 /// None is needed.
 #[unsafe(no_mangle)]
 pub extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
-    if align.is_power_of_two() { alloc(size, align, false) } else { fail(libc::EINVAL) }
+    match align.checked_next_power_of_two() {
+        Some(align) => alloc(size, align, false),
+        None => fail(libc::EINVAL),
+    }
 }
 
+/// An alignment has to be a power of two, as C says.
+///
 /// # Safety
 /// None is needed.
 #[unsafe(no_mangle)]
 pub extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
-    memalign(align, size)
+    if align.is_power_of_two() { alloc(size, align, false) } else { fail(libc::EINVAL) }
 }
 
 /// Gives an error number, and leaves `errno` alone.

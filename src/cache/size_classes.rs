@@ -40,7 +40,7 @@ const PARTS_LOG: u32 = 3;
 /// pub struct Powers;
 ///
 /// // 2. SAFETY: K1: as one sees. K2: `order` is that of the least power of two that is no less than size, alignment and 16. K3: which is the
-/// // same for all sizes up to that power; what is above 128 has none. K4: as one sees. K5: nothing here unwinds: sizes above 128 are gone when the power is taken.
+/// // same for all sizes up to that power, and for that power; what is above 128 has none. K4: as one sees. K5: nothing here unwinds: sizes above 128 are gone when the power is taken.
 /// unsafe impl SizeClasses for Powers {
 ///     const SIZES: &'static [usize] = &[16, 32, 64, 128];
 ///     type Array<T> = [T; 4];
@@ -69,6 +69,7 @@ const PARTS_LOG: u32 = 3;
 ///   a multiple of its alignment, which is no more than `ALIGN_MAX`.
 /// - **K3** (one class) all sizes from a request's to that of its class, at the same alignment, have this class: so a block may be freed
 ///   with any of them. Where a request has no class, no larger size at the same alignment has one: so its block is freed where it came from.
+///   The size of a class, at an alignment of 1, has that class: so a block may be freed by its size alone.
 /// - **K4** (array) `Array<T>` is `[T; COUNT]`, and `array` calls its function once for each class, in order.
 /// - **K5** (no unwinding) `index` doesn't, and `array` does only if its function does.
 #[diagnostic::on_unimplemented(
@@ -613,7 +614,7 @@ macro_rules! size_classes {
             $crate::cache::class_rules::check(<$name as $crate::cache::SizeClasses>::SIZES, $part, $whole);
 
         // SAFETY: K1: checked in the line above. K2, K3: the tables give the smallest class that fits, and they are made of the same sizes.
-        // Where no class fits, none fits more. K4: as one sees. K5: the tables are as long as those sizes need.
+        // A class is the smallest that its own size fits, and where no class fits, none fits more. K4: as one sees. K5: the tables are as long as those sizes need.
         unsafe impl $crate::cache::SizeClasses for $name {
             const SIZES: &'static [usize] = &$sizes;
 

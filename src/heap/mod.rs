@@ -78,6 +78,7 @@ pub use self::locked::Locked;
 pub use self::nothing::NoHeap;
 pub use self::picture::{HeapMap, MapCell, Svg};
 pub use self::shared::SharedHeap;
+pub(crate) use self::shared::forward_shared_heap;
 pub use self::usable::UsableSize;
 
 /// A heap core: memory of any layout, behind `&mut self`.

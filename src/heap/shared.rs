@@ -145,11 +145,8 @@ pub unsafe trait SharedHeap {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
         let block = unsafe { self.try_resize(ptr, old, new) }?;
-        let kept = old.size().min(block.len());
-        // SAFETY: `kept` is at most the block's length.
-        let rest = unsafe { block.cast::<u8>().add(kept) };
-        // SAFETY: the bytes from `kept` to the block's length are the block's, and the caller's alone.
-        unsafe { rest.write_bytes(0, block.len() - kept) };
+        // SAFETY: the block is the caller's alone, and good for its length.
+        unsafe { mem::zero_behind(block, old.size()) };
         Ok(block)
     }
 
@@ -290,10 +287,10 @@ macro_rules! forward_shared_heap {
     };
 }
 
-pub(super) use forward_shared_heap;
+pub(crate) use forward_shared_heap;
 
 // SAFETY: S1 to S3 hold for the heap behind the reference, and a reference may move freely.
-unsafe impl<A: SharedHeap> SharedHeap for &A {
+unsafe impl<A: SharedHeap + ?Sized> SharedHeap for &A {
     type Core<'a>
         = A::Core<'a>
     where

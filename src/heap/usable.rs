@@ -9,8 +9,8 @@ use core::ptr::NonNull;
 ///
 /// | heap | finds it in |
 /// |---|---|
-/// | `Malloc` and the presets made of it | the region's table of sizes: a load and some arithmetic |
-/// | [`ChunkHeap`](crate::cache::ChunkHeap) | the same; for blocks of their own, the record before them |
+/// | `Malloc` and the presets made of it | the region's table of sizes: a load and some arithmetic; for blocks of more than 16 chunks, the record before them |
+/// | [`ChunkHeap`](crate::cache::ChunkHeap) | the same |
 /// | [`SlabCache`](crate::cache::SlabCache) | its layout |
 ///
 /// ```

@@ -22,10 +22,19 @@ const THREADS: usize = 4;
 const ROUNDS: usize = if cfg!(miri) { 50 } else { 20_000 };
 
 impl<L: Lock> Counter<L> {
+    /// Counts once.
+    ///
+    /// # Safety
+    /// Called under the lock.
+    unsafe fn count(&self) {
+        // SAFETY: the lock gives exclusion (L1).
+        unsafe { *self.count.get() += 1 };
+    }
+
     /// Counts by `with` and by `try_with` in turn.
     fn work(&self) {
-        // SAFETY: called under the lock, which gives exclusion (L1).
-        let count = || unsafe { *self.count.get() += 1 };
+        // SAFETY: called under the lock.
+        let count = || unsafe { self.count() };
         for round in 0..ROUNDS {
             if round % 2 == 0 {
                 assert!(self.lock.with(count).is_some(), "no re-entry here: it has to wait");
@@ -69,6 +78,64 @@ fn reentry_is_told<L: Lock>() {
     assert_eq!(lock.with(|| 3), Some(3));
 }
 
+/// A lock that is held without work: nobody gets in until it is let go of, which another thread may do, and holders are alone.
+#[cfg(feature = "std")]
+fn holding<L: HoldLock + Sync>() {
+    let lock = L::INIT;
+    for _ in 0..3 {
+        lock.hold();
+        assert_eq!(lock.try_with(|| ()), None);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                assert_eq!(lock.try_with(|| ()), None);
+                // SAFETY: it is held by the thread that made this one.
+                unsafe { lock.let_go() };
+                lock.with(|| 1)
+            });
+            // Waits for the other thread, or finds the lock free.
+            assert_eq!(lock.with(|| 2), Some(2));
+            assert_eq!(other.join().unwrap(), Some(1));
+        });
+    }
+    let counter = Counter { lock: L::INIT, count: UnsafeCell::new(0) };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS / 2 {
+            scope.spawn(|| counter.work());
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    counter.lock.hold();
+                    // SAFETY: it is held (L5).
+                    unsafe { counter.count() };
+                    // SAFETY: it is held by the line above.
+                    unsafe { counter.lock.let_go() };
+                }
+            });
+        }
+    });
+    assert_eq!(counter.count.into_inner(), THREADS * ROUNDS);
+}
+
+/// Waiters are let in, in whatever order, when a holder that took its time lets go: they have long stopped spinning by then.
+#[cfg(feature = "std")]
+fn waiting<L: Lock + Sync>() {
+    let counter = Counter { lock: L::INIT, count: UnsafeCell::new(0) };
+    std::thread::scope(|scope| {
+        let slow = counter.lock.with(|| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    // SAFETY: called under the lock.
+                    assert!(counter.lock.with(|| unsafe { counter.count() }).is_some());
+                });
+            }
+            std::thread::sleep(core::time::Duration::from_millis(30));
+            // SAFETY: called under the lock.
+            unsafe { *counter.count.get() }
+        });
+        assert_eq!(slow, Some(0), "nobody gets in before");
+    });
+    assert_eq!(counter.count.into_inner(), THREADS);
+}
+
 /// Work that unwinds frees the lock.
 fn unwinding_frees<L: Lock>() {
     let lock = std::panic::AssertUnwindSafe(L::INIT);
@@ -82,7 +149,7 @@ fn unwinding_frees<L: Lock>() {
 }
 
 macro_rules! shared_lock {
-    ($name:ident: $lock:ty $(, $reentry:ident)?) => {
+    ($name:ident: $lock:ty $(, $more:ident)*) => {
         mod $name {
             use super::*;
 
@@ -113,18 +180,23 @@ macro_rules! shared_lock {
 
             $(
                 #[test]
-                fn $reentry() {
-                    super::$reentry::<$lock>();
+                fn $more() {
+                    super::$more::<$lock>();
                 }
-            )?
+            )*
         }
     };
 }
 
+#[cfg(not(feature = "std"))]
 shared_lock!(spin: SpinLock);
+#[cfg(feature = "std")]
+shared_lock!(spin: SpinLock, holding, waiting);
+#[cfg(feature = "std")]
+shared_lock!(yielding: YieldLock, holding, waiting);
 shared_lock!(ticket: TicketLock);
 #[cfg(feature = "std")]
-shared_lock!(std_lock: StdLock);
+shared_lock!(std_lock: StdLock, waiting);
 #[cfg(feature = "std")]
 shared_lock!(owner_checked_spin: OwnerChecked<SpinLock>, reentry_is_told);
 #[cfg(feature = "std")]
@@ -192,6 +264,8 @@ mod no_lock {
 
 const_assert_eq!(size_of::<NoLock>(), 1);
 const_assert_eq!(size_of::<SpinLock>(), 1);
+#[cfg(feature = "std")]
+const_assert_eq!(size_of::<YieldLock>(), 1);
 assert_eq_size!(TicketLock, [usize; 2]);
 #[cfg(all(feature = "std", target_os = "linux"))]
 const_assert_eq!(size_of::<StdLock>(), 8);

@@ -22,3 +22,16 @@ pub(crate) fn dangling(layout: Layout) -> NonNull<u8> {
 pub(crate) fn slice(ptr: NonNull<u8>, len: usize) -> NonNull<[u8]> {
     NonNull::slice_from_raw_parts(ptr, len)
 }
+
+/// Zeroes what a block has behind its first `kept` bytes, if anything.
+///
+/// # Safety
+/// The block is the caller's alone, and its pointer good for its length.
+#[inline]
+pub(crate) unsafe fn zero_behind(block: NonNull<[u8]>, kept: usize) {
+    let kept = kept.min(block.len());
+    // SAFETY: `kept` is at most the block's length.
+    let rest = unsafe { block.cast::<u8>().add(kept) };
+    // SAFETY: the bytes from `kept` on are the block's, and the caller's alone.
+    unsafe { rest.write_bytes(0, block.len() - kept) };
+}

@@ -13,12 +13,15 @@ use crate::source::Pages;
 /// struct Mine;
 /// impl MallocSettings for Mine {
 ///     type Classes = Classes; // 76 sizes from 8 bytes to 32 KiB
-///     // Slabs of 32 KiB; free memory that was not needed for a second goes back; huge pages behind what is beyond 32 MiB.
+///     // Slabs of 32 KiB; when memory becomes free, what was not needed in the last second goes back; huge pages behind blocks of 4 MiB and more,
+///     // and behind slabs beyond the first 32 MiB.
 ///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 16>;
 ///     type Lock = YieldLock;
-///     // The defaults: two stacks of up to 32 objects and 8 KiB for each class at hand; four depots of up to 64 objects and 16 KiB for each class.
+///     // The defaults: two stacks of up to 32 objects and 8 KiB for each class at hand, and up to 6 MiB for those that come and go in batches; four
+///     // depots of up to 64 objects and 16 KiB for each class.
 ///     const FRONT_SLOTS: usize = 32;
 ///     const FRONT_BYTES: usize = 8 << 10;
+///     const GROWN_BYTES: usize = 6 << 20;
 ///     const DEPOT_SLOTS: usize = 64;
 ///     const DEPOT_BYTES: usize = 16 << 10;
 ///     const SHARDS: usize = 4;
@@ -27,12 +30,14 @@ use crate::source::Pages;
 /// # use heapwright::preset::SlabSettings;
 /// # fn same<A: MallocSettings, B: MallocSettings<Classes = A::Classes, Chunks = A::Chunks, Lock = A::Lock>>() {
 /// #     assert_eq!(
-/// #         [A::FRONT_SLOTS, A::FRONT_BYTES, A::DEPOT_SLOTS, A::DEPOT_BYTES, A::SHARDS],
-/// #         [B::FRONT_SLOTS, B::FRONT_BYTES, B::DEPOT_SLOTS, B::DEPOT_BYTES, B::SHARDS],
+/// #         [A::FRONT_SLOTS, A::FRONT_BYTES, A::GROWN_BYTES, A::DEPOT_SLOTS, A::DEPOT_BYTES, A::SHARDS],
+/// #         [B::FRONT_SLOTS, B::FRONT_BYTES, B::GROWN_BYTES, B::DEPOT_SLOTS, B::DEPOT_BYTES, B::SHARDS],
 /// #     );
 /// # }
 /// # same::<Mine, SlabSettings>();
 /// ```
+/// The policy is asked when a slab or a larger block becomes free, and now and then by threads that are at work. A program that goes quiet keeps what it has, up to then:
+/// `tick` asks again, `release` gives all.
 /// To never give memory back by itself take [`KeepAll`](crate::cache::KeepAll) for the policy, to do it at once
 /// [`ReleaseAtOnce`](crate::cache::ReleaseAtOnce).
 #[derive(Debug)]
@@ -44,7 +49,8 @@ impl MallocSettings for SlabSettings {
     type Lock = YieldLock;
 }
 
-/// The settings of `CompactMalloc`: smaller slabs, a quarter of what `SlabMalloc` has at hand, and a short memory.
+/// The settings of `CompactMalloc`: a quarter of what `SlabMalloc` has at hand (of sizes up to 2 KiB; one object of those above), never more for batches, one depot for
+/// each class instead of four, a quarter as large, free memory kept for a tenth of a second, and no huge pages.
 ///
 /// ```
 /// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
@@ -57,6 +63,7 @@ impl MallocSettings for SlabSettings {
 ///     type Lock = YieldLock;
 ///     const FRONT_SLOTS: usize = 8;
 ///     const FRONT_BYTES: usize = 2 << 10;
+///     const GROWN_BYTES: usize = 0;
 ///     const DEPOT_SLOTS: usize = 16;
 ///     const DEPOT_BYTES: usize = 4 << 10;
 ///     const SHARDS: usize = 1;
@@ -65,8 +72,8 @@ impl MallocSettings for SlabSettings {
 /// # use heapwright::preset::CompactSettings;
 /// # fn same<A: MallocSettings, B: MallocSettings<Classes = A::Classes, Chunks = A::Chunks, Lock = A::Lock>>() {
 /// #     assert_eq!(
-/// #         [A::FRONT_SLOTS, A::FRONT_BYTES, A::DEPOT_SLOTS, A::DEPOT_BYTES, A::SHARDS],
-/// #         [B::FRONT_SLOTS, B::FRONT_BYTES, B::DEPOT_SLOTS, B::DEPOT_BYTES, B::SHARDS],
+/// #         [A::FRONT_SLOTS, A::FRONT_BYTES, A::GROWN_BYTES, A::DEPOT_SLOTS, A::DEPOT_BYTES, A::SHARDS],
+/// #         [B::FRONT_SLOTS, B::FRONT_BYTES, B::GROWN_BYTES, B::DEPOT_SLOTS, B::DEPOT_BYTES, B::SHARDS],
 /// #     );
 /// # }
 /// # same::<Mine, CompactSettings>();
@@ -80,6 +87,7 @@ impl MallocSettings for CompactSettings {
     type Lock = YieldLock;
     const FRONT_SLOTS: usize = 8;
     const FRONT_BYTES: usize = 2 << 10;
+    const GROWN_BYTES: usize = 0;
     const DEPOT_SLOTS: usize = 16;
     const DEPOT_BYTES: usize = 4 << 10;
     const SHARDS: usize = 1;

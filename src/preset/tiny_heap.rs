@@ -109,7 +109,7 @@ pub type TinyHeap16MiB<const N: usize, L = SpinLock> = StaticArena<N, Whole<N, S
 /// Sizing `S` for a region of `N` bytes which is used whole: a compile error if `S` does not reach to the region's end.
 ///
 /// An arena as such leaves alone what lies beyond its reach. Where the length is a constant that somebody has written down, it is a mistake.
-/// Less than a granule of `S` may be left over.
+/// A granule of `S` may be left over, where links reach all but the last.
 ///
 /// ```
 /// use heapwright::{preset::Whole, sizing::{Sizing, Sizing4KiB}};

@@ -361,16 +361,18 @@ impl Shape {
         align: usize,
         tracked: bool,
     ) -> Option<Self> {
-        let bits = rules.object_bits + tracked as usize;
+        let bits = rules.object_bits.saturating_add(tracked as usize);
         // Either table is of whole words.
         let tables =
             rules.header_room - HEADER_LEN - 8 * (rules.object_bits > 0) as usize - 8 * tracked as usize;
-        let described = match (tables * 8).checked_div(bits) {
+        let described = match tables.saturating_mul(8).checked_div(bits) {
             Some(described) => described,
             None => usize::MAX,
         };
         let capacity = min(min(slab_size / stride, rules.capacity_max), described);
-        if capacity == 0 || header_len(rules, capacity, tracked) > rules.header_room || align > slab_size {
+        // Tables longer than any slab count as of that length.
+        let room = min(rules.header_room, SLAB_SIZE_MAX);
+        if capacity == 0 || header_len(rules, capacity, tracked) > room || align > slab_size {
             return None;
         }
         Some(Shape::assembled(rules, slab_size, stride, align, tracked, capacity, 1))
@@ -474,8 +476,11 @@ impl Shape {
         if self.region_slabs > 1 || self.beside { 0 } else { self.header_len as usize }
     }
 
-    /// Bytes of the tables of all slabs that [`waste`](Shape::waste) is about.
+    /// Bytes of the tables of all slabs that [`waste`](Shape::waste) is about; of those that lie elsewhere none.
     const fn tables_len(&self) -> usize {
+        if self.beside {
+            return 0;
+        }
         self.region_slabs as usize * (self.header_len as usize - HEADER_LEN)
     }
 

@@ -107,6 +107,7 @@ fn the_fit_rule_keeps_its_bound() {
 fn check_objects(name: &str, rules: &Rules, shape: &Shape, base: usize) {
     let slabs = shape.region_slabs as usize;
     let align = shape.object_align;
+    let beside = rules.header_room > 0;
     let headers_end = REGION_LEN + slabs * shape.header_len as usize;
     for number in 0..slabs {
         let slab = base + number * shape.slab_size;
@@ -115,6 +116,7 @@ fn check_objects(name: &str, rules: &Rules, shape: &Shape, base: usize) {
         let first = start + reserved as usize * shape.stride;
         let end = start + shape.capacity as usize * shape.stride;
         let taken = match slabs {
+            _ if beside => slab,
             1 => slab + shape.header_len as usize,
             _ if number == 0 => base + headers_end,
             _ => slab,
@@ -130,6 +132,10 @@ fn check_objects(name: &str, rules: &Rules, shape: &Shape, base: usize) {
             assert_eq!(shape.index(slab, object), index, "{name}: slab {number} in {shape:?}");
         }
     }
+    assert!(
+        !beside || shape.header_len as usize <= rules.header_room,
+        "{name}: the header outgrows its room in {shape:?}"
+    );
     assert!(slabs == 1 || rules.aligned, "{name}: regions are found by masking");
     let tables = shape.kept_at as usize + if shape.tracked { shape.capacity as usize / 8 } else { 0 };
     assert!(tables <= shape.header_len as usize, "{name}: the tables outgrow the header of {shape:?}");
@@ -180,6 +186,62 @@ fn any_slab_size_will_do_where_slabs_are_not_masked() {
     }
 }
 
+/// The rules of slabs whose headers lie apart, with room for a bit for every 16 bytes: those of a stock of chunks.
+fn side_rules<K: FreeObjects, C: Coloring>(slab_size: usize) -> Rules {
+    Rules { header_room: 64 + slab_size / 128, ..rules::<K, C>(slab_size, true, false) }
+}
+
+/// Slabs with their headers apart: objects of every size up to the slab's have a shape, and lie in the slab, which holds nothing else.
+#[test]
+fn where_headers_lie_apart_slabs_hold_objects_only() {
+    for slab_size in (13..=20).map(|bits| 1 << bits) {
+        let kinds = [
+            ("bitmap", side_rules::<Bitmap, ByStride>(slab_size)),
+            ("bitmap, always colored", side_rules::<Bitmap, Colored>(slab_size)),
+            ("bitmap, no colors", side_rules::<Bitmap, NoColor>(slab_size)),
+            ("stack", side_rules::<IndexStack, ByStride>(slab_size)),
+            ("list", side_rules::<IntrusiveList, ByStride>(slab_size)),
+        ];
+        for (kind, rules) in &kinds {
+            let name = format!("{kind}, slabs of {slab_size} with their headers apart");
+            let some = sizes().filter(|&size| size < 2 * slab_size).step_by(149);
+            for size in some.chain([slab_size - 1, slab_size, slab_size + 1]) {
+                for align in [1, 8, 64, 1 << 12, 1 << 15] {
+                    for tracked in [false, rules.keeps] {
+                        let stride = size.max(rules.object_min).max(1).next_multiple_of(align);
+                        match Shape::new(rules, layout(size, align), tracked) {
+                            Ok(shape) => {
+                                assert!(
+                                    shape.region_slabs() == 1 && stride <= slab_size,
+                                    "{name}: {shape:?}"
+                                );
+                                check_shape(&name, rules, &shape);
+                            }
+                            Err(error) => {
+                                assert_eq!(error, ShapeError::TooLarge, "{name}: {size} bytes");
+                                assert!(stride > slab_size, "{name}: {size} bytes aligned to {align}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All objects of 16 bytes and more that have no colors are described: the slab is full of them.
+#[test]
+fn where_headers_lie_apart_nothing_but_the_rest_is_wasted() {
+    for slab_size in [1 << 14, 1 << 15, 1 << 16] {
+        let rules = side_rules::<Bitmap, NoColor>(slab_size);
+        for size in (17..=slab_size).step_by(7) {
+            let shape = Shape::new(&rules, layout(size, 1), false).unwrap();
+            assert_eq!(shape.capacity(), slab_size / size, "{size} of {slab_size} bytes");
+            assert!(shape.waste().0 < size, "{size} of {slab_size} bytes");
+        }
+    }
+}
+
 /// What the shape can't do it says.
 #[test]
 fn layouts_that_have_no_shape_are_refused() {
@@ -201,6 +263,12 @@ fn layouts_that_have_no_shape_are_refused() {
     assert_eq!(shape(&Rules { aligned: false, ..unaligning }, 8, 8), Ok(()));
     assert_eq!(shape(&Rules { aligned: false, ..unaligning }, 8, 32), Err(ShapeError::Unaligned));
     assert_eq!(shape(&Rules { slab_size: 3000, ..heap }, 8, 8), Err(ShapeError::NotAPowerOfTwo));
+    let side = side_rules::<Bitmap, ByStride>(1 << 15);
+    assert_eq!(shape(&Rules { slab_size: 3000, ..side }, 8, 8), Err(ShapeError::NotAPowerOfTwo));
+    assert_eq!(shape(&side, 1 << 15, 1 << 15), Ok(()));
+    assert_eq!(shape(&side, (1 << 15) + 1, 1), Err(ShapeError::TooLarge));
+    assert_eq!(shape(&side, 1, 1 << 16), Err(ShapeError::TooLarge));
+    assert_eq!(shape(&side, isize::MAX as usize, 1), Err(ShapeError::TooLarge));
     assert_eq!(shape(&Rules { slab_size: 2 << 30, ..heap }, 8, 8), Err(ShapeError::TooLarge));
     assert_eq!(shape(&Rules { slab_size: 10, ..large }, 1, 1), Err(ShapeError::TooLarge));
     let list = rules::<IntrusiveList, ByStride>(0, true, true);
@@ -247,8 +315,10 @@ fn rules_of_any_kind_give_a_shape_that_holds_or_an_error() {
             capacity_max: pick(&[0, 1, 2, 63, 65_535, u32::MAX as usize, usize::MAX]),
             keeps: true,
             color_stride: pick(&[0, 1, 3, 512, 1 << top]),
-            header_room: 0,
+            header_room: pick(&[0, 0, 0, HEADER_LEN + 17, 128, 576, 1 << 20, usize::MAX]),
         };
+        // Headers lie apart from aligned slabs only: `Rules::beside`.
+        let rules = Rules { header_room: if rules.aligned { rules.header_room } else { 0 }, ..rules };
         let align = 1 << pick(&[0, 0, 1, 3, 4, 6, 12, 20, 28, 29]);
         let size = pick(&[
             0,
@@ -278,7 +348,11 @@ fn rules_of_any_kind_give_a_shape_that_holds_or_an_error() {
                 "{rules:?} {shape:?}"
             );
             assert!(shape.stride >= 1.max(size).max(rules.object_min), "{rules:?}: {shape:?}");
-            assert!(shape.block_layout(rules.aligned).align() <= rules.align_max, "{rules:?}: {shape:?}");
+            // Slabs with their headers apart are asked for otherwise.
+            assert!(
+                rules.header_room > 0 || shape.block_layout(rules.aligned).align() <= rules.align_max,
+                "{rules:?}: {shape:?}"
+            );
             check_shape(&format!("{rules:?}"), &rules, &shape);
             shapes += 1;
         }

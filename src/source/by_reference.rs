@@ -32,8 +32,8 @@ use crate::heap::{Heap, SharedHeap};
 ///
 /// Its alignment limit of 1 GiB is nominal: a heap over less memory than that runs out sooner.
 // SAFETY: B1: H1, and the heap outlives the reference. B2: a heap takes any layout; nothing is promised of contents. B3, B4: S3, H3,
-// H4. B5: only the heap behind the reference is called. B6: the default, for a granule of one.
-unsafe impl<A: SharedHeap> BackingSource for &A {
+// H4. B5: only the heap behind the reference is called. B6: the default, for a granule of one. B7: copies of a reference.
+unsafe impl<A: SharedHeap + ?Sized> BackingSource for &A {
     const GRANULE: usize = 1;
     const ALIGN_MAX: usize = 1 << 30;
 
@@ -79,7 +79,7 @@ unsafe impl<A: SharedHeap> BackingSource for &A {
 ///
 /// # Safety
 /// `block` is a live block of `heap`, `old` its layout, `new_size` not zero.
-unsafe fn resize_in_place<A: SharedHeap>(
+unsafe fn resize_in_place<A: SharedHeap + ?Sized>(
     heap: &A,
     block: NonNull<u8>,
     old: Layout,
@@ -111,7 +111,7 @@ unsafe fn resize_in_place<A: SharedHeap>(
 /// assert_eq!(counted.counts().acquired, 1);
 /// # }
 /// ```
-// SAFETY: B1 to B6 are those of the source behind the reference, which outlives it.
+// SAFETY: B1 to B6 are those of the source behind the reference, which outlives it. B7: it is not `Clone`.
 unsafe impl<B: BackingSource> BackingSource for &mut B {
     const GRANULE: usize = B::GRANULE;
     const ALIGN_MAX: usize = B::ALIGN_MAX;

@@ -50,7 +50,7 @@ macro_rules! from_allocator {
             // SAFETY: B1: `Allocator` promises blocks that fit their layout, are valid until the allocator is dropped, and survive
             // its moves. B2: any layout may be asked of it; nothing is promised of contents. B3: an allocator does not
             // unwind (core's contract). B4: an error leaves nothing behind. B5: only the allocator is called.
-            // B6: the default, for a granule of one.
+            // B6: the default, for a granule of one. B7: clones of an allocator are one allocator (its contract).
             unsafe impl<A: api::Allocator> BackingSource for $name<A> {
                 const GRANULE: usize = 1;
                 const ALIGN_MAX: usize = 1 << 30;

@@ -72,7 +72,7 @@ impl<G: ?Sized> fmt::Debug for FromGlobalAlloc<'_, G> {
 
 // SAFETY: B1: `GlobalAlloc` promises blocks that fit their layout, and the borrow keeps the allocator where it is. B2: any layout
 // may be asked of it; nothing is promised of contents. B3: a `GlobalAlloc` does not unwind. B4: null leaves nothing behind.
-// B5: only the allocator is called. B6: the default, for a granule of one.
+// B5: only the allocator is called. B6: the default, for a granule of one. B7: a copy of the reference.
 unsafe impl<G: GlobalAlloc + ?Sized> BackingSource for FromGlobalAlloc<'_, G> {
     const GRANULE: usize = 1;
     const ALIGN_MAX: usize = ALIGN_MAX;
@@ -133,7 +133,7 @@ pub struct GlobalHeap;
 
 // SAFETY: B1: the global allocator's blocks fit their layout and live until they are freed. B2: any layout may be asked of it; nothing
 // is promised of contents. B3: it does not unwind. B4: null leaves nothing behind. B5: only the global allocator is called.
-// B6: the default, for a granule of one.
+// B6: the default, for a granule of one. B7: there is no state.
 #[cfg(feature = "alloc")]
 unsafe impl BackingSource for GlobalHeap {
     const GRANULE: usize = 1;

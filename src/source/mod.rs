@@ -22,7 +22,7 @@
 //! # Write your own in three steps
 //! 1. A type that knows where its memory is and which parts of it are out.
 //! 2. `unsafe impl BackingSource`: two constants, [`acquire`](BackingSource::acquire) and
-//!    [`release`](BackingSource::release), keeping obligations B1 to B6; the rest has defaults.
+//!    [`release`](BackingSource::release), keeping obligations B1 to B7; the rest has defaults.
 //! 3. Put it under whatever takes a `B: BackingSource`.
 //!
 //! ```
@@ -51,7 +51,7 @@
 //!
 //! // 2. SAFETY: B1: a block is a frame whose bit was set and is cleared until its release; it lies outside of `Frames`.
 //! // B2: frames are aligned to their size. B3: nothing panics. B4: the bit changes last. B5: no call leaves this type.
-//! // B6: the default.
+//! // B6: the default. B7: it is not `Clone`.
 //! unsafe impl BackingSource for Frames {
 //!     const GRANULE: usize = FRAME;
 //!     const ALIGN_MAX: usize = FRAME;
@@ -169,6 +169,9 @@ pub use self::static_buffer::StaticBuffer;
 /// - **B4** (whole) after an error nothing has changed.
 /// - **B5** (no way back) no method calls, directly or not, the heap that this source serves.
 /// - **B6** (good sizes) every size from a request to its [`good_size`](BackingSource::good_size) has that same good size.
+/// - **B7** (copies) if the type is `Clone`, all clones are one source: each may do with a block what the one that acquired it may, at any time and on any thread that has
+///   one, and blocks stay valid as long as any of them is there. To make and to drop one keeps B3 and B5. A source with a state of its own is no such type:
+///   share it by reference.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright backing source",
     label = "this type parameter takes a backing source",

@@ -12,7 +12,7 @@ use crate::AllocError;
 /// the translation cache.
 ///
 /// # Safety
-/// An implementation keeps B1 to B6 of [`BackingSource`] for slabs as for blocks, and:
+/// An implementation keeps B1 to B7 of [`BackingSource`] for slabs as for blocks, and:
 /// - **D1** (slabs) a slab is `SLAB_SIZE` bytes, a power of two, and aligned to it. Its provenance is exposed, and is the same that the header has.
 /// - **D2** (headers) `header_address` gives the same address for all addresses in a slab, of `HEADER_ROOM` bytes that are aligned to 64 and belong to
 ///   whoever has the slab, until it is released; different slabs have different headers, and no slab contains one.

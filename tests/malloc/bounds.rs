@@ -30,6 +30,8 @@ impl MallocSettings for Idle {
     type Classes = Classes;
     type Chunks = ChunkHeap<Pages, YieldLock, KeepAll>;
     type Lock = YieldLock;
+    // So that the other class goes on to visit what is shared.
+    const GROWN_BYTES: usize = 0;
 }
 heapwright::malloc! { static IDLE as IdleMalloc: Idle = ChunkHeap::new(Pages); }
 
@@ -57,6 +59,17 @@ fn what_a_thread_has_at_hand_and_what_lies_in_depots_is_bounded() {
         assert!(class.at_hand <= most, "{most} at most: {class:?}");
         assert!(class.in_depots * class.size <= Bounded::SHARDS * Bounded::DEPOT_BYTES, "{class:?}");
     }
+    assert_eq!((stats.threads, stats.bytes_at_hand_most), (1, stats.bytes_at_hand), "{stats}");
+    // A thread with less at hand makes the sum larger, and not the most.
+    let small = Layout::new::<u64>();
+    // SAFETY: the block is freed once, with its layout.
+    let both = thread::spawn(move || unsafe {
+        BoundedMalloc.dealloc(BoundedMalloc.alloc(small), small);
+        BoundedMalloc.stats()
+    });
+    let both = both.join().unwrap();
+    assert_eq!((both.threads, both.bytes_at_hand_most), (2, stats.bytes_at_hand), "{both}");
+    assert!(both.bytes_at_hand > stats.bytes_at_hand, "{both}");
     assert_eq!(stats.bytes_live, 0, "{stats}");
 }
 

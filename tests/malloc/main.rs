@@ -8,7 +8,10 @@
 mod bounds;
 mod chunks;
 mod collections;
+mod ends;
+mod grown;
 mod heaps;
+mod quiet;
 mod scarce;
 mod shadow;
 mod source;

@@ -50,7 +50,7 @@ impl<W> Clone for Watched<W> {
     }
 }
 
-// SAFETY: B1 to B6 are those of `Pages`; more requests may fail.
+// SAFETY: B1 to B6 are those of `Pages`; more requests may fail. B7: all of one ledger share its account.
 unsafe impl<W: Ledger> BackingSource for Watched<W> {
     const GRANULE: usize = Pages::GRANULE;
     const ALIGN_MAX: usize = Pages::ALIGN_MAX;

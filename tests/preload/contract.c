@@ -41,7 +41,14 @@ static void sizes(void) {
         memset(zeroed, 1, malloc_usable_size(zeroed));
         free(zeroed);
     }
-    CHECK(malloc(0) != malloc(0));
+    // Blocks of size zero have an address each.
+    enum { COUNT = 2000 };
+    void *blocks[COUNT];
+    for (int number = 0; number < COUNT; number++) {
+        CHECK((blocks[number] = number % 2 ? malloc(0) : calloc(0, 8)));
+        for (int other = 0; other < number; other++) CHECK(blocks[other] != blocks[number]);
+    }
+    for (int number = 0; number < COUNT; number++) free(blocks[number]);
 }
 
 static void alignments(void) {
@@ -62,6 +69,10 @@ static void alignments(void) {
             free(block);
         }
     }
+    // What is no power of two is rounded up to one.
+    void *block = memalign(24, 100);
+    CHECK(block && is_aligned(block, 32));
+    free(block);
     CHECK(is_aligned(valloc(10), 4096) && is_aligned(pvalloc(10), 4096));
     CHECK(malloc_usable_size(pvalloc(10)) >= 4096);
 }
@@ -69,7 +80,19 @@ static void alignments(void) {
 static void errors(void) {
     void *block = (void *)1;
     errno = 7;
-    CHECK(posix_memalign(&block, 3, 8) == EINVAL && posix_memalign(&block, 4, 8) == EINVAL && block == (void *)1);
+    size_t wrong[] = {0, 1, 2, 3, 4, 12, 24, SIZE_MAX - 7, SIZE_MAX};
+    for (size_t at = 0; at < sizeof wrong / sizeof *wrong; at++) CHECK(posix_memalign(&block, wrong[at], 8) == EINVAL);
+    CHECK(block == (void *)1 && errno == 7);
+    for (int log = 30; log < 64; log++) {
+        int error = posix_memalign(&block, (size_t)1 << log, 8);
+        CHECK(error == 0 || error == ENOMEM);
+        CHECK(error || is_aligned(block, (size_t)1 << log));
+        if (error == 0) free(block);
+        block = (void *)1;
+    }
+    CHECK(memalign(SIZE_MAX, 8) == NULL && errno == EINVAL);
+    CHECK(pvalloc(SIZE_MAX) == NULL && errno == ENOMEM);
+    errno = 7;
     CHECK(posix_memalign(&block, 16, too_large) == ENOMEM && block == (void *)1 && errno == 7);
     CHECK(malloc(too_large) == NULL && errno == ENOMEM);
     errno = 0;
@@ -86,7 +109,8 @@ static void errors(void) {
     free(NULL);
     CHECK(errno == 5);
     CHECK(malloc_usable_size(NULL) == 0);
-    CHECK(realloc(malloc(10), 0) == NULL);
+    errno = 5;
+    CHECK(realloc(malloc(10), 0) == NULL && errno == 5);
     block = realloc(NULL, 30);
     CHECK(block);
     free(block);
@@ -135,11 +159,57 @@ static void threads(void) {
     }
 }
 
+static pthread_key_t keys[3];
+static int destroyed;
+
+// Allocates, and has itself called again, as often as the system allows.
+static void at_end(void *value) {
+    free(value);
+    void *blocks[200];
+    for (int number = 0; number < 200; number++) CHECK((blocks[number] = malloc(number * 40)));
+    for (int number = 0; number < 200; number++) CHECK((blocks[number] = realloc(blocks[number], number * 50 + 1)));
+    for (int number = 0; number < 200; number++) free(blocks[number]);
+    int times = __atomic_add_fetch(&destroyed, 1, __ATOMIC_RELAXED);
+    CHECK(pthread_setspecific(keys[times % 3], malloc(77)) == 0);
+}
+
+static void *with_keys(void *unused) {
+    (void)unused;
+    for (int key = 0; key < 3; key++) CHECK(pthread_setspecific(keys[key], malloc(1000)) == 0);
+    return malloc(10);
+}
+
+static int done;
+
+static void *trim(void *unused) {
+    (void)unused;
+    while (!__atomic_load_n(&done, __ATOMIC_RELAXED)) malloc_trim(0);
+    return NULL;
+}
+
+static void ends(void) {
+    for (int key = 0; key < 3; key++) CHECK(pthread_key_create(&keys[key], at_end) == 0);
+    pthread_t trimmer, threads[4];
+    CHECK(pthread_create(&trimmer, NULL, trim, NULL) == 0);
+    for (int round = 0; round < 50; round++) {
+        for (int thread = 0; thread < 4; thread++) CHECK(pthread_create(&threads[thread], NULL, with_keys, NULL) == 0);
+        for (int thread = 0; thread < 4; thread++) {
+            void *left;
+            CHECK(pthread_join(threads[thread], &left) == 0);
+            free(left);
+        }
+    }
+    CHECK(destroyed >= 600);
+    __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
+    CHECK(pthread_join(trimmer, NULL) == 0);
+}
+
 int main(void) {
     sizes();
     alignments();
     errors();
     threads();
+    ends();
     CHECK(malloc_trim(0) == 1);
     puts("kept");
     return 0;

@@ -46,8 +46,8 @@ use crate::source::{BackingSource, SideHeaders};
 /// the time to be had, and fewer entries of the translation cache; a region that is hardly used then takes all of its memory. With `CHUNK` of 32 KiB a region is
 /// one huge page of the common processors.
 ///
-/// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is one whose values are all alike, such
-/// as [`Pages`](crate::source::Pages) or a reference to a shared heap.
+/// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is cloned for each call, as one
+/// whose clones are all one source may be (B7): [`Pages`](crate::source::Pages), say, or a reference to a shared heap.
 ///
 /// # Cost
 /// A slab or a run: one lock, a look at 64 bits for each region with a free chunk until it is found; the regions are in order of address. 1/64 of
@@ -291,8 +291,9 @@ impl<H> Clone for Chunks<'_, H> {
 impl<H> Copy for Chunks<'_, H> {}
 
 // SAFETY: B1: a run is free before it is handed out, lies in a region that lives as long as one of its chunks is in use, and is exposed, as are
-// blocks of their own, which are the source's (B1). B2: lengths are in chunks, alignments above one served by blocks of their own. B3: nothing
-// unwinds. B4: a run that can't be had changes nothing. B5: the source's. B6: `block_len` is idempotent.
+// blocks of their own, which are the source's (B1, B7). B2: lengths are in chunks, alignments above one served by blocks of their own. B3: nothing
+// unwinds. B4: a run that can't be had changes nothing. B5: the source's. B6: `good_size` rounds up to
+// chunks, or as the source does (B6).
 unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
     BackingSource for Chunks<'_, ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>>
 {

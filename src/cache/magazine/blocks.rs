@@ -75,11 +75,8 @@ pub(super) trait SlotBlocks: RawSlots {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
         let block = unsafe { self.try_resize(ptr, old, new) }?;
-        let kept = old.size().min(block.len());
-        // SAFETY: `kept` is at most the block's length.
-        let rest = unsafe { block.cast::<u8>().add(kept) };
-        // SAFETY: the bytes from `kept` to the block's length are the block's, and the caller's alone.
-        unsafe { rest.write_bytes(0, block.len() - kept) };
+        // SAFETY: the block is the caller's alone, and good for its length.
+        unsafe { mem::zero_behind(block, old.size()) };
         Ok(block)
     }
 }

@@ -29,9 +29,9 @@ const CLOSED: *mut Place = (&raw const NOTHING).cast::<Place>().wrapping_add(1).
 /// ```
 /// What ends a stack is null, so that to take an object is one look: there is nothing to compare `take` with.
 ///
-/// Two stacks, because a free and an allocation then have no place in common. With one, each would wait for what the other has just written; and
-/// where the class of a freed object is known late, since its layout has to come from memory, the allocation after it would go ahead of the free, and be
-/// undone whenever the two turn out to be of the same class.
+/// Two stacks, because a free and an allocation then have no place in common. With one, a pair took about half as long again (the guide's chapter
+/// [`performance`](crate::guide::performance)): each waits for what the other has just written. Whether processors also let an allocation go ahead of a free
+/// whose class is known late, and undo it, was not found out.
 ///
 /// Invariants: the places from a stack's base to below `take`, or `give`, hold free objects of the class, and the one before each base is null; `limit` is
 /// not below `give`, and within the room of its stack. A bin that is not open has `CLOSED` in all three.
@@ -71,6 +71,11 @@ impl Stacks {
     /// The base of the other stack.
     fn other(self, base: *mut Place) -> *mut Place {
         if base == self.base { self.base.wrapping_add(self.most + 1) } else { self.base }
+    }
+
+    /// Whether this is a top of one of the two.
+    fn has(self, top: *mut Place) -> bool {
+        top.addr().wrapping_sub(self.base.addr()) < Self::places(self.most) * size_of::<Place>()
     }
 
     /// How high a stack is.
@@ -141,6 +146,34 @@ impl Bin {
         self.seen.set(0);
     }
 
+    /// Moves all objects to other stacks, of which the one to give to gets such a room.
+    ///
+    /// # Safety
+    /// The bin is open, with the stacks `from`. The places of `to`, and those of the marks, are this bin's until it is closed; `room` is no more than
+    /// their most, and no less than what is on either stack.
+    pub(super) unsafe fn move_to(&self, from: Stacks, to: Stacks, room: usize) {
+        let ((taken, to_take), (given, to_give)) = (self.to_take(from), self.to_give(from));
+        let second = to.other(to.base);
+        for (source, target, len) in [(taken, to.base, to_take), (given, second, to_give)] {
+            // With the mark before them.
+            let (source, target) = (source.wrapping_sub(1), target.wrapping_sub(1));
+            // SAFETY: the mark and the objects of a stack; the caller's promise: the same number of places, others.
+            unsafe { target.copy_from_nonoverlapping(source, len + 1) };
+        }
+        self.take.store(to.base.wrapping_add(to_take), Ordering::Relaxed);
+        self.give.store(second.wrapping_add(to_give), Ordering::Relaxed);
+        self.limit.set(second.wrapping_add(room));
+    }
+
+    /// Takes the oldest `count` objects off the stack to give to, which has that many: the others move down.
+    pub(super) fn drop_given(&self, stacks: Stacks, count: usize) {
+        let (base, len) = self.to_give(stacks);
+        debug_assert!(count <= len);
+        // SAFETY: places of the stack, as many as there are objects above those.
+        unsafe { base.copy_from(base.wrapping_add(count), len - count) };
+        self.give.store(base.wrapping_add(len - count), Ordering::Relaxed);
+    }
+
     /// Closes the bin, which is empty.
     pub(super) fn close(&self) {
         self.take.store(CLOSED, Ordering::Relaxed);
@@ -151,7 +184,8 @@ impl Bin {
     /// Objects of both stacks. Another thread may ask: it gets what was true a moment ago.
     pub(super) fn len(&self, stacks: Stacks) -> usize {
         let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
-        if take == CLOSED || give == CLOSED { 0 } else { stacks.height(take) + stacks.height(give) }
+        // That the stacks are others meanwhile is nothing that a count has to get right.
+        if stacks.has(take) && stacks.has(give) { stacks.height(take) + stacks.height(give) } else { 0 }
     }
 
     /// The stack to take from changes places with the other, if that has any objects; says whether. The former is empty.
@@ -209,11 +243,6 @@ impl Bin {
     pub(super) unsafe fn set_to_take(&self, stacks: Stacks, len: usize) {
         let base = stacks.base_of(self.take.load(Ordering::Relaxed));
         self.take.store(base.wrapping_add(len), Ordering::Relaxed);
-    }
-
-    /// Says that the stack to give to is empty.
-    pub(super) fn clear_to_give(&self, stacks: Stacks) {
-        self.give.store(stacks.base_of(self.give.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
     /// Whether both stacks are as when this was last asked.

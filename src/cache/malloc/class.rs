@@ -8,11 +8,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use super::settings::{DEPOT_MAX, MallocSettings, Numbers, SHARDS_MAX};
 use super::stock::ChunkStock;
 use crate::AllocError;
-use crate::cache::front::{Fronted, Room};
+use crate::cache::front::{self, Fronted, Room};
 use crate::cache::retention::ReleaseAtOnce;
 use crate::cache::size_classes::SizeClasses;
 use crate::lock::{HoldLock, Lock};
-use crate::slab::{Shape, SideSlabs};
+use crate::slab::{Shape, SideSlabs, SlabSystem};
 
 /// The slabs of a class.
 pub(super) type Slabs<T> = SideSlabs<<<T as MallocSettings>::Chunks as ChunkStock>::Source>;
@@ -169,17 +169,14 @@ impl<T: MallocSettings> Class<T> {
         self.enter(|slabs| unsafe { slabs.put(&mut source, bring.shape, objects, true) });
     }
 
-    /// Empties the depots.
+    /// Empties the depots, each once: what others put there meanwhile stays.
     pub(super) fn drain(&self, bring: &Bring<'_, T>) {
         for shard in 0..T::SHARDS {
-            let mut out = [const { MaybeUninit::uninit() }; 64];
-            loop {
-                let taken = bring.depot(shard).take(&mut out);
-                if taken == 0 {
-                    break;
-                }
+            let mut out = [const { MaybeUninit::uninit() }; DEPOT_MAX];
+            let taken = bring.depot(shard).take(&mut out);
+            if taken > 0 {
                 // SAFETY: the depot has written so many.
-                let objects = unsafe { crate::cache::front::objects(&out[..taken]) };
+                let objects = unsafe { front::objects(&out[..taken]) };
                 // SAFETY: they were in the depot, and are in no other place now.
                 unsafe { self.put(bring, objects) };
             }
@@ -190,7 +187,7 @@ impl<T: MallocSettings> Class<T> {
     pub(super) fn counts(&self, bring: &Bring<'_, T>) -> Counts {
         let count = |shard| bring.depot(shard).count.load(Ordering::Relaxed);
         let in_depots = (0..T::SHARDS).map(count).sum();
-        let census = self.enter(|slabs| crate::slab::SlabSystem::census(slabs.system())).unwrap_or_default();
+        let census = self.enter(|slabs| slabs.system().census()).unwrap_or_default();
         Counts { taken: census.taken, in_depots, slabs: census.slabs }
     }
 

@@ -7,8 +7,9 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use super::bin::{Bin, Stacks};
-use super::settings::{MallocSettings, Numbers};
+use super::settings::{DEPOT_MAX, MallocSettings, Numbers};
 use super::shared::SharedMalloc;
+use super::stock::ChunkStock;
 use super::threads::Block;
 use crate::AllocError;
 use crate::cache::front::Room;
@@ -21,11 +22,11 @@ const ROOM_BYTES: usize = 4096;
 const ROOM_FIRST: usize = 16;
 
 /// Room of a stack of a class when it is opened.
-fn room_first<T: MallocSettings>(class: usize, most: usize) -> usize {
-    (ROOM_BYTES / Numbers::<T>::size(class)).clamp(1, ROOM_FIRST).min(most)
+fn room_first<T: MallocSettings>(class: usize) -> usize {
+    (ROOM_BYTES / Numbers::<T>::size(class)).clamp(1, ROOM_FIRST).min(Numbers::<T>::front_slots(class))
 }
 
-/// After so many visits to what is shared, one class is looked at: if it is not in use, half of it goes back.
+/// After so many visits to what is shared, one class is looked at: if it is not in use, one of its stacks goes back.
 const VISITS: u32 = 32;
 
 /// How far a thread is.
@@ -51,6 +52,8 @@ pub struct Front<T: MallocSettings> {
     visits: Cell<u32>,
     /// The class that is looked at next.
     next: Cell<usize>,
+    /// What stacks that have grown count against this thread's share, in bytes.
+    charged: Cell<usize>,
 }
 
 impl<T: MallocSettings> Front<T> {
@@ -68,6 +71,7 @@ impl<T: MallocSettings> Front<T> {
             phase: Cell::new(Phase::New),
             visits: Cell::new(0),
             next: Cell::new(0),
+            charged: Cell::new(0),
         }
     }
 
@@ -109,8 +113,8 @@ impl<T: MallocSettings> Front<T> {
         NonNull::new(self.block.get()).filter(|_| self.phase.get() == Phase::Open)
     }
 
-    /// The bin of a class, with its stacks and the number of the block; opens it if need be. `None`: the front is not open.
-    fn opened(&self, class: usize) -> Option<(&Bin, Stacks, usize)> {
+    /// The bin of a class at work; opens it if need be. `None`: the front is not open.
+    fn opened(&self, shared: &'static SharedMalloc<T>, class: usize) -> Option<Opened<'_, T>> {
         let block = self.block()?;
         // SAFETY: callers have classes of `COUNT`.
         let bin = unsafe { self.bin(class) };
@@ -118,10 +122,11 @@ impl<T: MallocSettings> Front<T> {
         let stacks = unsafe { Block::stacks(block, class) };
         if !bin.is_open() {
             // SAFETY: the block has these places for the class.
-            unsafe { bin.open(stacks, room_first::<T>(class, stacks.most)) };
+            unsafe { bin.open(stacks, room_first::<T>(class)) };
         }
-        // SAFETY: the block is this thread's.
-        Some((bin, stacks, unsafe { block.as_ref() }.number))
+        // SAFETY: the block is this thread's, and stays.
+        let block = unsafe { block.as_ref() };
+        Some(Opened { shared, class, bin, stacks, block, charged: &self.charged })
     }
 
     /// An object when the stack to take from has none. `class` is less than `COUNT`.
@@ -130,7 +135,12 @@ impl<T: MallocSettings> Front<T> {
         shared: &'static SharedMalloc<T>,
         class: usize,
     ) -> Result<NonNull<u8>, AllocError> {
-        let Some((bin, stacks, number)) = self.opened(class) else { return take_one(shared, class) };
+        let Some(opened) = self.opened(shared, class) else { return take_one(shared, class) };
+        let Opened { bin, stacks, block, .. } = opened;
+        if bin.to_take(stacks).1 > 0 {
+            // What saw to the thread's end has used the heap meanwhile.
+            return NonNull::new(bin.pop()).ok_or(AllocError);
+        }
         let room = bin.room(stacks);
         // A few are not worth it: where one object comes and goes, the stacks would change places all the time.
         let enough = ROOM_FIRST.min(stacks.most.div_ceil(2));
@@ -139,9 +149,10 @@ impl<T: MallocSettings> Front<T> {
             return NonNull::new(bin.pop()).ok_or(AllocError);
         }
         let (base, _) = bin.to_take(stacks);
+        let first = Numbers::<T>::front_slots(class);
         // SAFETY: the stack is empty, and has room for so many.
-        let out = unsafe { slice::from_raw_parts_mut(base.cast::<Room>(), room) };
-        let taken = match shared.refill(class, number, out) {
+        let out = unsafe { slice::from_raw_parts_mut(base.cast::<Room>(), room.min(first)) };
+        let taken = match shared.refill(class, block.number, out) {
             Err(AllocError) if bin.swap(stacks, room) => return NonNull::new(bin.pop()).ok_or(AllocError),
             taken => taken?,
         };
@@ -149,9 +160,12 @@ impl<T: MallocSettings> Front<T> {
         let object = unsafe { out[taken - 1].assume_init() };
         // SAFETY: the others are free objects of the class.
         unsafe { bin.set_to_take(stacks, taken - 1) };
-        // SAFETY: the room only grows.
-        unsafe { bin.set_room(stacks, (2 * room).min(stacks.most)) };
-        self.look_around(shared);
+        if room < first {
+            // SAFETY: the room only grows.
+            unsafe { bin.set_room(stacks, (2 * room).min(first)) };
+        }
+        block.grown(class).took(taken);
+        self.look_around(shared, class);
         Ok(object)
     }
 
@@ -165,29 +179,35 @@ impl<T: MallocSettings> Front<T> {
         class: usize,
         object: NonNull<u8>,
     ) {
-        let Some((bin, stacks, number)) = self.opened(class) else {
+        let Some(mut opened) = self.opened(shared, class) else {
             // SAFETY: the caller's promise is the same.
             return unsafe { shared.flush(class, 0, &[object]) };
         };
+        let Opened { bin, stacks, block, .. } = opened;
         let room = bin.room(stacks);
         let ((_, to_take), (_, to_give)) = (bin.to_take(stacks), bin.to_give(stacks));
         if to_give >= room {
-            if to_take == 0 {
-                bin.swap(stacks, room);
-            } else if room < stacks.most {
+            let granted = block.grown(class).granted::<T>(class);
+            if to_take <= room / 2 {
+                bin.swap_back(stacks);
+            } else if room < granted {
                 // SAFETY: what is there is less than that.
-                unsafe { bin.set_room(stacks, (2 * room).min(stacks.most)) };
-            } else {
-                flush_given(shared, class, number, bin, stacks);
-                self.look_around(shared);
+                unsafe { bin.set_room(stacks, (2 * room).min(granted)) };
+            } else if !opened.grow() {
+                // All of a stack as it is at first, half of one that has grown.
+                let count = if to_give > Numbers::<T>::front_slots(class) { to_give / 2 } else { to_give };
+                opened.flush_given(count);
+                block.grown(class).gave(count);
+                self.look_around(shared, class);
             }
         }
         // SAFETY: the caller's promise is the same; there is room now.
-        unsafe { bin.push(object.as_ptr()) };
+        let pushed = unsafe { bin.push(object.as_ptr()) };
+        debug_assert!(pushed, "there is room for one more");
     }
 
-    /// Now and then: what a class has at hand and has not used since the last time goes back, one stack at a time.
-    fn look_around(&self, shared: &'static SharedMalloc<T>) {
+    /// Now and then: what a class has at hand and has not used since the last time goes back, one stack at a time. `in_use` is the class that brings the thread here.
+    fn look_around(&self, shared: &'static SharedMalloc<T>, in_use: usize) {
         let visits = self.visits.get() + 1;
         self.visits.set(visits % VISITS);
         if visits < VISITS {
@@ -195,35 +215,45 @@ impl<T: MallocSettings> Front<T> {
         }
         let class = self.next.get();
         self.next.set((class + 1) % T::Classes::COUNT);
+        if class == 0 {
+            // Where all that comes and goes is at hand or in depots no slab becomes free, and nobody else asks.
+            shared.stock().tick();
+        }
         // SAFETY: less than `COUNT`.
         let bin = unsafe { self.bin(class) };
-        if !bin.is_open() || !bin.is_idle() {
+        if class == in_use || !bin.is_open() || !bin.is_idle() {
             return;
         }
-        let Some((bin, stacks, number)) = self.opened(class) else { return };
+        let Some(mut opened) = self.opened(shared, class) else { return };
+        let Opened { stacks, .. } = opened;
         if bin.to_give(stacks).1 == 0 {
             bin.swap_back(stacks);
         }
-        flush_given(shared, class, number, bin, stacks);
-        // SAFETY: that stack is empty.
-        unsafe { bin.set_room(stacks, (bin.room(stacks) / 2).max(room_first::<T>(class, stacks.most))) };
+        opened.flush_given(bin.to_give(stacks).1);
+        if bin.to_take(stacks).1 == 0 {
+            opened.shrink();
+        } else {
+            // SAFETY: that stack is empty.
+            unsafe { bin.set_room(stacks, (bin.room(stacks) / 2).max(room_first::<T>(class))) };
+        }
     }
 
     /// Gives back all that is at hand.
     pub(super) fn flush(&self, shared: &'static SharedMalloc<T>) {
-        let Some(block) = self.block() else { return };
-        // SAFETY: the block is this thread's.
-        let number = unsafe { block.as_ref() }.number;
+        if self.block().is_none() {
+            return;
+        }
         for class in 0..T::Classes::COUNT {
             // SAFETY: less than `COUNT`.
             let bin = unsafe { self.bin(class) };
-            if bin.is_open() {
-                // SAFETY: the block is this thread's.
-                let stacks = unsafe { Block::stacks(block, class) };
-                flush_given(shared, class, number, bin, stacks);
-                bin.swap_back(stacks);
-                flush_given(shared, class, number, bin, stacks);
+            if !bin.is_open() {
+                continue;
             }
+            let Some(mut opened) = self.opened(shared, class) else { return };
+            opened.flush_given(bin.to_give(opened.stacks).1);
+            bin.swap_back(opened.stacks);
+            opened.flush_given(bin.to_give(opened.stacks).1);
+            opened.shrink();
         }
     }
 
@@ -259,20 +289,64 @@ fn take_one<T: MallocSettings>(
     Ok(unsafe { one[0].assume_init() })
 }
 
-/// Gives back what is on the stack to give to. The bin is open, with these stacks.
-fn flush_given<T: MallocSettings>(
+/// A bin at work. It is open, with these stacks; the block is this thread's.
+struct Opened<'a, T: MallocSettings> {
     shared: &'static SharedMalloc<T>,
     class: usize,
-    shard: usize,
-    bin: &Bin,
+    bin: &'a Bin,
     stacks: Stacks,
-) {
-    let (base, len) = bin.to_give(stacks);
-    // SAFETY: these places hold objects, which are not null: the bin's invariant.
-    let given = unsafe { slice::from_raw_parts(base.cast::<NonNull<u8>>(), len) };
-    // SAFETY: they are free objects of the class, and the next line forgets them.
-    unsafe { shared.flush(class, shard, given) };
-    bin.clear_to_give(stacks);
+    block: &'a Block<T>,
+    charged: &'a Cell<usize>,
+}
+
+impl<T: MallocSettings> Opened<'_, T> {
+    /// Gives the oldest objects of the stack to give to back, so many.
+    fn flush_given(&mut self, count: usize) {
+        let (base, _) = self.bin.to_give(self.stacks);
+        // SAFETY: these places hold objects, which are not null: the bin's invariant.
+        let given = unsafe { slice::from_raw_parts(base.cast::<NonNull<u8>>(), count) };
+        for some in given.chunks(DEPOT_MAX) {
+            // SAFETY: they are free objects of the class, and what follows forgets them.
+            unsafe { self.shared.flush(self.class, self.block.number, some) };
+        }
+        self.bin.drop_given(self.stacks, count);
+    }
+
+    /// Twice the room, if the class has earned it; says whether.
+    fn grow(&mut self) -> bool {
+        let grown = self.block.grown(self.class);
+        let Some((stacks, room)) = grown.double(self.shared, self.class, self.stacks, self.charged) else {
+            return false;
+        };
+        if stacks.base == self.stacks.base {
+            // SAFETY: the stacks have that many places.
+            unsafe { self.bin.set_room(stacks, room) };
+            return true;
+        }
+        // SAFETY: the bin is open, with these stacks; the new ones have been made for it, with twice the room.
+        unsafe { self.bin.move_to(self.stacks, stacks, room) };
+        // SAFETY: just made, and the bin has left the former ones.
+        unsafe { grown.replace(self.shared, stacks) };
+        self.stacks = stacks;
+        true
+    }
+
+    /// Back to the first stacks, and to the room of the beginning. There is nothing on the present ones.
+    fn shrink(&mut self) {
+        let block = NonNull::from(self.block);
+        // SAFETY: the block is this thread's.
+        let first = unsafe { Block::first_stacks(block, self.class) };
+        let room = room_first::<T>(self.class);
+        if first.base == self.stacks.base {
+            // SAFETY: as many places as when it was opened.
+            return unsafe { self.bin.set_room(first, room) };
+        }
+        // SAFETY: both are empty; the block has these places for the class.
+        unsafe { self.bin.move_to(self.stacks, first, room) };
+        // SAFETY: the bin has left the larger ones.
+        unsafe { self.block.grown(self.class).end(self.shared, self.class, self.charged) };
+        self.stacks = first;
+    }
 }
 
 impl<T: MallocSettings> fmt::Debug for Front<T> {

@@ -23,7 +23,8 @@ use crate::source::BackingSource;
 /// - **M1** (one heap) every call of `shared`, on any thread, gives the same heap, which no other type stands for.
 /// - **M2** (thread-local) `with_front` runs its work, if at all, on a front that the calling thread alone has for this type, made by `new`, which does not
 ///   move and lives until its thread has no more code to run; it passes on what the work returns.
-/// - **M3** (the end) after `see_to_end` has given `true`, a [`ThreadEnd`] of this type is dropped on this thread before it ends.
+/// - **M3** (the end) after `see_to_end` has given `true`, a [`ThreadEnd`] of this type is dropped on this thread before it ends. (It is asked where the
+///   C library does not tell this heap of a thread's end.)
 /// - **M4** no method unwinds, unless work does.
 pub unsafe trait MallocInstance: Sized + 'static {
     /// The heap's parts and numbers.
@@ -123,7 +124,8 @@ impl<I: MallocInstance> Malloc<I> {
         let size = unsafe { self.usable_size(ptr) };
         // SAFETY: one is a power of two, and no block is so long that its size, which is one of the heap's, has no layout.
         let layout = unsafe { Layout::from_size_align_unchecked(size, 1) };
-        // SAFETY: the caller's promise; V1: a size that may come back.
+        // SAFETY: the caller's promise; V1: a size that may come back. The alignment makes no difference: an object's size is that of its class, which
+        // has this class (K3), and other blocks are longer than all classes (K2), so that they are the stock's, which goes by their length.
         unsafe { self.give(ptr, layout) };
     }
 
@@ -132,6 +134,16 @@ impl<I: MallocInstance> Malloc<I> {
     pub(super) fn take(self, layout: Layout) -> *mut u8 {
         let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, false) };
         // SAFETY: K2: a class of the heap.
+        unsafe { Self::take_of(class) }
+    }
+
+    /// An object of a class, or null.
+    ///
+    /// # Safety
+    /// `class` is less than `COUNT`.
+    #[inline(always)]
+    unsafe fn take_of(class: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
         match I::with_front(|front| unsafe { front.bin(class) }.pop()) {
             Some(object) if !object.is_null() => object,
             _ => Self::take_slow(class),
@@ -197,7 +209,7 @@ impl<I: MallocInstance> Malloc<I> {
     #[cold]
     fn opened() {
         super::fork::prepare::<I>();
-        if !I::see_to_end() {
+        if !super::late::see_to::<I>() && !I::see_to_end() {
             I::with_front(|front| front.close(I::shared()));
         }
     }
@@ -277,10 +289,9 @@ impl<I: MallocInstance> Malloc<I> {
     /// A block, all zero, or null.
     #[inline(always)]
     pub(super) fn take_zeroed(self, layout: Layout) -> *mut u8 {
-        if ClassesOf::<I>::index(layout).is_none() {
-            return Self::take_other(layout, true);
-        }
-        let block = self.take(layout);
+        let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, true) };
+        // SAFETY: K2: a class of the heap.
+        let block = unsafe { Self::take_of(class) };
         if !block.is_null() {
             // SAFETY: the block is the caller's alone, and so long.
             unsafe { block.write_bytes(0, layout.size()) };

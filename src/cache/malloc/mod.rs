@@ -1,7 +1,7 @@
 //! General allocators for many threads, put together from size classes, slabs and chunks.
 //!
-//! [`malloc!`](crate::malloc) declares one from settings, a type that names its parts; the presets are made in the same way. Each thread has a *front*: a stack of free
-//! objects for each class, found in thread-local memory, used without a lock. Behind the fronts are *depots*, behind those the slabs of the class, and behind
+//! [`malloc!`](crate::malloc) declares one from settings, a type that names its parts; the presets are made in the same way. Each thread has a *front*: a *bin* for each
+//! class, two stacks of free objects, found in thread-local memory, used without a lock. Behind the fronts are *depots*, behind those the slabs of the class, and behind
 //! all classes one stock of chunks.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!  ┌─────────────────────────┐         ┌─────────────────────────┐
 //!  │ a bin for each class    │         │ a bin for each class    │   pop, push: no lock, no shared memory
 //!  └───────────┬─────────────┘         └───────────┬─────────────┘
-//!              │ up to half a bin at once          │
+//!              │ one of a bin's stacks at once     │
 //!  ┌───────────┴─────────────┬─────────────────────┴─────────────┐
 //!  │ class: depot, depot, .. │ class: depot, depot, ..     ..    │   a lock for each depot
 //!  │        slabs            │        slabs                ..    │   a lock for each class
@@ -21,7 +21,7 @@
 //!
 //! | what comes back | goes |
 //! |---|---|
-//! | an object | on its thread's bin, whichever thread it came from; if that has no room, the older half goes to the thread's depot |
+//! | an object | on the bin of the thread that frees it, whichever thread it came from; if the stack that it would go to has no more room, that stack goes whole to the thread's depot, or gets more room (see below) |
 //! | what a depot has no room for | to its slabs, a bit each, under the lock of the class |
 //! | a slab without live objects | to the stock, for any class to use; it stays resident if the policy wants it |
 //! | a thread that ends | all that it has at hand, as above; its memory for stacks to the next thread |
@@ -30,18 +30,21 @@
 //! Rust says the layout; [`UsableSize`](crate::heap::UsableSize) finds it for who does not have it.
 //!
 //! # Bounds
-//! A thread has at hand at most `FRONT_SLOTS` objects of a class and at most `FRONT_BYTES` of them, or two objects if that is more, and one more; the depots of a class
-//! `SHARDS × DEPOT_BYTES` at most. What a thread does not use goes back by and by: each time that it has visited what is shared 32 times, half of what one class has
-//! had at hand unused. So memory that is not live is bounded by the threads that *are*, not those that were: see the guide's chapter
+//! A thread has at hand at most two stacks of a class, each of `FRONT_SLOTS` objects and `FRONT_BYTES` at most, or of one object if that is more; the depots of a class
+//! have `SHARDS × DEPOT_BYTES` at most. Where many objects of a class come and go in batches (four stacks' worth went back, and then as many were taken), the class's
+//! stacks get twice the room with each such turn, as long as the thread's larger stacks with their places are no more than a fourth of `GROWN_BYTES`, and no more than
+//! `GROWN_BYTES` divided by the threads that there are at that moment: for `n` threads that begin one after the other at most `GROWN_BYTES × (1 + ln(n / 4))` in all. What a thread does not use goes back by and by: each time that it has visited what is shared 32 times, the next class in turn gives
+//! back one of its stacks if it has not been used since its last turn, and its larger stacks when both are empty. So memory that is not live is bounded by the threads that *are*, not those that were: see the guide's chapter
 //! [`scaling`](crate::guide::scaling).
 //!
 //! # Ends and beginnings
-//! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins. A forked child finds every lock free;
-//! what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
+//! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins (on Linux, one whose values under
+//! `pthread` keys are being destroyed). A forked child finds every lock of this heap free (those
+//! of its source are the source's: `Pages` has none); what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
 //!
 //! Ideas: per-thread stacks of pointers and whole batches to a shared depot, J. Bonwick and J. Adams, *Magazines and Vmem*, 2001; a front of any slab's objects
-//! instead of slabs of threads: tcmalloc; sizes that come back with a free: C++14, C23; slabs found by masking, headers apart: jemalloc, mimalloc. The bin's end mark and its hot place
-//! are ours.
+//! instead of slabs of threads: tcmalloc; sizes that come back with a free: C++14, C23; slabs found by masking, headers apart: jemalloc, mimalloc. The bin's end mark, its two
+//! stacks, and their growth by turns are ours.
 
 mod bin;
 #[cfg(any(
@@ -54,7 +57,9 @@ mod blocks;
 mod class;
 mod fork;
 mod front;
+mod grown;
 mod handle;
+mod late;
 mod settings;
 mod shared;
 mod stats;

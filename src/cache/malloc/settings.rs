@@ -19,7 +19,7 @@ pub(super) const SHARDS_MAX: usize = 8;
 /// use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
 /// use heapwright::{lock::YieldLock, source::Pages};
 ///
-/// /// Slabs of 32 KiB, at most 16 objects of a class at hand, memory never given back by itself.
+/// /// Slabs of 32 KiB, at most 16 objects of a class at hand on each of two stacks, memory never given back by itself.
 /// struct Frugal;
 /// impl MallocSettings for Frugal {
 ///     type Classes = Classes;
@@ -53,6 +53,11 @@ pub trait MallocSettings: Sized + 'static {
 
     /// The most bytes of a class on each of these stacks, but for one object, which there may always be.
     const FRONT_BYTES: usize = 8 << 10;
+
+    /// The most bytes that all threads together may have at hand on stacks that have grown beyond that, both stacks and their places counted; a thread has
+    /// at most a fourth of it. 0: stacks do not grow. A class's stacks grow where it goes back and forth: where more is freed than they hold, and then
+    /// allocated again.
+    const GROWN_BYTES: usize = 6 << 20;
 
     /// The most free objects of a class in a depot, where they are for any thread of that shard to take: up to 64.
     const DEPOT_SLOTS: usize = DEPOT_MAX;

@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 
 use super::class::{Bring, Class, Depot, Shard, Slabs};
+use super::late::Late;
 use super::settings::{MallocSettings, Numbers, SHARDS_MAX};
 use super::stats::{ClassStats, MallocStats};
 use super::stock::ChunkStock;
@@ -14,7 +15,7 @@ use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses};
 use crate::cache::slab_heap::Shapes;
-use crate::source::BackingSource;
+use crate::source::{BackingSource, SideHeaders};
 
 /// What all threads of a [`Malloc`](super::Malloc) share: a stock of chunks, and for each class depots and slabs. [`malloc!`](crate::malloc) declares it, in a
 /// `static`.
@@ -25,6 +26,7 @@ pub struct SharedMalloc<T: MallocSettings> {
     pub(super) threads: Threads<T>,
     /// Whether the handlers of forks are registered, or this is under way.
     pub(super) forks: AtomicBool,
+    pub(super) late: Late,
 }
 
 // SAFETY: the arrays are `[Class<T>; COUNT]` and `[Depot; COUNT]` (K4), which may be shared, as may the stock and the registry of threads.
@@ -45,6 +47,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
             shards: [const { Self::shard() }; SHARDS_MAX],
             threads: Threads::new(),
             forks: AtomicBool::new(false),
+            late: Late::new(),
         }
     }
 
@@ -69,9 +72,10 @@ impl<T: MallocSettings> SharedMalloc<T> {
 
     /// A class, and what calls on it bring.
     fn class(&'static self, class: usize) -> (&'static Class<T>, Bring<'static, T>) {
-        // SAFETY: there is a shape for each class, and the next line sees that there is such a class.
+        let slabs = &self.classes.as_ref()[class];
+        // SAFETY: there is a shape for each class, and the line above has seen that there is such a class.
         let shape = unsafe { Shapes::<T::Classes, Slabs<T>>::of(class) };
-        (&self.classes.as_ref()[class], Bring { class, shape, source: self.chunks(), shards: &self.shards })
+        (slabs, Bring { class, shape, source: self.chunks(), shards: &self.shards })
     }
 
     /// Fills `out` from its front with free objects of a class, at least one; says how many. `class` is less than `COUNT`.
@@ -135,24 +139,31 @@ impl<T: MallocSettings> SharedMalloc<T> {
                 slabs: counts.slabs,
             }
         });
+        let mut bytes_at_hand_most = 0;
         self.threads.each(|front, block| {
+            let mut bytes = 0;
             for (number, class) in classes.as_mut().iter_mut().enumerate() {
-                class.at_hand += front.len(block, number);
+                let objects = front.len(block, number);
+                class.at_hand += objects;
+                bytes += objects * class.size;
             }
+            bytes_at_hand_most = bytes_at_hand_most.max(bytes);
         });
         for class in classes.as_mut() {
             // Threads go on meanwhile, so that the sums may be off by what moves.
             class.at_hand = class.at_hand.min(class.live);
             class.live -= class.at_hand;
         }
-        let slab = <<T::Chunks as ChunkStock>::Source as crate::source::SideHeaders>::SLAB_SIZE;
-        MallocStats::new(
+        let slab = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
+        let mut stats = MallocStats::new(
             classes,
             self.chunks.numbers(),
             self.threads.open_count(),
             self.threads.bytes(),
             slab,
-        )
+        );
+        stats.bytes_at_hand_most = bytes_at_hand_most;
+        stats
     }
 
     /// Takes all locks, and keeps them: before a fork. In the order in which calls take them.

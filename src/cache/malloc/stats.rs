@@ -16,7 +16,7 @@ use crate::cache::size_classes::SizeClasses;
 pub struct ClassStats {
     /// Bytes of an object.
     pub size: usize,
-    /// Live objects; the one that a thread may have at hand on top of its stack counts as live.
+    /// Live objects. What has been lost to a forked child counts as live there.
     pub live: usize,
     /// Free objects that threads have at hand.
     pub at_hand: usize,
@@ -49,6 +49,8 @@ pub struct MallocStats<C: SizeClasses> {
     pub bytes_live: usize,
     /// Bytes of free objects that threads have at hand.
     pub bytes_at_hand: usize,
+    /// Those of the thread that has the most.
+    pub bytes_at_hand_most: usize,
     /// Bytes of free objects in depots.
     pub bytes_in_depots: usize,
     /// Bytes of slabs.
@@ -73,6 +75,7 @@ impl<C: SizeClasses> MallocStats<C> {
         let mut stats = MallocStats::<C> {
             bytes_live: 0,
             bytes_at_hand: 0,
+            bytes_at_hand_most: 0,
             bytes_in_depots: 0,
             bytes_in_slabs: 0,
             threads,
@@ -98,7 +101,7 @@ impl<C: SizeClasses> MallocStats<C> {
     }
 }
 
-/// Bytes, as people read them.
+/// Bytes, as people read them: in columns, or (`{:#}`) in a sentence.
 struct Bytes(usize);
 
 impl fmt::Display for Bytes {
@@ -108,14 +111,20 @@ impl fmt::Display for Bytes {
             10_000..=10_239_999 => (self.0 >> 10, "KiB"),
             _ => (self.0 >> 20, "MiB"),
         };
-        write!(f, "{number:>7} {unit:<3}")
+        if f.alternate() { write!(f, "{number} {unit}") } else { write!(f, "{number:>7} {unit:<3}") }
     }
 }
 
 impl<C: SizeClasses> fmt::Display for MallocStats<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "live         {}", Bytes(self.bytes_live))?;
-        writeln!(f, "at hand      {}  of {} threads", Bytes(self.bytes_at_hand), self.threads)?;
+        writeln!(
+            f,
+            "at hand      {}  of {} threads, at most {:#} each",
+            Bytes(self.bytes_at_hand),
+            self.threads,
+            Bytes(self.bytes_at_hand_most)
+        )?;
         writeln!(f, "in depots    {}", Bytes(self.bytes_in_depots))?;
         writeln!(f, "in slabs     {}", Bytes(self.bytes_in_slabs))?;
         writeln!(f, "free, kept   {}", Bytes(self.chunks.bytes_kept))?;
@@ -139,6 +148,7 @@ impl<C: SizeClasses> fmt::Debug for MallocStats<C> {
         f.debug_struct("MallocStats")
             .field("bytes_live", &self.bytes_live)
             .field("bytes_at_hand", &self.bytes_at_hand)
+            .field("bytes_at_hand_most", &self.bytes_at_hand_most)
             .field("bytes_in_depots", &self.bytes_in_depots)
             .field("bytes_in_slabs", &self.bytes_in_slabs)
             .field("threads", &self.threads)

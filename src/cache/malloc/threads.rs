@@ -1,25 +1,24 @@
 //! The threads that have objects at hand, and the memory for their stacks.
 
+use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::bin::{Place, Stacks};
 use super::front::Front;
+use super::grown::Grown;
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
 use crate::AllocError;
+use crate::cache::SizeClasses;
 use crate::lock::{HoldLock, Lock};
 use crate::source::{BackingSource, SideHeaders};
-
-/// Bytes at the front of a block, before its stacks.
-const RECORD_LEN: usize = 64;
 
 /// As many blocks are made at once as go into so many chunks, or one.
 const CHUNKS: usize = 8;
 
 /// A thread's memory: this record, and the stacks of all classes behind it. Once made it is used again and again, by one thread at a time.
-#[derive(Debug)]
 #[repr(C)]
 pub(super) struct Block<T: MallocSettings> {
     /// The next block that no thread has. Touched under the registry's lock.
@@ -30,22 +29,43 @@ pub(super) struct Block<T: MallocSettings> {
     front: AtomicPtr<Front<T>>,
     /// The number of the block: its thread uses the depots of this number.
     pub(super) number: usize,
+    /// Of each class.
+    grown: <T::Classes as SizeClasses>::Array<Grown>,
 }
 
 impl<T: MallocSettings> Block<T> {
+    /// Bytes of a block before its stacks: whole cache lines.
+    const RECORD_LEN: usize = size_of::<Self>().next_multiple_of(64);
+
     /// Bytes of a block: whole cache lines.
-    const LEN: usize = (RECORD_LEN
-        + Numbers::<T>::STACKS[<T::Classes as crate::cache::SizeClasses>::COUNT] as usize
-            * size_of::<Place>())
+    const LEN: usize = (Self::RECORD_LEN
+        + Numbers::<T>::STACKS[<T::Classes as SizeClasses>::COUNT] as usize * size_of::<Place>())
     .next_multiple_of(64);
+
+    /// The larger stacks of a class. `class` is less than `COUNT`.
+    #[inline]
+    pub(super) fn grown(&self, class: usize) -> &Grown {
+        &self.grown.as_ref()[class]
+    }
 
     /// The stacks of a class.
     ///
     /// # Safety
-    /// The block is in use, or was.
+    /// The block is in use, or was; `class` is less than `COUNT`.
     #[inline]
     pub(super) unsafe fn stacks(block: NonNull<Self>, class: usize) -> Stacks {
-        let at = RECORD_LEN + Numbers::<T>::STACKS[class] as usize * size_of::<Place>();
+        // SAFETY: blocks stay for good, and what is in the record may be read by all.
+        let grown = unsafe { block.as_ref() }.grown(class).stacks();
+        // SAFETY: the caller's promise is the same.
+        grown.unwrap_or_else(|| unsafe { Self::first_stacks(block, class) })
+    }
+
+    /// The stacks that a class has at first.
+    ///
+    /// # Safety
+    /// As [`stacks`](Block::stacks).
+    pub(super) unsafe fn first_stacks(block: NonNull<Self>, class: usize) -> Stacks {
+        let at = Self::RECORD_LEN + Numbers::<T>::STACKS[class] as usize * size_of::<Place>();
         // SAFETY: the block has room for the stacks of all classes.
         let base = unsafe { block.cast::<u8>().add(at) }.cast().as_ptr();
         Stacks { base, most: Numbers::<T>::front_slots(class) }
@@ -59,6 +79,8 @@ pub(super) struct Threads<T: MallocSettings> {
     lists: UnsafeCell<Lists<T>>,
     /// Blocks that a thread has.
     open: AtomicUsize,
+    /// Bytes of stacks that have grown.
+    grown: AtomicUsize,
 }
 
 /// Touched only under the registry's lock.
@@ -85,6 +107,7 @@ impl<T: MallocSettings> Threads<T> {
                 bytes: 0,
             }),
             open: AtomicUsize::new(0),
+            grown: AtomicUsize::new(0),
         }
     }
 
@@ -143,9 +166,19 @@ impl<T: MallocSettings> Threads<T> {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Bytes of all blocks.
+    /// Bytes of all blocks, and of stacks that have grown.
     pub(super) fn bytes(&self) -> usize {
-        self.enter(|lists| lists.bytes).unwrap_or(0)
+        self.enter(|lists| lists.bytes).unwrap_or(0) + self.grown.load(Ordering::Relaxed)
+    }
+
+    /// Notes that stacks have grown by so many bytes.
+    pub(super) fn add_bytes(&self, bytes: usize) {
+        self.grown.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that stacks have lost so many bytes.
+    pub(super) fn remove_bytes(&self, bytes: usize) {
+        self.grown.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Shows `see` the front of each thread, and its block. Threads neither come nor go meanwhile, but go on with what they have.
@@ -170,9 +203,9 @@ impl<T: MallocSettings> Threads<T> {
             let mut next = NonNull::new(lists.free);
             while let Some(block) = next {
                 // SAFETY: the stacks lie behind the record.
-                let stacks = unsafe { block.cast::<u8>().add(RECORD_LEN) };
+                let stacks = unsafe { block.cast::<u8>().add(Block::<T>::RECORD_LEN) };
                 // SAFETY: the block is in the list, so nobody has its stacks, and whoever gets it opens them anew.
-                unsafe { chunks.purge(stacks, Block::<T>::LEN - RECORD_LEN) };
+                unsafe { chunks.purge(stacks, Block::<T>::LEN - Block::<T>::RECORD_LEN) };
                 // SAFETY: a block of the list.
                 next = NonNull::new(unsafe { (*block.as_ptr()).next_free });
             }
@@ -193,7 +226,7 @@ impl<T: MallocSettings> Threads<T> {
         unsafe { self.lock.let_go() };
     }
 
-    /// Forgets the threads that a forked child does not have: all but the one with `own`. Their blocks, and what they had at hand, are lost to the child.
+    /// Forgets the threads that a forked child does not have: all but the one with `own`, which is null if there is none. Their blocks, and what they had at hand, are lost to the child.
     ///
     /// # Safety
     /// The lock is held by `hold`, and this thread is the only one.
@@ -204,7 +237,7 @@ impl<T: MallocSettings> Threads<T> {
         while let Some(block) = next {
             // SAFETY: blocks are never given back to the stock.
             let record = unsafe { block.as_ref() };
-            if record.front.load(Ordering::Relaxed).cast_const() == own {
+            if !own.is_null() && record.front.load(Ordering::Relaxed).cast_const() == own {
                 open += 1;
             } else {
                 record.front.store(ptr::null_mut(), Ordering::Relaxed);
@@ -221,7 +254,7 @@ impl<T: MallocSettings> Lists<T> {
         let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
         // Several at once: they stay for good, and are to hold up few regions.
         let len = ((CHUNKS * chunk / Block::<T>::LEN).max(1) * Block::<T>::LEN).next_multiple_of(chunk);
-        let layout = core::alloc::Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
+        let layout = Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
         let run = chunks.acquire(layout)?.cast::<u8>();
         self.bytes += len;
         for number in (0..len / Block::<T>::LEN).rev() {
@@ -232,6 +265,7 @@ impl<T: MallocSettings> Lists<T> {
                 next: self.all,
                 front: AtomicPtr::new(ptr::null_mut()),
                 number: self.blocks,
+                grown: T::Classes::array(|_| Grown::new()),
             };
             // SAFETY: the run is ours, and aligned to a line, as are the blocks.
             unsafe { block.write(record) };

@@ -227,7 +227,7 @@ fn round_up(size: usize) -> Result<usize, AllocError> {
 // whole pages, so any size from the request to that length names the same pages; its pointer is the OS's own, or made from that
 // (`whole`). B2: pages are at least `GRANULE` long, both a
 // power of two; `os::acquire` aligns up to `ALIGN_MAX`; fresh pages are zero. B3: no panicking operation. B4: each operation is one
-// call to the OS that does all or nothing, or undoes what it did. B5: the OS calls no heap. B6: page rounding is idempotent.
+// call to the OS that does all or nothing, or undoes what it did. B5: the OS calls no heap. B6: page rounding is idempotent. B7: there is no state.
 unsafe impl BackingSource for Pages {
     const GRANULE: usize = os::GRANULE;
     const ALIGN_MAX: usize = os::ALIGN_MAX;
@@ -459,6 +459,32 @@ mod tests {
         assert!(unsafe { Pages.remap(ptr, aligned, 4 * page) }.is_err());
         assert_eq!(unsafe { Pages.remap(ptr, aligned, 2 * page) }.map(|block| block.cast()), Ok(ptr));
         unsafe { Pages.release(ptr, aligned) };
+    }
+
+    /// A block of which a part is locked is several mappings to the kernel. Whether it can be moved or not, both blocks are whole afterwards.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_block_that_is_locked_in_part_moves_or_stays() {
+        let page = Pages::page_size();
+        for locked in [0, 1, 6] {
+            let (ptr, from) = nines(8);
+            let wanted = layout(16 * page, 1);
+            let target = Pages.acquire(wanted).unwrap().cast::<u8>();
+            let part = unsafe { ptr.add(page) };
+            unsafe { rustix::mm::mlock(part.as_ptr().cast(), locked * page) }.unwrap();
+            match unsafe { Pages.relocate(ptr, from, target) } {
+                Ok(()) => {
+                    check(target, wanted, 8 * page..16 * page);
+                }
+                Err(AllocError) => {
+                    assert!(locked > 0, "one mapping can be moved");
+                    check(ptr, from, 0..0);
+                    check(target, wanted, 0..16 * page);
+                    unsafe { Pages.release(ptr, from) };
+                }
+            }
+            unsafe { Pages.release(target, wanted) };
+        }
     }
 
     #[cfg(target_os = "linux")]

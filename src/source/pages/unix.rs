@@ -149,10 +149,38 @@ pub(super) unsafe fn remap(
 /// Both are live blocks, the first is `len` bytes long, the other no shorter, and nobody needs what the other holds. On success the old addresses are dead.
 #[cfg(target_os = "linux")]
 pub(super) unsafe fn relocate(block: NonNull<u8>, len: usize, target: NonNull<u8>) -> Result<(), AllocError> {
+    // The kernel unmaps the target before it finds that it can't move the block. Another thread may map something there before anybody knows, so what can
+    // be known is found out first.
+    // SAFETY: the caller's promise is the same.
+    if !unsafe { is_one_mapping(block, len) } {
+        return Err(AllocError);
+    }
     let flags = rustix::mm::MremapFlags::MAYMOVE;
     let (from, to) = (block.as_ptr().cast(), target.as_ptr().cast());
     // SAFETY: the caller's promise: both ranges are mappings of ours, and nobody uses the target's.
     unsafe { rustix::mm::mremap_fixed(from, len, len, flags, to) }.map(drop).map_err(|_| AllocError)
+}
+
+/// Whether a block lies in one mapping, as far as the kernel is concerned. It does not if its owner has locked or advised a part of it; many kernels do
+/// not move it then.
+///
+/// # Safety
+/// The block is live and `len` bytes long.
+#[cfg(target_os = "linux")]
+unsafe fn is_one_mapping(block: NonNull<u8>, len: usize) -> bool {
+    let Some(longer) = len.checked_add(Pages::page_size()) else { return false };
+    // There is no way to ask but to want it longer: no room behind it is what is said of one mapping only.
+    let flags = rustix::mm::MremapFlags::empty();
+    // SAFETY: the range is mapped by this file; without `MAYMOVE` it stays where it is, and nothing is unmapped.
+    match unsafe { rustix::mm::mremap(block.as_ptr().cast(), len, longer, flags) } {
+        Ok(_) => {
+            // SAFETY: the block has just been made so much longer.
+            let rest = unsafe { block.add(len) };
+            // SAFETY: that page is new, and nobody knows of it.
+            unsafe { unmap(rest, longer - len) }
+        }
+        Err(error) => error == rustix::io::Errno::NOMEM,
+    }
 }
 
 /// Only Linux moves pages.

@@ -1,0 +1,79 @@
+//! The end of threads as the C library knows it: later than the destructors of thread-locals, of which Rust knows.
+
+#[cfg(unix)]
+mod keys {
+    use core::ffi::c_void;
+    use core::ptr;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::cache::malloc::handle::MallocInstance;
+
+    /// The key of a heap for values of threads, plus one; 0: there is none yet.
+    #[derive(Debug)]
+    pub(in super::super) struct Late(AtomicUsize);
+
+    impl Late {
+        pub(in super::super) const fn new() -> Self {
+            Late(AtomicUsize::new(0))
+        }
+    }
+
+    /// Sees to this thread's end by a value under the heap's key: destructors of values run after those of thread-locals, in rounds as long as they
+    /// set new values. So a thread that uses the heap for the first time in such a destructor, when it is too late for one of a thread-local, is not left
+    /// with a front that nobody closes. Says whether that is enough.
+    ///
+    /// It is not where there are no more keys, or there is no memory for a value; nor on systems other than Linux, where thread-locals may be gone by then.
+    pub(in super::super) fn see_to<I: MallocInstance>() -> bool {
+        let Some(key) = key::<I>() else { return false };
+        let value = ptr::without_provenance(1);
+        // SAFETY: the key exists, and its destructor takes any value. (The call may allocate: the front is open.)
+        let kept = unsafe { libc::pthread_setspecific(key, value) } == 0;
+        kept && cfg!(target_os = "linux")
+    }
+
+    /// The heap's key, made by the first thread that asks.
+    fn key<I: MallocInstance>() -> Option<libc::pthread_key_t> {
+        let Late(known) = &I::shared().late;
+        if let Some(key) = known.load(Ordering::Relaxed).checked_sub(1) {
+            return Some(key as libc::pthread_key_t);
+        }
+        let mut key = 0;
+        // SAFETY: there is a place for the key; the destructor may be called at the end of any thread.
+        if unsafe { libc::pthread_key_create(&mut key, Some(end::<I>)) } != 0 {
+            return None;
+        }
+        match known.compare_exchange(0, key as usize + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(key),
+            Err(other) => {
+                // SAFETY: it has just been made here, and nobody knows it.
+                unsafe { libc::pthread_key_delete(key) };
+                other.checked_sub(1).map(|key| key as libc::pthread_key_t)
+            }
+        }
+    }
+
+    /// The thread ends: closes its front, if no other has.
+    unsafe extern "C" fn end<I: MallocInstance>(_: *mut c_void) {
+        I::with_front(|front| front.close(I::shared()));
+    }
+}
+
+#[cfg(not(unix))]
+mod keys {
+    /// Nothing to know.
+    #[derive(Debug)]
+    pub(in super::super) struct Late;
+
+    impl Late {
+        pub(in super::super) const fn new() -> Self {
+            Late
+        }
+    }
+
+    /// There is nothing to see to it by.
+    pub(in super::super) fn see_to<I>() -> bool {
+        false
+    }
+}
+
+pub(super) use keys::{Late, see_to};

@@ -1,0 +1,4 @@
+//! Combinators, each against a shadow of what it has to do.
+#![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
+
+mod regions;

@@ -1,0 +1,103 @@
+//! `Chain`: as many heaps as it takes, and no more.
+
+use std::ptr::NonNull;
+
+use heapwright::combine::{Arenas, Chain, FixedChunks, Growing};
+use heapwright::heap::{Heap, Locked, Owns, Reset};
+use heapwright::lock::NoLock;
+use heapwright::sizing::{Checked, Sizing4KiB, Sizing128KiB};
+use heapwright::source::{Counted, GlobalHeap};
+
+use super::layout;
+use super::shadow::{assert_whole, torture};
+
+type Small = Arenas<Checked<Sizing4KiB>, FixedChunks<4096>>;
+
+#[test]
+fn keeps_blocks_whole_and_gives_all_back() {
+    let mut parents = Vec::new();
+    torture(&mut parents, 3000, |parent| Chain::<Small, _>::new(Arenas::new(), parent));
+    parents.into_iter().for_each(|parent| {
+        assert_whole(parent);
+    });
+    let mut parents = Vec::new();
+    torture(&mut parents, 3000, |parent| {
+        Chain::<Arenas<Sizing128KiB, Growing<1024, 16384>>, _, 0>::new(Arenas::new(), parent)
+    });
+    parents.into_iter().for_each(|parent| {
+        assert_whole(parent);
+    });
+}
+
+#[test]
+fn heaps_without_blocks_go_back_but_for_some() {
+    let mut chain = Chain::<Small, _, 2>::new(Arenas::new(), Counted::new(GlobalHeap));
+    let large = layout(3000, 1);
+    let blocks: Vec<NonNull<u8>> = (0..6).map(|_| chain.alloc(large).expect("room").cast()).collect();
+    assert_eq!((chain.heaps(), chain.idle(), chain.source().counts().blocks), (6, 0, 6));
+    for &block in &blocks {
+        assert!(chain.owns(block, large));
+        // SAFETY: the block is live, and the layout its own.
+        unsafe { chain.dealloc(block, large) };
+    }
+    assert_eq!((chain.heaps(), chain.idle(), chain.source().counts().blocks), (2, 2, 2));
+    let acquired = chain.source().counts().acquired;
+    for _ in 0..10 {
+        let pair = [(); 2].map(|()| chain.alloc(large).expect("room").cast());
+        // SAFETY: the blocks are live and different, and the layout their own.
+        unsafe { chain.dealloc_batch(large, &pair) };
+    }
+    assert_eq!(chain.source().counts().acquired, acquired, "what is kept is used");
+    assert!(chain.release_unused() >= 2 * 4096);
+    assert_eq!((chain.heaps(), chain.idle(), chain.source().counts().blocks), (0, 0, 0));
+}
+
+#[test]
+fn the_heap_that_has_served_comes_first() {
+    let mut chain = Chain::<Small, _>::new(Arenas::new(), Counted::new(GlobalHeap));
+    let large = layout(3000, 1);
+    let first = chain.alloc(large).expect("room").cast::<u8>();
+    let second = chain.alloc(large).expect("room").cast::<u8>();
+    // Both heaps have room for a small one; the second was used last.
+    let near = |one: NonNull<u8>, other: NonNull<u8>| one.addr().get().abs_diff(other.addr().get()) < 4096;
+    let small = chain.alloc(layout(8, 8)).expect("room").cast::<u8>();
+    assert!(near(small, second) && !near(small, first));
+    // SAFETY: the block is live, and the layout its own.
+    unsafe { chain.dealloc(first, large) };
+    let third = chain.alloc(large).expect("room").cast::<u8>();
+    assert_eq!(third, first);
+    let small = chain.alloc(layout(8, 8)).expect("room").cast::<u8>();
+    assert!(near(small, first), "the first heap has served last");
+}
+
+#[test]
+fn refuses_what_no_heap_has() {
+    let mut chain = Chain::<Small, _>::new(Arenas::new(), Counted::new(GlobalHeap));
+    assert!(chain.alloc(layout(0, 1)).is_err());
+    assert!(chain.alloc(layout(5000, 1)).is_err());
+    assert!(chain.alloc(layout(isize::MAX as usize, 1)).is_err());
+    assert_eq!((chain.heaps(), chain.source().counts().blocks), (0, 0));
+    chain.alloc(layout(1, 1)).expect("room");
+    // SAFETY: no block is used again.
+    unsafe { chain.reset() };
+    assert_eq!((chain.heaps(), chain.idle(), chain.source().counts().blocks), (0, 0, 0));
+}
+
+/// Random towers of handles would never see a heap's blocks again if the chain lost one: `Checked` arenas tell wrong frees.
+#[test]
+fn nested_chains() {
+    let outer = Locked::<_, NoLock>::new(Chain::<Arenas<Sizing128KiB, FixedChunks<65536>>, _>::new(
+        Arenas::new(),
+        GlobalHeap,
+    ));
+    let mut inner = Chain::<Small, _>::new(Arenas::new(), &outer);
+    let blocks: Vec<NonNull<u8>> =
+        (0..200).map(|_| inner.alloc(layout(900, 4)).expect("room").cast()).collect();
+    for block in blocks {
+        // SAFETY: the block is live, and the layout its own.
+        unsafe { inner.dealloc(block, layout(900, 4)) };
+    }
+    drop(inner);
+    let outer = outer.into_inner();
+    assert_eq!((outer.heaps(), outer.idle()), (1, 1));
+}

@@ -1,0 +1,157 @@
+//! Stacks that grow where a class goes back and forth.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::thread;
+
+use heapwright::cache::malloc::MallocInstance;
+use heapwright::cache::{ChunkHeap, ClassStats, Classes, KeepAll, Malloc, MallocSettings};
+use heapwright::lock::YieldLock;
+
+use crate::shadow::{Random, Shadow, churn};
+use crate::source::{Ledger, Watched, ledger};
+
+/// Declares a heap over pages with an account.
+macro_rules! heap {
+    ($heap:ident as $malloc:ident, $settings:ident, $ledger:ident; $($number:ident = $value:expr),*) => {
+        ledger!($ledger);
+        struct $settings;
+        impl MallocSettings for $settings {
+            type Classes = Classes;
+            type Chunks = ChunkHeap<Watched<$ledger>, YieldLock, KeepAll, 32768>;
+            type Lock = YieldLock;
+            $(const $number: usize = $value;)*
+        }
+        heapwright::malloc! { static $heap as $malloc: $settings = ChunkHeap::new(Watched::new()); }
+    };
+}
+
+heap!(BATCHES as BatchesMalloc, Batches, BatchesLedger;);
+heap!(FIXED as FixedMalloc, Fixed, FixedLedger; GROWN_BYTES = 0);
+heap!(SHARES as SharesMalloc, Shares, SharesLedger; GROWN_BYTES = 1 << 20);
+heap!(ONE_WAY as OneWayMalloc, OneWay, OneWayLedger;);
+heap!(IDLE as IdleMalloc, Idle, IdleLedger;);
+heap!(SCARCE as ScarceMalloc, Scarce, ScarceLedger;);
+heap!(MIXED as MixedMalloc, Mixed, MixedLedger; FRONT_SLOTS = 4, GROWN_BYTES = 64 << 20);
+
+const LAYOUT: Layout = Layout::new::<[u64; 8]>();
+
+/// The numbers of the class of `LAYOUT`.
+fn class<I: MallocInstance<Settings: MallocSettings<Classes = Classes>>>(malloc: Malloc<I>) -> ClassStats {
+    malloc.stats().classes().iter().find(|class| class.size == 64).copied().unwrap()
+}
+
+/// So many objects are allocated and then freed, so many times.
+fn batches(malloc: &impl GlobalAlloc, rounds: usize, count: usize) {
+    for round in 0..rounds {
+        // SAFETY: each block is freed once, with its layout.
+        unsafe {
+            let blocks: Vec<*mut u8> = (0..count).map(|_| malloc.alloc(LAYOUT)).collect();
+            for (number, &block) in blocks.iter().enumerate() {
+                block.cast::<usize>().write(number ^ round);
+            }
+            for (number, &block) in blocks.iter().enumerate() {
+                assert_eq!(block.cast::<usize>().read(), number ^ round);
+                malloc.dealloc(block, LAYOUT);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_comes_and_goes_in_batches_is_at_hand_after_some_turns() {
+    batches(&BatchesMalloc, 12, 5000);
+    let stats = class(BatchesMalloc);
+    assert_eq!((stats.at_hand, stats.live), (5000, 0), "{stats:?}");
+    // And goes back when the thread says so, with the memory of the stacks.
+    let before = BatchesMalloc.stats().bytes_of_threads;
+    BatchesMalloc.flush();
+    let stats = BatchesMalloc.stats();
+    assert_eq!((stats.bytes_at_hand, stats.bytes_live), (0, 0), "{stats}");
+    assert!(stats.bytes_of_threads < before, "{stats}");
+    batches(&BatchesMalloc, 3, 500);
+}
+
+#[test]
+fn stacks_that_may_not_grow_do_not() {
+    batches(&FixedMalloc, 12, 5000);
+    assert!(class(FixedMalloc).at_hand <= 2 * Fixed::FRONT_SLOTS, "{:?}", class(FixedMalloc));
+}
+
+#[test]
+fn threads_keep_to_their_share_and_leave_nothing() {
+    let work = || {
+        batches(&SharesMalloc, 14, 20_000);
+        class(SharesMalloc).at_hand
+    };
+    let share = Shares::GROWN_BYTES / 4;
+    let alone = thread::spawn(work).join().unwrap();
+    assert!(alone > 2 * Shares::FRONT_SLOTS && alone * 64 <= share, "{alone} objects at hand");
+    let threads: Vec<_> = (0..8).map(|_| thread::spawn(work)).collect();
+    threads.into_iter().for_each(|thread| _ = thread.join().unwrap());
+    let stats = SharesMalloc.stats();
+    assert_eq!((stats.threads, stats.bytes_at_hand, stats.bytes_live), (0, 0, 0), "{stats}");
+}
+
+#[test]
+fn a_thread_that_only_frees_gets_no_larger_stacks() {
+    for _ in 0..8 {
+        // SAFETY: each block is freed once, with its layout.
+        let blocks: Vec<usize> =
+            (0..5000).map(|_| unsafe { OneWayMalloc.alloc(LAYOUT) }.expose_provenance()).collect();
+        let free = move || {
+            for block in blocks {
+                // SAFETY: as above.
+                unsafe { OneWayMalloc.dealloc(std::ptr::with_exposed_provenance_mut(block), LAYOUT) };
+            }
+            class(OneWayMalloc).at_hand
+        };
+        // This thread, which only allocates, and that one.
+        let at_hand = thread::spawn(free).join().unwrap();
+        assert!(at_hand <= 4 * OneWay::FRONT_SLOTS, "{at_hand} objects at hand");
+    }
+}
+
+#[test]
+fn stacks_that_are_not_in_use_give_up_what_they_have() {
+    batches(&IdleMalloc, 12, 5000);
+    let before = (class(IdleMalloc).at_hand, IdleMalloc.stats().bytes_of_threads);
+    assert_eq!(before.0, 5000);
+    // Many objects of another class, so that what is shared is visited again and again.
+    let other = Layout::new::<[u64; 2]>();
+    // SAFETY: each block is freed once, with its layout.
+    unsafe {
+        let blocks: Vec<*mut u8> = (0..500_000).map(|_| IdleMalloc.alloc(other)).collect();
+        blocks.into_iter().for_each(|block| IdleMalloc.dealloc(block, other));
+    }
+    let after = (class(IdleMalloc).at_hand, IdleMalloc.stats().bytes_of_threads);
+    assert!(after.0 == 0 && after.1 < before.1, "{before:?} {after:?}");
+}
+
+#[test]
+fn without_memory_for_larger_stacks_the_small_ones_do() {
+    batches(&ScarceMalloc, 2, 3000);
+    ScarceLedger::account().lock().unwrap().left = 0;
+    batches(&ScarceMalloc, 12, 3000);
+    ScarceLedger::account().lock().unwrap().left = usize::MAX;
+    batches(&ScarceMalloc, 12, 3000);
+    ScarceMalloc.flush();
+    assert_eq!(ScarceMalloc.stats().bytes_live, 0);
+}
+
+#[test]
+fn random_operations_go_well_with_stacks_that_grow_and_shrink() {
+    for seed in 0..6 {
+        let (mut random, mut shadow) = (Random::new(seed), Shadow::default());
+        for _ in 0..6 {
+            churn(&MixedMalloc, &mut random, &mut shadow, 3000, 4000);
+            shadow.clear(&MixedMalloc);
+            batches(&MixedMalloc, 2, 1000 + random.below(3000));
+            if random.below(3) == 0 {
+                MixedMalloc.flush();
+            }
+        }
+    }
+    MixedMalloc.flush();
+    let stats = MixedMalloc.stats();
+    assert_eq!((stats.bytes_live, stats.bytes_at_hand), (0, 0), "{stats}");
+}
