@@ -7,13 +7,15 @@
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", feature = "conformance"))]
 extern crate std;
 
 pub mod alloc;
 pub mod arena;
 pub mod cache;
 pub mod combine;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod describe;
 pub mod guide;
 pub mod heap;

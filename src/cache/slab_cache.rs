@@ -439,8 +439,12 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
         }
     }
 
-    /// The slabs one behind the other, whatever their addresses. O(slabs + objects of a slab).
+    /// The slabs one behind the other, whatever their addresses. The first step puts the objects at hand back to them, as none is live.
+    /// O(slabs + objects of a slab).
     fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
+        if cursor.offset == 0 {
+            self.flush();
+        }
         let shape = self.shape();
         let (number, within) = (cursor.offset / shape.slab_size(), cursor.offset % shape.slab_size());
         // SAFETY: the invariant of `fronted`, T1.

@@ -1,0 +1,116 @@
+//! Cores one by one.
+
+use heapwright::arena::{Arena, SourceArena};
+use heapwright::cache::{
+    Classes, ConstSlot, Exactly, KeepAll, KeepSlabs, ReleaseAtOnce, Retention, SizeClasses, SlabCore,
+    SlabHeap,
+};
+use heapwright::conformance::{Source, heap, heap_over, try_heap_over};
+use heapwright::heap::NoHeap;
+use heapwright::sizing::{Bounded, Checked, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
+use heapwright::slab::{AlignedSlabs, IndexStack, IntrusiveList, LargeSlabs, NoColor, SlabSystem};
+use heapwright::source::{Counted, Failing, GlobalHeap, Limited, SourceHeap};
+
+use crate::rows;
+
+heapwright::size_classes! { pub(crate) struct Small = 8..=1024, 4 per doubling; }
+heapwright::size_classes! { pub(crate) struct Odd = [8, 24, 40, 72, 136, 144, 1000, 4104], waste 90 %; }
+
+pub(crate) type Pages = Source<4096, true>;
+
+/// An arena in lent memory.
+fn arena<S: Sizing>(source: &Source, len: usize, align: usize) -> Arena<'static, S> {
+    // SAFETY: the arena uses it, and nobody else does.
+    Arena::from_slice(unsafe { source.lend(len, align) })
+}
+
+macro_rules! arenas {
+    ($($name:ident: $sizing:ty, $len:expr;)*) => {rows! {$(
+        $name: heap_over(|source: Source| arena::<$sizing>(&source, $len, 1)).owns().resets().inspects();
+    )*}};
+}
+
+arenas! {
+    arena_4kib: Sizing4KiB, 4096;
+    arena_4kib_of_100_bytes: Sizing4KiB, 100;
+    arena_4kib_bounded: Bounded<Sizing4KiB>, 4000;
+    arena_4kib_checked: Checked<Sizing4KiB>, 4001;
+    arena_128kib: Sizing128KiB, 30_000;
+    arena_128kib_bounded: Bounded<Sizing128KiB>, 30_001;
+    arena_128kib_checked: Checked<Sizing128KiB>, 30_007;
+    arena_16mib: Sizing16MiB, 50_000;
+    arena_16mib_bounded: Bounded<Sizing16MiB>, 50_000;
+    arena_16mib_checked: Checked<Sizing16MiB>, 50_003;
+    arena_of_nothing: Sizing16MiB, 0;
+}
+
+macro_rules! sourced {
+    ($($name:ident: $sizing:ty, $len:expr;)*) => {rows! {$(
+        $name: try_heap_over(|source: Pages| SourceArena::<_, $sizing>::with_size(source, $len))
+            .owns().resets().inspects();
+    )*}};
+}
+
+sourced! {
+    source_arena_4kib: Sizing4KiB, 4096;
+    source_arena_128kib: Sizing128KiB, 40_000;
+    source_arena_16mib: Sizing16MiB, 40_000;
+    source_arena_checked: Checked<Bounded<Sizing16MiB>>, 40_000;
+}
+
+/// A slab core, of one slot or of what fits there.
+fn slabs<S: SlabSystem, Z: ConstSlot, R: Retention, const FRONT: usize>(
+    source: S::Source,
+) -> SlabCore<S, Z, R, FRONT> {
+    SlabCore::new(source)
+}
+
+macro_rules! slab_cores {
+    ($($name:ident: $source:ty, $system:ty, $size:literal, $align:literal, $retention:ty, $front:literal;)*) => {rows! {$(
+        $name: heap_over(|source: $source| slabs::<$system, Exactly<$size, $align>, $retention, $front>(source))
+            .sizes_to($size).aligns_to(2 * $align).size_zero_fits().inspects().gives_all_back();
+    )*}};
+}
+
+slab_cores! {
+    slab_core_aligned: Source, AlignedSlabs<Source>, 64, 8, KeepAll, 0;
+    slab_core_aligned_front: Source, AlignedSlabs<Source, 4096>, 24, 8, KeepAll, 16;
+    slab_core_aligned_pages: Pages, AlignedSlabs<Pages>, 100, 4, KeepSlabs<1>, 3;
+    slab_core_intrusive: Source, AlignedSlabs<Source, 4096, IntrusiveList>, 40, 8, ReleaseAtOnce, 0;
+    slab_core_index: Source, AlignedSlabs<Source, 1024, IndexStack, NoColor>, 7, 1, KeepAll, 8;
+    slab_core_large: Source, LargeSlabs<Source>, 300, 16, KeepAll, 4;
+    slab_core_large_list: Source, LargeSlabs<Source, 9000, IntrusiveList>, 1000, 64, KeepSlabs<2>, 0;
+    slab_core_large_pages: Pages, LargeSlabs<Pages>, 3000, 32, ReleaseAtOnce, 2;
+}
+
+/// Two sources in one heap: slabs from the one, larger blocks from the other.
+fn slab_heap<C: SizeClasses, S: SlabSystem<Source = Source>, R: Retention, const FRONT: usize>(
+    source: Source,
+) -> SlabHeap<C, S, SourceHeap<Source>, R, FRONT> {
+    SlabHeap::new(source.clone(), SourceHeap::new(source))
+}
+
+rows! {
+    slab_heap_small: heap_over(slab_heap::<Small, AlignedSlabs<Source>, KeepAll, 16>).inspects();
+    slab_heap_odd: heap_over(slab_heap::<Odd, LargeSlabs<Source>, KeepSlabs<1>, 3>).inspects();
+    slab_heap_classes: heap_over(slab_heap::<Classes, AlignedSlabs<Source>, ReleaseAtOnce, 0>).inspects();
+    slab_heap_classes_list: heap_over(slab_heap::<Classes, AlignedSlabs<Source, 0, IntrusiveList>, KeepAll, 8>).inspects();
+    slab_heap_alone: heap_over(|source: Source| SlabHeap::<Small, AlignedSlabs<_>, NoHeap, KeepAll, 4>::new(source, NoHeap))
+        .sizes_to(1100).inspects().gives_all_back();
+    slab_heap_before_an_arena: heap_over(|source: Source| {
+        let arena = arena::<Sizing16MiB>(&source, 60_000, 8);
+        SlabHeap::<Small, AlignedSlabs<_>, _, KeepSlabs<2>, 4>::new(source, arena)
+    }).inspects();
+
+    no_heap: heap(|| NoHeap).owns().resets().inspects().describes();
+    source_heap: heap_over(|source: Source| SourceHeap::new(source)).describes().gives_all_back();
+    source_heap_of_pages: heap_over(|source: Pages| SourceHeap::new(source)).describes().gives_all_back();
+    source_heap_of_large_pages: heap_over(|source: Source<65536>| SourceHeap::new(source)).describes();
+    source_heap_global: heap(|| SourceHeap::new(GlobalHeap));
+    source_heap_limited: heap_over(|source: Source| SourceHeap::new(Limited::new(source, 20_000)));
+    source_heap_counted: heap_over(|source: Pages| SourceHeap::new(Counted::new(source)));
+    source_heap_failing: heap_over(|source: Source| SourceHeap::new(Failing::after(source, 7)));
+    source_heap_limited_counted: heap_over(|source: Pages| {
+        SourceHeap::new(Limited::new(Counted::new(Limited::new(source, 90_000)), 70_000))
+    });
+}
