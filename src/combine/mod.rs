@@ -72,8 +72,6 @@ mod free_lists;
 mod per_class;
 mod quantize;
 mod round;
-#[cfg(test)]
-mod routing_tests;
 mod row;
 mod segregate;
 mod stack_first;

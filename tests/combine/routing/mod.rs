@@ -1,6 +1,7 @@
 //! What sends requests somewhere or shapes them: `Fallback`, `SegregateBy`, `PerClass`, `FreeLists`, `Quantize`, `AlignUp`, `Affix`, and towers of them.
 
 mod affixes;
+mod constants;
 mod forwarding;
 mod routes;
 mod shadow;

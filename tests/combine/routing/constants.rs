@@ -1,35 +1,41 @@
 //! What holds of all combinators of cores: sizes, `Send` and `Sync`, constants, descriptions.
 
-extern crate std;
-
-use core::alloc::Layout;
-use core::cell::Cell;
-use core::ptr::NonNull;
-use std::string::ToString;
+use std::alloc::Layout;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 use static_assertions::{assert_eq_size, assert_impl_all, assert_not_impl_any, const_assert_eq};
 
-use super::*;
-use crate::AllocError;
-use crate::cache::Classes;
-use crate::describe::describe;
-use crate::heap::{Heap, Inspect, Locked, NoHeap, Owns, Reset, UsableSize};
-use crate::lock::SpinLock;
+use heapwright::AllocError;
+use heapwright::cache::Classes;
+use heapwright::combine::{
+    Adaptive, Affix, AlignUp, AtMost, ByAlign, Fallback, FreeLists, Multiples, PerClass, PowersOfTwo,
+    Quantize, Segregate, SegregateBy, ToClasses,
+};
+use heapwright::describe::describe;
+use heapwright::heap::{Heap, Inspect, Locked, NoHeap, Owns, Reset, UsableSize};
+use heapwright::lock::SpinLock;
+use heapwright::{segregate, size_classes};
 
 /// A heap of two words that stays on its thread.
 #[derive(Debug, Default)]
-struct Local(Cell<usize>, *const u8);
+struct Local {
+    requests: Cell<[usize; 2]>,
+    thread: PhantomData<*const u8>,
+}
 
 // SAFETY: no block is ever handed out.
 unsafe impl Heap for Local {
     fn alloc(&mut self, _: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.requests.get_mut()[0] += 1;
         Err(AllocError)
     }
 
     unsafe fn dealloc(&mut self, _: NonNull<u8>, _: Layout) {}
 }
 
-crate::size_classes! { struct Four = 16..=128, 1 per doubling; }
+size_classes! { struct Four = 16..=128, 1 per doubling; }
 
 const_assert_eq!(size_of::<Fallback<NoHeap, NoHeap>>(), 0);
 const_assert_eq!(size_of::<Segregate<64, NoHeap, NoHeap>>(), 0);
@@ -63,11 +69,10 @@ assert_not_impl_any!(Affix<u64, NoHeap>: Owns);
 
 type Small = FreeLists<Four, Fallback<NoHeap, NoHeap>, AtMost<8>>;
 type Large = Affix<u64, Quantize<Multiples<64>, AlignUp<32, NoHeap>>, u32>;
-type Tower =
-    crate::segregate! { ..=64 => Small, ..=1024 => Large, _ => SegregateBy<ByAlign<16>, NoHeap, NoHeap> };
+type Tower = segregate! { ..=64 => Small, ..=1024 => Large, _ => SegregateBy<ByAlign<16>, NoHeap, NoHeap> };
 
 /// A tower in a static, made by the compiler.
-static TOWER: Locked<Tower, SpinLock> = Locked::new(crate::segregate!(
+static TOWER: Locked<Tower, SpinLock> = Locked::new(segregate!(
     new: FreeLists::new(Fallback::new(NoHeap, NoHeap)),
     Affix::new(Quantize::new(AlignUp::new(NoHeap))),
     SegregateBy::new(NoHeap, NoHeap),
@@ -75,11 +80,11 @@ static TOWER: Locked<Tower, SpinLock> = Locked::new(crate::segregate!(
 
 #[test]
 fn a_tower_is_a_constant_and_says_what_it_is() {
-    use crate::heap::SharedHeap;
+    use heapwright::heap::SharedHeap;
     assert!(TOWER.try_alloc(Layout::new::<u64>()).is_err());
     let tree = describe::<Tower>().to_string();
     let word = size_of::<usize>();
-    let expected = std::format!(
+    let expected = format!(
         "\
 Segregate BySize<64>
 ├─ first: FreeLists, 4 size classes from 16 to 128 bytes, AtMost<8> ({} bytes)
@@ -99,7 +104,7 @@ Segregate BySize<64>
         8 + 4
     );
     assert_eq!(tree, expected);
-    let debug = std::format!("{:?}", Tower::default());
+    let debug = format!("{:?}", Tower::default());
     assert!(debug.starts_with("SegregateBy { rule: BySize<64>, first: FreeLists { classes: 4"), "{debug}");
 }
 
@@ -114,6 +119,6 @@ PerClass, 4 size classes from 16 to 128 bytes
    └─ heap: NoHeap, refuses every request
 "
     );
-    let debug = std::format!("{:?}", PerClass::<Four, NoHeap>::default());
+    let debug = format!("{:?}", PerClass::<Four, NoHeap>::default());
     assert_eq!(debug, "PerClass {16: NoHeap, 32: NoHeap, 64: NoHeap, 128: NoHeap}");
 }
