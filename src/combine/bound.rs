@@ -119,9 +119,11 @@ unsafe impl<const N: usize> Bound for AtMost<N> {
 
     #[inline(always)]
     fn keep(&mut self) -> bool {
-        let room = (self.len as usize) < N;
-        self.len += u32::from(room);
-        room
+        if self.len as usize >= N {
+            return false;
+        }
+        self.len += 1;
+        true
     }
 
     #[inline(always)]
@@ -185,10 +187,12 @@ unsafe impl<const WINDOW: u32> Bound for Adaptive<WINDOW> {
 
     #[inline(always)]
     fn keep(&mut self) -> bool {
-        let within = self.frees < WINDOW;
-        self.frees += u32::from(within);
-        self.len += u32::from(within);
-        within
+        if self.frees >= WINDOW {
+            return false;
+        }
+        self.frees += 1;
+        self.len = self.len.wrapping_add(1);
+        true
     }
 
     fn surplus(&mut self) -> usize {

@@ -188,6 +188,16 @@ impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> FreeLists<C, P, B, 
         unsafe { Layout::from_size_align_unchecked(slot.size(), ALIGN_MAX) }
     }
 
+    /// A block of a class, as long as its slot.
+    ///
+    /// # Safety
+    /// `class` is below `COUNT`.
+    #[inline(always)]
+    unsafe fn block(block: NonNull<u8>, class: usize) -> NonNull<[u8]> {
+        // SAFETY: the caller's promise.
+        mem::slice(block, *unsafe { C::SIZES.get_unchecked(class) })
+    }
+
     /// The class of a request that the lists serve.
     ///
     /// All sizes from the request to the class's have it (K3), and where there is none, no larger size at the same alignment has one. Such a request is aligned to
@@ -233,6 +243,14 @@ impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> FreeLists<C, P, B, 
             Err(AllocError) if self.flush() > 0 => ask(self),
             answer => answer,
         }
+    }
+
+    /// A block without a class.
+    #[inline(never)]
+    fn alloc_past(&mut self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
+        self.with_room(
+            |lists| if zeroed { lists.heap.alloc_zeroed(layout) } else { lists.heap.alloc(layout) },
+        )
     }
 
     /// A block of a class whose list is empty.
@@ -308,11 +326,12 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
     #[inline]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let Some(class) = Self::class(layout) else {
-            return self.with_room(|lists| lists.heap.alloc(layout));
+            return self.alloc_past(layout, false);
         };
         // SAFETY: K2.
         match unsafe { self.list(class) }.take() {
-            Some(block) => Ok(mem::slice(block, Self::slot(class).size())),
+            // SAFETY: K2.
+            Some(block) => Ok(unsafe { Self::block(block, class) }),
             // SAFETY: K2.
             None => unsafe { self.refill(class, false) },
         }
@@ -342,7 +361,8 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
         };
         // SAFETY: K2.
         let block = unsafe { self.list(class) }.take()?;
-        Some(mem::slice(block, Self::slot(class).size()))
+        // SAFETY: K2.
+        Some(unsafe { Self::block(block, class) })
     }
 
     #[inline(always)]
@@ -364,14 +384,15 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
     #[inline]
     fn alloc_zeroed(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let Some(class) = Self::class(layout) else {
-            return self.with_room(|lists| lists.heap.alloc_zeroed(layout));
+            return self.alloc_past(layout, true);
         };
         // SAFETY: K2.
         let Some(block) = unsafe { self.list(class) }.take() else {
             // SAFETY: K2.
             return unsafe { self.refill(class, true) };
         };
-        let block = mem::slice(block, Self::slot(class).size());
+        // SAFETY: K2.
+        let block = unsafe { Self::block(block, class) };
         // SAFETY: the block is good for its slot's size, and ours.
         unsafe { block.cast::<u8>().write_bytes(0, block.len()) };
         Ok(block)

@@ -1,4 +1,5 @@
 //! What sends requests somewhere or shapes them: `Fallback`, `SegregateBy`, `PerClass`, `FreeLists`, `Quantize`, `AlignUp`, `Affix`, and towers of them.
+#![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 mod affixes;
 mod constants;
