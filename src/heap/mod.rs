@@ -306,7 +306,7 @@ pub unsafe trait Owns: Heap {
     /// Takes the block back if it is one of this heap's; says whether it was. One look-up for both, where the heap can do that.
     ///
     /// # Safety
-    /// `ptr` is a live block of this heap or of another one, and `layout` its own.
+    /// `ptr` is a live block of this heap and `layout` its own, or a live block of another heap.
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         let owned = self.owns(ptr, layout);

@@ -3,4 +3,6 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that can not go on says why and stops")]
 
 mod regions;
+#[cfg(feature = "alloc")]
+mod routing;
 mod watch;
