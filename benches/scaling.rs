@@ -122,7 +122,7 @@ struct Counted;
 
 impl MallocSettings for Counted {
     type Classes = Classes;
-    type Chunks = ChunkHeap<Pages, Counting, WorkingSet<StdClock, 1000>, 32768, 16>;
+    type Chunks = ChunkHeap<Pages, Counting, WorkingSet<StdClock, 1000>, 32768, 8>;
     type Lock = Counting;
 }
 

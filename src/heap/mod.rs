@@ -298,7 +298,8 @@ pub unsafe trait Heap {
 ///
 /// # Safety
 /// `owns` is true for every live block of this heap, and false for every block of any other heap that is not built over this
-/// one. (The blocks of a heap that is built over this one lie in blocks of this one: ask that heap first.)
+/// one. (The blocks of a heap that is built over this one lie in blocks of this one: ask that heap first.) Only a core that owns its heap implements it, not a handle by
+/// which others could build over the same: whoever has such a core knows that nothing else is built over it.
 pub unsafe trait Owns: Heap {
     /// Whether the block is one of this heap's. O(1).
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool;

@@ -14,8 +14,8 @@ use crate::source::Pages;
 /// impl MallocSettings for Mine {
 ///     type Classes = Classes; // 76 sizes from 8 bytes to 32 KiB
 ///     // Slabs of 32 KiB; when memory becomes free, what was not needed in the last second goes back; huge pages behind blocks of 4 MiB and more,
-///     // and behind slabs beyond the first 32 MiB.
-///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 16>;
+///     // and behind slabs beyond the first 16 MiB.
+///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 8>;
 ///     type Lock = YieldLock;
 ///     // The defaults: two stacks of up to 32 objects and 8 KiB for each class at hand, and up to 6 MiB for those that come and go in batches; four
 ///     // depots of up to 64 objects and 16 KiB for each class.
@@ -45,7 +45,7 @@ pub struct SlabSettings;
 
 impl MallocSettings for SlabSettings {
     type Classes = Classes;
-    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 16>;
+    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 8>;
     type Lock = YieldLock;
 }
 

@@ -268,13 +268,14 @@ pub unsafe trait BackingSource {
     /// When it can't be had without copying. Nothing has changed then.
     ///
     /// # Safety
-    /// `block` and `target` are live blocks of this source, `old` the layout of the first, which is no longer than the second, and nobody needs
-    /// what the second holds. On success `block` is dead, and `target` begins with what it held.
+    /// `block` and `target` are live blocks of this source, `old` the layout of the first, which is no longer than the second, `target` the whole of the second, as it was
+    /// handed out, and nobody needs what that holds. On success `block` is dead, and `target` begins with what it held; its other bytes are as of a fresh block, and advice
+    /// given for it is forgotten.
     unsafe fn relocate(
         &mut self,
         block: NonNull<u8>,
         old: Layout,
-        target: NonNull<u8>,
+        target: NonNull<[u8]>,
     ) -> Result<(), AllocError> {
         let _ = (block, old, target);
         Err(AllocError)

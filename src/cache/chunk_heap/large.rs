@@ -229,8 +229,6 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let (from, target, mut source) = (before.layout()?, record.layout()?, self.source.clone());
         let got = source.acquire(target)?;
         got.cast::<u8>().as_ptr().expose_provenance();
-        // SAFETY: the block is ours.
-        unsafe { self.prefer_huge(got) };
         // SAFETY: the front lies before the block.
         let base = unsafe { block.sub(before.front) };
         if got.len() < before.len {
@@ -239,11 +237,13 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             return Err(AllocError);
         }
         // SAFETY: both are the source's blocks, the second is no shorter and holds nothing.
-        if unsafe { source.relocate(base, from, got.cast()) }.is_err() {
+        if unsafe { source.relocate(base, from, got) }.is_err() {
             // SAFETY: as above.
             unsafe { source.release(got.cast(), target) };
             return Err(AllocError);
         }
+        // SAFETY: the block is ours.
+        unsafe { self.prefer_huge(got) };
         record.len = got.len();
         // SAFETY: the front is shorter than the block.
         let moved = unsafe { got.cast::<u8>().add(record.front) };

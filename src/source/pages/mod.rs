@@ -305,11 +305,11 @@ unsafe impl BackingSource for Pages {
         &mut self,
         block: NonNull<u8>,
         old: Layout,
-        target: NonNull<u8>,
+        target: NonNull<[u8]>,
     ) -> Result<(), AllocError> {
         let len = round_up(old.size())?;
         // SAFETY: the caller's promise: `len` is the length of one live block, and no more than that of the other.
-        unsafe { os::relocate(whole(block), len, whole(target)) }
+        unsafe { os::relocate(whole(block), len, mem::slice(whole(target.cast()), target.len())) }
     }
 
     unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
@@ -461,6 +461,24 @@ mod tests {
         unsafe { Pages.release(ptr, aligned) };
     }
 
+    /// A block that was moved is one mapping again, though it became longer: it can be moved time and again.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_block_that_was_moved_can_be_moved_again() {
+        let page = Pages::page_size();
+        let (mut ptr, mut now) = nines(8);
+        for doubled in 1..6 {
+            let wanted = layout(now.size() * 2, 1);
+            let target = Pages.acquire(wanted).unwrap();
+            // SAFETY: two live blocks, the second of which holds nothing.
+            assert_eq!(unsafe { Pages.relocate(ptr, now, target) }, Ok(()), "move {doubled}");
+            let _ = unsafe { Pages.advise_huge(target.cast(), target.len()) };
+            (ptr, now) = (target.cast(), wanted);
+            check(ptr, now, 8 * page..now.size());
+        }
+        unsafe { Pages.release(ptr, now) };
+    }
+
     /// A block of which a part is locked is several mappings to the kernel. Whether it can be moved or not, both blocks are whole afterwards.
     #[cfg(target_os = "linux")]
     #[test]
@@ -469,10 +487,11 @@ mod tests {
         for locked in [0, 1, 6] {
             let (ptr, from) = nines(8);
             let wanted = layout(16 * page, 1);
-            let target = Pages.acquire(wanted).unwrap().cast::<u8>();
+            let whole = Pages.acquire(wanted).unwrap();
+            let target = whole.cast::<u8>();
             let part = unsafe { ptr.add(page) };
             unsafe { rustix::mm::mlock(part.as_ptr().cast(), locked * page) }.unwrap();
-            match unsafe { Pages.relocate(ptr, from, target) } {
+            match unsafe { Pages.relocate(ptr, from, whole) } {
                 Ok(()) => {
                     check(target, wanted, 8 * page..16 * page);
                 }

@@ -146,9 +146,13 @@ pub(super) unsafe fn remap(
 /// Moves the pages of a block to the front of another.
 ///
 /// # Safety
-/// Both are live blocks, the first is `len` bytes long, the other no shorter, and nobody needs what the other holds. On success the old addresses are dead.
+/// Both are live blocks, the first is `len` bytes long, the other no shorter, in whole pages, and nobody needs what the other holds. On success the old addresses are dead.
 #[cfg(target_os = "linux")]
-pub(super) unsafe fn relocate(block: NonNull<u8>, len: usize, target: NonNull<u8>) -> Result<(), AllocError> {
+pub(super) unsafe fn relocate(
+    block: NonNull<u8>,
+    len: usize,
+    target: NonNull<[u8]>,
+) -> Result<(), AllocError> {
     // The kernel unmaps the target before it finds that it can't move the block. Another thread may map something there before anybody knows, so what can
     // be known is found out first.
     // SAFETY: the caller's promise is the same.
@@ -156,9 +160,10 @@ pub(super) unsafe fn relocate(block: NonNull<u8>, len: usize, target: NonNull<u8
         return Err(AllocError);
     }
     let flags = rustix::mm::MremapFlags::MAYMOVE;
-    let (from, to) = (block.as_ptr().cast(), target.as_ptr().cast());
+    let (from, to) = (block.as_ptr().cast(), target.cast::<u8>().as_ptr().cast());
+    // To the target's whole length, so that it is one mapping afterwards, and can be moved again.
     // SAFETY: the caller's promise: both ranges are mappings of ours, and nobody uses the target's.
-    unsafe { rustix::mm::mremap_fixed(from, len, len, flags, to) }.map(drop).map_err(|_| AllocError)
+    unsafe { rustix::mm::mremap_fixed(from, len, target.len(), flags, to) }.map(drop).map_err(|_| AllocError)
 }
 
 /// Whether a block lies in one mapping, as far as the kernel is concerned. It does not if its owner has locked or advised a part of it; many kernels do
@@ -188,7 +193,7 @@ unsafe fn is_one_mapping(block: NonNull<u8>, len: usize) -> bool {
 /// # Safety
 /// None is needed; it is that of the others.
 #[cfg(not(target_os = "linux"))]
-pub(super) unsafe fn relocate(_: NonNull<u8>, _: usize, _: NonNull<u8>) -> Result<(), AllocError> {
+pub(super) unsafe fn relocate(_: NonNull<u8>, _: usize, _: NonNull<[u8]>) -> Result<(), AllocError> {
     Err(AllocError)
 }
 

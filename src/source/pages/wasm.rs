@@ -66,7 +66,7 @@ pub(super) unsafe fn remap(_: NonNull<u8>, _: usize, _: usize) -> Result<NonNull
 ///
 /// # Safety
 /// None is needed; it is that of the others.
-pub(super) unsafe fn relocate(_: NonNull<u8>, _: usize, _: NonNull<u8>) -> Result<(), AllocError> {
+pub(super) unsafe fn relocate(_: NonNull<u8>, _: usize, _: NonNull<[u8]>) -> Result<(), AllocError> {
     Err(AllocError)
 }
 
