@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`arenas`] | users: which sizing, which lock, where the region comes from, what happens when something goes wrong |
 //! | [`caches`] | users: which cache, an object's way through all its parts and back, what it costs, what happens when something goes wrong |
-//! | [`composing`] | users: nine heaps put together, with the reason of each part |
+//! | [`composing`] | users: the cookbook, 22 heaps for real situations with the reason of each part; what the blocks of other libraries are called here |
 //! | [`architecture`] | readers of the source: the layers, and one small allocation followed through all of them |
 //! | [`scaling`] | users with many cores or threads: what general allocators share, how often, and what they hold |
 //! | [`performance`] | the curious: how it is measured, which designs were tried, what each gave |
