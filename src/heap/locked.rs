@@ -99,10 +99,28 @@ impl<H: Heap, L: Lock> Locked<H, L> {
         self.core.into_inner()
     }
 
+    /// Looks at the core under the lock: at counters of a combinator, what a quota has left, what a source has given. `None` on re-entry.
+    ///
+    /// Others wait meanwhile, and `look` must not use this heap: locks that hang on re-entry hang.
+    ///
+    /// ```
+    /// # #[cfg(feature = "os")] {
+    /// use heapwright::heap::{Locked, SharedHeap};
+    /// use heapwright::lock::SpinLock;
+    /// use heapwright::source::{Counted, Pages, SourceHeap};
+    ///
+    /// static HEAP: Locked<SourceHeap<Counted<Pages>>, SpinLock> = Locked::new(SourceHeap::new(Counted::new(Pages)));
+    /// assert_eq!(HEAP.look(|core| core.source().counts().blocks), Some(0));
+    /// # }
+    /// ```
+    pub fn look<R>(&self, look: impl FnOnce(&H) -> R) -> Option<R> {
+        self.read(|core| look(core))
+    }
+
     /// Runs `read` on the core under the lock; `None` on re-entry.
     fn read<R>(&self, read: impl FnOnce(&mut H) -> R) -> Option<R> {
         self.lock.with(|| {
-            // SAFETY: the lock gives exclusion (L1), and the callers in this file pass closures that only read the core.
+            // SAFETY: the lock gives exclusion (L1), and the callers in this file pass closures that only read the core; unwinding leaves the lock free (L2).
             read(unsafe { &mut *self.core.get() })
         })
     }
