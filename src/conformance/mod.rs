@@ -2,9 +2,9 @@
 //!
 //! | you have | call | it also checks, where you say so |
 //! |---|---|---|
-//! | a core, any [`Heap`](crate::heap::Heap) | [`heap`], [`heap_over`], [`try_heap_over`] | `owns`, `resets`, `inspects`, `knows_sizes`, `describes` |
-//! | a shell or a handle, any [`SharedHeap`](crate::heap::SharedHeap) | [`shared`], [`shared_over`], [`try_shared_over`] | `moves`, `threads`, `refuses_reentry`, `knows_sizes`, `describes` |
-//! | a [`BackingSource`](crate::source::BackingSource) | [`source`], [`source_over`] | `describes` |
+//! | a core, any [`Heap`] | [`heap`], [`heap_over`], [`try_heap_over`] | `owns`, `resets`, `inspects`, `knows_sizes`, `describes` |
+//! | a shell or a handle, any [`SharedHeap`] | [`shared`], [`shared_over`], [`try_shared_over`] | `moves`, `threads`, `refuses_reentry`, `knows_sizes`, `describes` |
+//! | a [`BackingSource`] | [`source`], [`source_over`] | `describes` |
 //! | an `Allocator` of allocator-api2 0.2, 0.3, 0.4 or of core | `allocator_02` and its kin, `allocator_02_ref` for allocators by reference | `threads` |
 //! | a `GlobalAlloc` | [`global`] | `threads` |
 //! | a heap around another one | [`forwards`] | |

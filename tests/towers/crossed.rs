@@ -80,7 +80,7 @@ mod storey {
     }
 
     pub(super) fn region<P: Heap + 'static>(below: P) -> Made<impl Heap> {
-        Ok(Based::new(Shell::new(below), |below| Region::<_, Growing<1024, 16_384>, Upward, 4>::new(below)))
+        Ok(Based::new(Shell::new(below), Region::<_, Growing<1024, 16_384>, Upward, 4>::new))
     }
 
     pub(super) fn chain<P: Heap + 'static>(below: P) -> Made<impl Heap> {
