@@ -25,5 +25,6 @@ pub mod preset;
 pub mod sizing;
 pub mod slab;
 pub mod source;
+pub mod trace;
 
 pub use crate::alloc::AllocError;

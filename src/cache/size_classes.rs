@@ -129,21 +129,21 @@ pub const fn slot_layout<C: SizeClasses>(idx: usize) -> Layout {
 /// use core::cell::Cell;
 /// use heapwright::cache::{Classes, ClassArray, SizeClasses};
 ///
-/// struct PerClass<C: SizeClasses> {
+/// struct ClassTotals<C: SizeClasses> {
 ///     bytes: C::Array<Cell<usize>>,
 /// }
 ///
-/// impl<C: SizeClasses> PerClass<C> {
+/// impl<C: SizeClasses> ClassTotals<C> {
 ///     const fn new() -> Self {
 ///         let mut bytes = ClassArray::<C, _>::new();
 ///         while bytes.len() < C::COUNT {
 ///             bytes.push(Cell::new(C::SIZES[bytes.len()]));
 ///         }
-///         PerClass { bytes: bytes.finish() }
+///         ClassTotals { bytes: bytes.finish() }
 ///     }
 /// }
 ///
-/// const NEW: PerClass<Classes> = PerClass::new();
+/// const NEW: ClassTotals<Classes> = ClassTotals::new();
 /// assert_eq!(NEW.bytes[8], Cell::new(80));
 /// ```
 pub struct ClassArray<C: SizeClasses, T> {

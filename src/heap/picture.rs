@@ -510,7 +510,7 @@ impl fmt::Display for Svg<'_> {
 }
 
 /// A number of bytes for people: exact below 10 KiB, then to a tenth of the largest unit that fits.
-struct Bytes(usize);
+pub(crate) struct Bytes(pub(crate) usize);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -566,7 +566,7 @@ impl fmt::Display for Opacity {
 }
 
 /// Text for the inside of an XML element: what means something there is escaped, what may not stand there is replaced.
-struct Escaped<'a>(&'a str);
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
