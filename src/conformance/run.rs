@@ -385,6 +385,10 @@ impl<'r> Run<'r> {
         if self.shadow.len() + count > self.live_max || count > 32 {
             return Ok(());
         }
+        // How long such blocks are is not said.
+        if layout.size() == 0 && self.traits.zero_size == ZeroSize::Met {
+            return Ok(());
+        }
         let before = self.usage();
         let mut out = [MaybeUninit::uninit(); 32];
         let Some(got) = guarded(|| self.subject.alloc_batch(layout, &mut out[..count]))? else {
