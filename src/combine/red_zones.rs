@@ -319,7 +319,10 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
     fn good_size(&self, layout: Layout) -> usize {
         let Ok(place) = Self::place(layout) else { return layout.size() };
         let zones = place.whole.size() - layout.size();
-        self.heap.good_size(place.whole).saturating_sub(zones).max(layout.size())
+        let good = self.heap.good_size(place.whole).saturating_sub(zones).max(layout.size());
+        // Where the zones of the good size make no layout any more, each size is its own (H7).
+        let fits = Layout::from_size_align(good, layout.align()).is_ok_and(|good| Self::place(good).is_ok());
+        if fits { good } else { layout.size() }
     }
 
     fn alloc_batch(&mut self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {

@@ -10,7 +10,7 @@ use super::check::Check;
 use super::plan::Plan;
 use super::run::Ran;
 use super::script::Way;
-use super::subject::{Face, Place, Subject, Tail, Traits, ZeroSize};
+use super::subject::{Face, Place, Subject, Traits, ZeroSize};
 use super::threads;
 use crate::AllocError;
 
@@ -46,10 +46,10 @@ impl<A, T> fmt::Debug for AllocatorFace<A, T> {
 }
 
 impl<A, T> AllocatorFace<A, T> {
-    /// Of an allocator by value, which may move.
-    pub(super) const BY_VALUE: Self = AllocatorFace { moves: true, threads: None, kind: PhantomData };
-    /// Of an allocator that stays where it is.
-    pub(super) const BY_REFERENCE: Self = AllocatorFace { moves: false, threads: None, kind: PhantomData };
+    /// Of an allocator that may move, or of one that stays where it is.
+    pub(super) const fn new(moves: bool) -> Self {
+        AllocatorFace { moves, threads: None, kind: PhantomData }
+    }
 }
 
 /// What else the allocator can do, to be checked as well.
@@ -191,6 +191,7 @@ macro_rules! versions {
         mod $version {
             use $api as api;
 
+            use super::super::subject::Tail;
             use super::*;
 
             const TRAITS: Traits =

@@ -105,7 +105,7 @@ impl<'a, F: Face> Check<'a, F> {
         self
     }
 
-    /// When no block is live, `release_unused` gives the source all that it gave.
+    /// When no block is live, `release_unused` gives the source all that it gave, and says so. For heaps right over the source.
     pub fn gives_all_back(mut self) -> Self {
         self.all_back = true;
         self

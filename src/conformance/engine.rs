@@ -138,7 +138,7 @@ impl Engine<'_> {
             return self.unmade(&ledger, mode.injection);
         };
         let known = self.over_source.then_some(&*ledger);
-        let mut run = Run::new(&mut *subject, known, self.plan.live_max);
+        let mut run = Run::new(&mut *subject, known, self.plan.live_max).all_back(self.all_back);
         if mode.exact {
             run = run.exact();
         }

@@ -2,9 +2,9 @@
 //!
 //! | you have | call | it also checks, where you say so |
 //! |---|---|---|
-//! | a core, any [`Heap`](crate::heap::Heap) | [`heap`], [`heap_over`], [`try_heap_over`] | `owns`, `resets`, `inspects`, `knows_sizes`, `describes` |
-//! | a shell or a handle, any [`SharedHeap`](crate::heap::SharedHeap) | [`shared`], [`shared_over`], [`try_shared_over`] | `moves`, `threads`, `refuses_reentry`, `knows_sizes`, `describes` |
-//! | a [`BackingSource`](crate::source::BackingSource) | [`source`], [`source_over`] | `describes` |
+//! | a core, any [`Heap`] | [`heap`], [`heap_over`], [`try_heap_over`] | `owns`, `resets`, `inspects`, `knows_sizes`, `describes` |
+//! | a shell or a handle, any [`SharedHeap`] | [`shared`], [`shared_over`], [`try_shared_over`] | `moves`, `threads`, `refuses_reentry`, `knows_sizes`, `describes` |
+//! | a [`BackingSource`] | [`source`], [`source_over`] | `describes` |
 //! | an `Allocator` of allocator-api2 0.2, 0.3, 0.4 or of core | `allocator_02` and its kin, `allocator_02_ref` for allocators by reference | `threads` |
 //! | a `GlobalAlloc` | [`global`] | `threads` |
 //! | a heap around another one | [`forwards`] | |
@@ -186,7 +186,7 @@ pub fn source_over<'a, B: BackingSource + 'a, const GRANULE: usize, const ZEROED
 /// heapwright::conformance::global(|| std::alloc::System).threads().check();
 /// ```
 pub fn global<'a, A: GlobalAlloc + 'a>(make: impl Fn() -> A + 'a) -> Check<'a, AllocatorFace<A, Global>> {
-    Check::new(AllocatorFace::BY_REFERENCE, false, move |_| Ok(make()))
+    Check::new(AllocatorFace::new(false), false, move |_| Ok(make()))
 }
 
 /// Writes the functions for one version of `Allocator`.
@@ -197,7 +197,7 @@ macro_rules! allocators {
         pub fn $value<'a, A: $api + 'a>(
             make: impl Fn() -> A + 'a,
         ) -> Check<'a, AllocatorFace<A, allocator_face::$by_value>> {
-            Check::new(AllocatorFace::BY_VALUE, false, move |_| Ok(make()))
+            Check::new(AllocatorFace::new(true), false, move |_| Ok(make()))
         }
 
         #[doc = concat!("Checks allocators by reference, of ", $version, ". They stay where they are.")]
@@ -208,7 +208,7 @@ macro_rules! allocators {
         where
             for<'r> &'r A: $api,
         {
-            Check::new(AllocatorFace::BY_REFERENCE, false, move |_| Ok(make()))
+            Check::new(AllocatorFace::new(false), false, move |_| Ok(make()))
         }
     )*};
 }

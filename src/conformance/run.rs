@@ -47,6 +47,8 @@ pub(super) struct Run<'r> {
     ledger: Option<&'r Ledger>,
     /// Whether nobody else uses the heap or its source.
     alone: bool,
+    /// Whether what is released goes to the source, all that there is of it.
+    all_back: bool,
     live_max: usize,
     shadow: Shadow,
     next_id: u32,
@@ -69,6 +71,7 @@ impl<'r> Run<'r> {
             traits,
             ledger,
             alone: true,
+            all_back: false,
             live_max,
             shadow,
             next_id: 0,
@@ -85,6 +88,12 @@ impl<'r> Run<'r> {
     /// One of `count` runs on one heap at the same time, of number `number`.
     pub(super) fn together(mut self, number: u32, count: u32) -> Self {
         (self.alone, self.next_id, self.id_step) = (false, number, count);
+        self
+    }
+
+    /// What is released goes to the source, all that there is of it.
+    pub(super) fn all_back(mut self, all_back: bool) -> Self {
+        self.all_back = all_back;
         self
     }
 
@@ -376,6 +385,10 @@ impl<'r> Run<'r> {
         if self.shadow.len() + count > self.live_max || count > 32 {
             return Ok(());
         }
+        // How long such blocks are is not said.
+        if layout.size() == 0 && self.traits.zero_size == ZeroSize::Met {
+            return Ok(());
+        }
         let before = self.usage();
         let mut out = [MaybeUninit::uninit(); 32];
         let Some(got) = guarded(|| self.subject.alloc_batch(layout, &mut out[..count]))? else {
@@ -397,7 +410,9 @@ impl<'r> Run<'r> {
             return self.unchanged(before.filter(|_| count > 0));
         }
         let injects = self.ledger.is_some_and(Ledger::injects);
-        if got < count && self.alone && !injects {
+        // Above, it is a matter of where memory happens to be.
+        let aligned = layout.align() <= 64;
+        if got < count && self.alone && aligned && !injects {
             let more = guarded(|| self.subject.alloc(layout, Way::Plain))?;
             ensure!(
                 more.is_err(),
@@ -433,8 +448,9 @@ impl<'r> Run<'r> {
         if let (Some(before), Some(after), true) = (before, after, self.alone) {
             ensure!(after <= before, Releases, "a release takes {} bytes from the source", after - before);
             let gone = before - after;
+            // What goes to a heap in between need not go on to the source.
             ensure!(
-                (gone == 0) == (bytes == 0),
+                !self.all_back || (gone == 0) == (bytes == 0),
                 Releases,
                 "{bytes} bytes are said to be released, and the source got {gone}"
             );

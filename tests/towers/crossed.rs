@@ -5,7 +5,7 @@
 use heapwright::AllocError;
 use heapwright::arena::SourceArena;
 use heapwright::cache::{Classes, KeepAll, KeepSlabs, ReleaseAtOnce, SlabHeap};
-use heapwright::combine::StackFirst;
+use heapwright::combine::{Arenas, Chain, Growing, Region, Scoped, StackFirst, Upward};
 use heapwright::conformance::{Source, try_heap_over};
 use heapwright::heap::{Heap, Locked};
 use heapwright::lock::{NoLock, SpinLock};
@@ -79,6 +79,20 @@ mod storey {
         }))
     }
 
+    pub(super) fn region<P: Heap + 'static>(below: P) -> Made<impl Heap> {
+        Ok(Based::new(Shell::new(below), Region::<_, Growing<1024, 16_384>, Upward, 4>::new))
+    }
+
+    pub(super) fn chain<P: Heap + 'static>(below: P) -> Made<impl Heap> {
+        Ok(Based::new(Shell::new(below), |below| {
+            Chain::<_, _>::new(Arenas::<Sizing16MiB, Growing<4096, 16_384>>::new(), below)
+        }))
+    }
+
+    pub(super) fn scoped<P: Heap + 'static>(below: P) -> Made<impl Heap> {
+        Ok(Scoped::new(below))
+    }
+
     pub(super) fn stack_first<P: Heap + 'static>(below: P) -> Made<impl Heap> {
         Ok(Based::new(StackFirst::<500, _>::new(Shell::new(below)), SourceHeap::new))
     }
@@ -123,4 +137,4 @@ macro_rules! cross {
     };
 }
 
-cross!([blocks arena bounded slabs], [limited arena slabs stack_first], [counted small_arena large_slabs stack_first]);
+cross!([blocks arena bounded slabs], [limited arena slabs stack_first region chain scoped], [counted small_arena large_slabs stack_first region chain scoped]);

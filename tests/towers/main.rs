@@ -2,7 +2,7 @@
 //!
 //! - `rows` the macro: a row is a test;
 //! - `based` a heap together with the one that it borrows from;
-//! - `cores`, `handles`, `sources` the blocks one by one;
+//! - `cores`, `combined`, `watched`, `handles`, `sources` the blocks one by one;
 //! - `crossed` towers: lists of storeys, and every way to put them on each other;
 //! - `forwarding` what blocks around others pass on.
 //!
@@ -12,11 +12,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod based;
+mod combined;
 mod cores;
 mod crossed;
 mod forwarding;
 mod handles;
 mod rows;
 mod sources;
+mod watched;
 
 use rows::rows;
