@@ -450,9 +450,9 @@ impl<Pre: Attach, P: Heap + fmt::Debug, Suf: Attach> fmt::Debug for Affix<Pre, P
 
 impl<Pre: Attach, P: Heap + Describe, Suf: Attach> Describe for Affix<Pre, P, Suf> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Affix, {} before and {} behind", short_name::<Pre>(), short_name::<Suf>());
+        let (before, behind) = (short_name::<Pre>(), short_name::<Suf>());
         // At an alignment of one byte: more alignment costs more.
         let cost = Cost::NONE.and_per_block(Self::before(1).0 + size_of::<Suf>());
-        tree.part(what, cost, &[("heap", P::describe)])
+        tree.part(format_args!("Affix, {before} before and {behind} behind"), cost, &[("heap", P::describe)])
     }
 }

@@ -224,7 +224,10 @@ impl<const A: usize, P: Heap + Default> Default for AlignUp<A, P> {
 
 impl<const A: usize, P: Heap + Describe> Describe for AlignUp<A, P> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("AlignUp, every block aligned to {A} bytes or more");
-        tree.part(what, Cost::NONE, &[("heap", P::describe)])
+        tree.part(
+            format_args!("AlignUp, every block aligned to {A} bytes or more"),
+            Cost::NONE,
+            &[("heap", P::describe)],
+        )
     }
 }

@@ -552,8 +552,11 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> fmt::Debug for Chain<F, B,
 impl<F: Factory + Describe, B: BackingSource + Describe, const KEEP: usize> Describe for Chain<F, B, KEEP> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let cost = Cost::state_of::<[usize; 3]>();
-        let what = format_args!("Chain of heaps, {KEEP} kept without blocks");
-        tree.part(what, cost, &[("heaps", F::describe), ("source", B::describe)])
+        tree.part(
+            format_args!("Chain of heaps, {KEEP} kept without blocks"),
+            cost,
+            &[("heaps", F::describe), ("source", B::describe)],
+        )
     }
 }
 

@@ -549,7 +549,10 @@ impl<C: SizeClasses, P: Heap + Describe, B: Bound, const REFILL: usize> Describe
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let (first, last, bound) = (C::SIZES[0], C::SIZE_MAX, short_name::<B>());
-        let what = format_args!("FreeLists, {} size classes from {first} to {last} bytes, {bound}", C::COUNT);
-        tree.part(what, Cost::state_of::<C::Array<List<B>>>(), &[("heap", P::describe)])
+        tree.part(
+            format_args!("FreeLists, {} size classes from {first} to {last} bytes, {bound}", C::COUNT),
+            Cost::state_of::<C::Array<List<B>>>(),
+            &[("heap", P::describe)],
+        )
     }
 }

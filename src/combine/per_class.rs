@@ -344,8 +344,11 @@ impl<C: SizeClasses, H: Heap + fmt::Debug> fmt::Debug for PerClass<C, H> {
 impl<C: SizeClasses, H: Heap + Describe> Describe for PerClass<C, H> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let (first, last) = (C::SIZES[0], C::SIZE_MAX);
-        let what = format_args!("PerClass, {} size classes from {first} to {last} bytes", C::COUNT);
         let others = (C::COUNT - 1) * size_of::<H>();
-        tree.part(what, Cost { state: others, per_block: 0 }, &[("heap of each", H::describe)])
+        tree.part(
+            format_args!("PerClass, {} size classes from {first} to {last} bytes", C::COUNT),
+            Cost { state: others, per_block: 0 },
+            &[("heap of each", H::describe)],
+        )
     }
 }

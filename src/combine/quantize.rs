@@ -239,7 +239,10 @@ impl<R: Round, P: Heap + fmt::Debug> fmt::Debug for Quantize<R, P> {
 
 impl<R: Round, P: Heap + Describe> Describe for Quantize<R, P> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Quantize, sizes rounded up to {}", short_name::<R>());
-        tree.part(what, Cost::NONE, &[("heap", P::describe)])
+        tree.part(
+            format_args!("Quantize, sizes rounded up to {}", short_name::<R>()),
+            Cost::NONE,
+            &[("heap", P::describe)],
+        )
     }
 }

@@ -171,8 +171,11 @@ heap_around!([P: Heap] Quota<P>, P);
 
 impl<P: Heap + Describe> Describe for Quota<P> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Quota, bytes at a time");
-        tree.part(what, Cost::state_of::<[usize; 2]>(), &[("heap", P::describe)])
+        tree.part(
+            format_args!("Quota, bytes at a time"),
+            Cost::state_of::<[usize; 2]>(),
+            &[("heap", P::describe)],
+        )
     }
 }
 

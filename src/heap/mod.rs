@@ -120,7 +120,7 @@ pub use self::usable::UsableSize;
 /// - **H4** (whole) after an error nothing has changed: every live block is as it was.
 /// - **H5** (no way back) no method calls, directly or not, the shell that guards this core. `alloc_at_hand` and `dealloc_at_hand` call
 ///   nothing that is not part of the core.
-/// - **H6** (size zero) a request of size zero is answered with an error, not with undefined behaviour. [`Locked`] never makes one.
+/// - **H6** (size zero) a request of size zero is answered with an error or with a block, not with undefined behaviour. [`Locked`] never makes one.
 /// - **H7** (good sizes) every size from a request to its [`good_size`](Heap::good_size), at the same alignment, has that same good size, for
 ///   as long as the heap lives. It is no less than the request.
 #[diagnostic::on_unimplemented(
@@ -253,8 +253,8 @@ pub unsafe trait Heap {
         }
     }
 
-    /// Gives memory that no block needs back to where the heap has it from, as far as it can; says how many bytes. It does not have to
-    /// be called: heaps that keep some have a policy for it.
+    /// Gives memory that no block needs back to where the heap has it from, as far as it can; says how many bytes, as far
+    /// as it knows: at least what this layer gave. It does not have to be called: heaps that keep some have a policy for it.
     ///
     /// ```
     /// # #[cfg(feature = "os")] {

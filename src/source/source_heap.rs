@@ -149,8 +149,11 @@ unsafe impl<B: BackingSource> Heap for SourceHeap<B> {
 
 impl<B: BackingSource + Describe> Describe for SourceHeap<B> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("SourceHeap, a block of the source for each request");
-        tree.part(what, Cost::NONE, &[("source", B::describe)])
+        tree.part(
+            format_args!("SourceHeap, a block of the source for each request"),
+            Cost::NONE,
+            &[("source", B::describe)],
+        )
     }
 }
 
