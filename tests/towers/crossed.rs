@@ -5,7 +5,10 @@
 use heapwright::AllocError;
 use heapwright::arena::SourceArena;
 use heapwright::cache::{Classes, KeepAll, KeepSlabs, ReleaseAtOnce, SlabHeap};
-use heapwright::combine::{Arenas, Chain, Growing, Region, Scoped, StackFirst, Upward};
+use heapwright::combine::{
+    Affix, AlignUp, Arenas, AtMost, Chain, Fallback, FreeLists, Growing, PowersOfTwo, Quantize, Quota,
+    RedZones, Region, Scoped, Segregate, StackFirst, Upward,
+};
 use heapwright::conformance::{Source, try_heap_over};
 use heapwright::heap::{Heap, Locked};
 use heapwright::lock::{NoLock, SpinLock};
@@ -93,6 +96,28 @@ mod storey {
         Ok(Scoped::new(below))
     }
 
+    pub(super) fn segregated<P: Heap + 'static>(below: P) -> Made<impl Heap> {
+        Ok(Based::new(Shell::new(below), |below| {
+            let small = FreeLists::<Small, _, AtMost<8>>::new(SourceHeap::new(below));
+            Segregate::<700, _, _>::new(small, Quantize::<PowersOfTwo, _>::new(SourceHeap::new(below)))
+        }))
+    }
+
+    pub(super) fn fallback<P: Heap + 'static>(below: P) -> Made<impl Heap> {
+        Based::try_new(Shell::new(below), |below| {
+            let first = SourceArena::<_, Sizing16MiB>::with_size(below, 5000)?;
+            Ok(Fallback::new(first, AlignUp::<16, _>::new(SourceHeap::new(below))))
+        })
+    }
+
+    pub(super) fn affixed<P: Heap + 'static>(below: P) -> Made<impl Heap> {
+        Ok(Affix::<u64, _, u16>::new(below))
+    }
+
+    pub(super) fn guarded<P: Heap + 'static>(below: P) -> Made<impl Heap> {
+        Ok(RedZones::<8, 8, _>::new(Quota::new(below, 150_000)))
+    }
+
     pub(super) fn stack_first<P: Heap + 'static>(below: P) -> Made<impl Heap> {
         Ok(Based::new(StackFirst::<500, _>::new(Shell::new(below)), SourceHeap::new))
     }
@@ -137,4 +162,4 @@ macro_rules! cross {
     };
 }
 
-cross!([blocks arena bounded slabs], [limited arena slabs stack_first region chain scoped], [counted small_arena large_slabs stack_first region chain scoped]);
+cross!([blocks arena bounded slabs], [limited arena slabs segregated fallback affixed guarded stack_first region chain scoped], [counted small_arena large_slabs segregated fallback affixed guarded stack_first region chain scoped]);

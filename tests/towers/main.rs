@@ -2,7 +2,7 @@
 //!
 //! - `rows` the macro: a row is a test;
 //! - `based` a heap together with the one that it borrows from;
-//! - `cores`, `combined`, `watched`, `handles`, `sources` the blocks one by one;
+//! - `cores`, `combined`, `routed`, `watched`, `handles`, `sources` the blocks one by one;
 //! - `crossed` towers: lists of storeys, and every way to put them on each other;
 //! - `forwarding` what blocks around others pass on.
 //!
@@ -17,6 +17,7 @@ mod cores;
 mod crossed;
 mod forwarding;
 mod handles;
+mod routed;
 mod rows;
 mod sources;
 mod watched;
