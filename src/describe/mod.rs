@@ -162,6 +162,7 @@ impl fmt::Display for Bytes {
 /// use heapwright::describe::name;
 /// use heapwright::sizing::{Bounded, Sizing4KiB};
 /// assert_eq!(name::<Bounded<Sizing4KiB>>().to_string(), "Bounded<Sizing4KiB>");
+/// assert_eq!(format!("{:#}", name::<Bounded<Sizing4KiB>>()), "Bounded", "without what it is of");
 /// ```
 #[must_use]
 pub const fn name<T: ?Sized>() -> Name<T> {
@@ -181,6 +182,10 @@ impl<T: ?Sized> fmt::Display for Name<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let in_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
         let mut rest = core::any::type_name::<T>();
+        // Only a name can stand without what is in angle brackets: a tuple of two types can't.
+        if f.alternate() && rest.starts_with(in_path) {
+            rest = rest.split('<').next().unwrap_or(rest);
+        }
         while !rest.is_empty() {
             let path = rest.find(|character| !in_path(character)).unwrap_or(rest.len());
             let (word, behind) = rest.split_at(path);
