@@ -332,7 +332,6 @@ pub mod class_rules {
     use super::{ALIGN_MAX, GRANULE, SMALL_MAX, part};
 
     /// What the classes are, as a part of a heap.
-    #[expect(clippy::missing_errors_doc, reason = "those of the formatter, for the macro alone")]
     pub fn describe<C: super::SizeClasses>(tree: &mut crate::describe::Tree<'_>) -> core::fmt::Result {
         super::describe_classes::<C>(tree)
     }

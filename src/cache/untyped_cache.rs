@@ -281,11 +281,19 @@ where
     R: Retention + Describe,
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let cost = Cost::state_around::<Self, (S, S::Source, L, R)>();
-        let what =
-            format_args!("UntypedCache, slots made ready once (1 bit per slot), {}", AtHand(FRONT, true));
-        let parts: [Child<'_>; 3] =
-            [("lock", L::describe), ("slabs", S::describe), ("free slabs", R::describe)];
-        tree.part(what, cost, &parts)
+        let cost = Cost::state_around::<Self, (F, S, S::Source, L, R)>();
+        let parts: [Child<'_>; 4] = [
+            ("lock", L::describe),
+            ("slots", describe_slots::<F>),
+            ("slabs", S::describe),
+            ("free slabs", R::describe),
+        ];
+        tree.part(format_args!("UntypedCache, {}", AtHand(FRONT, true)), cost, &parts)
     }
+}
+
+/// What the slots are.
+fn describe_slots<F>(tree: &mut Tree<'_>) -> fmt::Result {
+    let what = format_args!("of a layout known when the cache is made, made ready once (1 bit per slot)");
+    tree.part(what, Cost::state_of::<F>(), &[])
 }

@@ -80,7 +80,7 @@ pub trait Describe {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Bytes of the value.
+    /// Bytes of the value, its padding included.
     pub state: usize,
     /// Bytes beside each block that is handed out.
     pub per_block: usize,

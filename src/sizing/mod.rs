@@ -292,17 +292,16 @@ impl<S: Sizing> Sizing for Checked<S> {
 
 /// What a sizing is, as a part of an arena. All sizings are types without parts, so they are told by their numbers.
 pub(crate) fn describe_sizing<S: Sizing>(tree: &mut Tree<'_>) -> fmt::Result {
-    let (granule, max) = (S::GRANULE, Bytes(S::OBJECT_SIZE_MAX));
+    let (name, granule, max) = (name::<S>(), S::GRANULE, Bytes(S::OBJECT_SIZE_MAX));
     let bits = if S::CHECKED { "2 bits" } else { "1 bit" };
-    let name = name::<S>();
     if S::REGION_SMALL_MAX > 0 && S::GRANULE_SMALL != granule {
         let (small, until) = (S::GRANULE_SMALL, Bytes(S::REGION_SMALL_MAX));
         let what = format_args!(
-            "{name}, granules of {small} bytes in up to {until}, then {granule}, {bits} each, objects of up to {max}"
+            "{name}, granules of {small} bytes ({granule} beyond {until}) with {bits} each, objects of up to {max}"
         );
         return tree.part(what, Cost::NONE, &[]);
     }
-    let what = format_args!("{name}, granules of {granule} bytes, {bits} each, objects of up to {max}");
+    let what = format_args!("{name}, granules of {granule} bytes with {bits} each, objects of up to {max}");
     tree.part(what, Cost::NONE, &[])
 }
 

@@ -4,7 +4,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::describe::{Cost, Tree, describe_by, name};
+use crate::describe::{Bytes, Cost, Tree, describe_by, name};
 
 /// A slab, as its bookkeeping sees it.
 ///
@@ -579,6 +579,9 @@ pub(super) fn describe_bookkeeping<K: FreeObjects>(tree: &mut Tree<'_>) -> fmt::
     match K::BITS {
         0 => tree.part(format_args!("{name}, nothing per object"), Cost::NONE, &[]),
         1 => tree.part(format_args!("{name}, 1 bit per object"), Cost::NONE, &[]),
+        bits if bits % 8 == 0 => {
+            tree.part(format_args!("{name}, {} per object", Bytes(bits / 8)), Cost::NONE, &[])
+        }
         bits => tree.part(format_args!("{name}, {bits} bits per object"), Cost::NONE, &[]),
     }
 }

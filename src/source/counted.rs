@@ -188,7 +188,7 @@ unsafe impl<B: BackingSource> BackingSource for Counted<B> {
 impl<B: BackingSource + Describe> Describe for Counted<B> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let cost = Cost::state_around::<Self, B>();
-        tree.part(format_args!("Counted, blocks and bytes"), cost, &[("source", B::describe)])
+        tree.part(format_args!("Counted, by blocks and bytes"), cost, &[("source", B::describe)])
     }
 }
 

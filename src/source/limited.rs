@@ -171,7 +171,7 @@ unsafe impl<B: BackingSource> BackingSource for Limited<B> {
 impl<B: BackingSource + Describe> Describe for Limited<B> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let cost = Cost::state_around::<Self, B>();
-        tree.part(format_args!("Limited, bytes at a time"), cost, &[("source", B::describe)])
+        tree.part(format_args!("Limited to a number of bytes at a time"), cost, &[("source", B::describe)])
     }
 }
 

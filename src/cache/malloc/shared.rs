@@ -6,11 +6,12 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 
 use super::class::{Bring, Class, Depot, Shard, Slabs};
+use super::front::Front;
 use super::late::Late;
 use super::settings::{MallocSettings, Numbers, SHARDS_MAX};
 use super::stats::{ClassStats, MallocStats};
 use super::stock::ChunkStock;
-use super::threads::Threads;
+use super::threads::{Block, Threads};
 use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses, describe_classes};
@@ -218,16 +219,17 @@ impl<T: MallocSettings<Chunks: Describe, Lock: Describe>> Describe for SharedMal
 
 /// What a thread has at hand.
 fn describe_stacks<T: MallocSettings>(tree: &mut Tree<'_>) -> fmt::Result {
+    let cost = Cost { state: size_of::<Front<T>>() + Block::<T>::LEN, per_block: 0 };
     let (slots, bytes) = (T::FRONT_SLOTS, Bytes(T::FRONT_BYTES));
     if T::GROWN_BYTES == 0 {
         let what = format_args!("two per class of up to {slots} objects and {bytes}");
-        return tree.part(what, Cost::NONE, &[]);
+        return tree.part(what, cost, &[]);
     }
     let grown = Bytes(T::GROWN_BYTES);
     let what = format_args!(
-        "two per class of up to {slots} objects and {bytes}, those that grow up to {grown} of all threads"
+        "two per class of up to {slots} objects and {bytes}, those that grow up to {grown} for all threads"
     );
-    tree.part(what, Cost::NONE, &[])
+    tree.part(what, cost, &[])
 }
 
 /// What threads pass to each other.
