@@ -51,7 +51,7 @@
 
 #![forbid(unsafe_code)]
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::marker::PhantomData;
 
 /// A part of a composition that can say what it is.
@@ -175,6 +175,7 @@ pub const fn name<T: ?Sized>() -> Name<T> {
 /// use heapwright::describe::{Name, name};
 /// let name: Name<Option<std::string::String>> = name();
 /// assert_eq!(format!("{name}"), "Option<String>");
+/// assert_eq!(heapwright::describe::name::<(Option<core::fmt::Arguments<'static>>, [u8; 4])>().to_string(), "(Option<Arguments>, [u8; 4])");
 /// ```
 pub struct Name<T: ?Sized>(PhantomData<fn() -> T>);
 
@@ -187,13 +188,20 @@ impl<T: ?Sized> fmt::Display for Name<T> {
             rest = rest.split('<').next().unwrap_or(rest);
         }
         while !rest.is_empty() {
+            // Some compilers name lifetimes, and none tells which.
+            let lifetimes = ["<'_>", "'_, ", "'_ "];
+            if let Some(behind) = lifetimes.iter().find_map(|lifetime| rest.strip_prefix(lifetime)) {
+                rest = behind;
+                continue;
+            }
             let path = rest.find(|character| !in_path(character)).unwrap_or(rest.len());
             let (word, behind) = rest.split_at(path);
             f.write_str(word.rsplit("::").next().unwrap_or(word))?;
-            let between = behind.find(in_path).unwrap_or(behind.len());
-            let (signs, next) = behind.split_at(between);
-            f.write_str(signs)?;
-            rest = next;
+            let mut signs = behind.chars();
+            if let Some(sign) = signs.next() {
+                f.write_char(sign)?;
+            }
+            rest = signs.as_str();
         }
         Ok(())
     }
