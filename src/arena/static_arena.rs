@@ -205,9 +205,12 @@ unsafe impl<const N: usize, S: Sizing, L: Lock> SharedHeap for StaticArena<N, S,
 impl<const N: usize, S: Sizing, L: Lock + Describe> Describe for StaticArena<N, S, L> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let (region, tables) = (Bytes(N), Bytes(Self::SHAPE.tables as usize));
-        let what = format_args!("StaticArena of {region}, {tables} of it for tables");
         let cost = Cost::state_around::<Self, ([u8; N], L)>();
-        tree.part(what, cost, &[("lock", L::describe), ("sizing", describe_sizing::<S>)])
+        tree.part(
+            format_args!("StaticArena of {region}, {tables} of it for tables"),
+            cost,
+            &[("lock", L::describe), ("sizing", describe_sizing::<S>)],
+        )
     }
 }
 

@@ -502,7 +502,9 @@ where
 fn describe_objects<T, I: Init<T>>(tree: &mut Tree<'_>) -> fmt::Result {
     let (size, align) = (size_of::<T>(), align_of::<T>());
     let kept = if I::KEEPS { "kept constructed (1 bit per object)" } else { "made anew each time" };
-    let what =
-        format_args!("{:#}, {size} bytes aligned to {align}, made by {:#}, {kept}", name::<T>(), name::<I>());
-    tree.part(what, Cost::state_of::<I>(), &[])
+    tree.part(
+        format_args!("{:#}, {size} bytes aligned to {align}, made by {:#}, {kept}", name::<T>(), name::<I>()),
+        Cost::state_of::<I>(),
+        &[],
+    )
 }

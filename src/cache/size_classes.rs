@@ -126,8 +126,7 @@ pub const fn slot_layout<C: SizeClasses>(idx: usize) -> Layout {
 /// What size classes are, as a part of a heap. All are types without parts, so they are told by their numbers.
 pub(crate) fn describe_classes<C: SizeClasses>(tree: &mut Tree<'_>) -> fmt::Result {
     let (first, last) = (Bytes(C::SIZES[0]), Bytes(C::SIZE_MAX));
-    let what = format_args!("{}, {} sizes from {first} to {last}", name::<C>(), C::COUNT);
-    tree.part(what, Cost::NONE, &[])
+    tree.part(format_args!("{}, {} sizes from {first} to {last}", name::<C>(), C::COUNT), Cost::NONE, &[])
 }
 
 /// Makes a [`SizeClasses::Array`] element by element, also in a constant.

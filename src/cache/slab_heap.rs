@@ -742,7 +742,10 @@ where
             ("free slabs of each class", R::describe),
             ("next", N::describe),
         ];
-        let what = format_args!("SlabHeap, {} for each class", AtHand(FRONT, false));
-        tree.part(what, Cost { state, per_block: 0 }, &parts)
+        tree.part(
+            format_args!("SlabHeap, {} for each class", AtHand(FRONT, false)),
+            Cost { state, per_block: 0 },
+            &parts,
+        )
     }
 }

@@ -133,8 +133,11 @@ unsafe impl<S: Sizing, G: Growth> Factory for Arenas<S, G> {
 
 impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Arenas in chunks of {} to {}", Bytes(G::FIRST), Bytes(G::MAX));
-        tree.part(what, Cost::NONE, &[("sizing", describe_sizing::<S>)])
+        tree.part(
+            format_args!("Arenas in chunks of {} to {}", Bytes(G::FIRST), Bytes(G::MAX)),
+            Cost::NONE,
+            &[("sizing", describe_sizing::<S>)],
+        )
     }
 }
 
@@ -552,8 +555,11 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> fmt::Debug for Chain<F, B,
 impl<F: Factory + Describe, B: BackingSource + Describe, const KEEP: usize> Describe for Chain<F, B, KEEP> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let cost = Cost::state_of::<[usize; 3]>();
-        let what = format_args!("Chain of heaps, {KEEP} kept without blocks");
-        tree.part(what, cost, &[("heaps", F::describe), ("source", B::describe)])
+        tree.part(
+            format_args!("Chain of heaps, {KEEP} kept without blocks"),
+            cost,
+            &[("heaps", F::describe), ("source", B::describe)],
+        )
     }
 }
 

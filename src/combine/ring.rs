@@ -227,8 +227,11 @@ impl<const N: usize, A: Heap + fmt::Debug> fmt::Debug for Ring<N, A> {
 
 impl<const N: usize, A: Heap + Describe> Describe for Ring<N, A> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Ring of {N} heaps used in turn");
-        tree.part(what, Cost::state_of::<usize>(), &[("each", A::describe)])
+        tree.part(
+            format_args!("Ring of {N} heaps used in turn"),
+            Cost::state_of::<usize>(),
+            &[("each", A::describe)],
+        )
     }
 }
 

@@ -532,9 +532,12 @@ unsafe impl<const N: usize, A: SharedHeap, L: Lock> SharedHeap for StackFirst<N,
 
 impl<const N: usize, A: Describe, L: Describe> Describe for StackFirst<N, A, L> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("StackFirst, {} of its own first", Bytes(N));
         let cost = Cost::state_around::<Self, ([u8; N], A, L)>();
-        tree.part(what, cost, &[("lock", L::describe), ("heap", A::describe)])
+        tree.part(
+            format_args!("StackFirst, {} of its own first", Bytes(N)),
+            cost,
+            &[("lock", L::describe), ("heap", A::describe)],
+        )
     }
 }
 

@@ -197,11 +197,15 @@ impl<T: ?Sized> fmt::Display for Name<T> {
             let path = rest.find(|character| !in_path(character)).unwrap_or(rest.len());
             let (word, behind) = rest.split_at(path);
             f.write_str(word.rsplit("::").next().unwrap_or(word))?;
-            let mut signs = behind.chars();
-            if let Some(sign) = signs.next() {
-                f.write_char(sign)?;
+            rest = behind;
+            // After a path there may be a lifetime.
+            if word.is_empty() {
+                let mut signs = behind.chars();
+                if let Some(sign) = signs.next() {
+                    f.write_char(sign)?;
+                }
+                rest = signs.as_str();
             }
-            rest = signs.as_str();
         }
         Ok(())
     }

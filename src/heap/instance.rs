@@ -141,8 +141,7 @@ unsafe impl<I: Instance> SharedHeap for Of<I> {
 
 impl<I: Instance<Heap: Describe>> Describe for Of<I> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Of<{}>, a handle", name::<I>());
-        tree.part(what, Cost::NONE, &[("heap", I::Heap::describe)])
+        tree.part(format_args!("Of<{}>, a handle", name::<I>()), Cost::NONE, &[("heap", I::Heap::describe)])
     }
 }
 

@@ -296,13 +296,13 @@ pub(crate) fn describe_sizing<S: Sizing>(tree: &mut Tree<'_>) -> fmt::Result {
     let bits = if S::CHECKED { "2 bits" } else { "1 bit" };
     if S::REGION_SMALL_MAX > 0 && S::GRANULE_SMALL != granule {
         let (small, until) = (S::GRANULE_SMALL, Bytes(S::REGION_SMALL_MAX));
-        let what = format_args!(
-            "{name}, granules of {small} bytes ({granule} beyond {until}) with {bits} each, objects of up to {max}"
-        );
-        return tree.part(what, Cost::NONE, &[]);
+        return tree.part(format_args!("{name}, granules of {small} bytes ({granule} beyond {until}) with {bits} each, objects of up to {max}"), Cost::NONE, &[]);
     }
-    let what = format_args!("{name}, granules of {granule} bytes with {bits} each, objects of up to {max}");
-    tree.part(what, Cost::NONE, &[])
+    tree.part(
+        format_args!("{name}, granules of {granule} bytes with {bits} each, objects of up to {max}"),
+        Cost::NONE,
+        &[],
+    )
 }
 
 describe_by!(describe_sizing: [] Sizing4KiB, [] Sizing128KiB, [] Sizing16MiB, [S: Sizing] Bounded<S>, [S: Sizing] Checked<S>);

@@ -65,8 +65,7 @@ pub(super) fn describe_coloring<C: Coloring>(tree: &mut Tree<'_>) -> fmt::Result
         0 => tree.part(format_args!("{name}"), Cost::NONE, &[]),
         1 => tree.part(format_args!("{name}, objects of two cache lines or more"), Cost::NONE, &[]),
         stride => {
-            let what = format_args!("{name}, objects of a multiple of {}", Bytes(stride));
-            tree.part(what, Cost::NONE, &[])
+            tree.part(format_args!("{name}, objects of a multiple of {}", Bytes(stride)), Cost::NONE, &[])
         }
     }
 }

@@ -113,12 +113,15 @@ impl<B: Describe, const SLAB_SIZE: usize, K: FreeObjects, C: Coloring> Describe
     for LargeSlabs<B, SLAB_SIZE, K, C>
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("LargeSlabs {}, found in a map", SlabLength(SLAB_SIZE));
         let parts: [Child<'_>; 3] = [
             ("free objects", describe_bookkeeping::<K>),
             ("colors", describe_coloring::<C>),
             ("source", B::describe),
         ];
-        tree.part(what, Cost::state_of::<Self>(), &parts)
+        tree.part(
+            format_args!("LargeSlabs {}, found in a map", SlabLength(SLAB_SIZE)),
+            Cost::state_of::<Self>(),
+            &parts,
+        )
     }
 }

@@ -94,12 +94,15 @@ unsafe impl<B: SideHeaders> Ground for SideGround<B> {
 impl<B: SideHeaders + Describe, K: FreeObjects, C: Coloring> Describe for SideSlabs<B, K, C> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let (slab, header) = (Bytes(B::SLAB_SIZE), Bytes(B::HEADER_ROOM));
-        let what = format_args!("SideSlabs of {slab}, with {header} elsewhere for the header of each");
         let parts: [Child<'_>; 3] = [
             ("free objects", describe_bookkeeping::<K>),
             ("colors", describe_coloring::<C>),
             ("source", B::describe),
         ];
-        tree.part(what, Cost::state_of::<Self>(), &parts)
+        tree.part(
+            format_args!("SideSlabs of {slab}, with {header} elsewhere for the header of each"),
+            Cost::state_of::<Self>(),
+            &parts,
+        )
     }
 }

@@ -489,10 +489,13 @@ where
                 &parts,
             );
         }
-        let what = format_args!(
-            "ChunkHeap, chunks of {chunk} in regions of {region}, huge pages from region {HUGE_AFTER} on"
-        );
-        tree.part(what, cost, &parts)
+        tree.part(
+            format_args!(
+                "ChunkHeap, chunks of {chunk} in regions of {region}, huge pages from region {HUGE_AFTER} on"
+            ),
+            cost,
+            &parts,
+        )
     }
 }
 

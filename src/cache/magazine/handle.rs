@@ -106,7 +106,10 @@ where
     L: Lock + Describe,
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Handle, a front of up to {} slots", 2 * N);
-        tree.part(what, Cost::state_of::<Self>(), &[("layer", <Magazined<C, L, N, M>>::describe)])
+        tree.part(
+            format_args!("Handle, a front of up to {} slots", 2 * N),
+            Cost::state_of::<Self>(),
+            &[("layer", <Magazined<C, L, N, M>>::describe)],
+        )
     }
 }

@@ -309,8 +309,11 @@ where
     L: Lock + Describe,
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("Magazined, a depot of {M} magazines of {N} slots");
         let cost = Cost::state_around::<Self, (C, L)>();
-        tree.part(what, cost, &[("lock", L::describe), ("cache", C::describe)])
+        tree.part(
+            format_args!("Magazined, a depot of {M} magazines of {N} slots"),
+            cost,
+            &[("lock", L::describe), ("cache", C::describe)],
+        )
     }
 }

@@ -144,7 +144,10 @@ impl<P: Layer + fmt::Debug, const CPUS: usize> fmt::Debug for PerCpu<P, CPUS> {
 
 impl<P: Layer + Describe, const CPUS: usize> Describe for PerCpu<P, CPUS> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let what = format_args!("PerCpu, {CPUS} fronts");
-        tree.part(what, Cost::state_around::<Self, P>(), &[("layer", P::describe)])
+        tree.part(
+            format_args!("PerCpu, {CPUS} fronts"),
+            Cost::state_around::<Self, P>(),
+            &[("layer", P::describe)],
+        )
     }
 }

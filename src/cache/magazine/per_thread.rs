@@ -176,8 +176,11 @@ impl_object_alloc!([I: ThreadFronts] PerThread<I>, <I::Layer as Layer>::Cache);
 impl<I: ThreadFronts<Layer: Describe>> Describe for PerThread<I> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let front = Bytes(size_of::<<I::Layer as Layer>::Front>());
-        let what = format_args!("PerThread, a front of {front} for each thread");
-        tree.part(what, Cost::NONE, &[("layer", I::Layer::describe)])
+        tree.part(
+            format_args!("PerThread, a front of {front} for each thread"),
+            Cost::NONE,
+            &[("layer", I::Layer::describe)],
+        )
     }
 }
 

@@ -222,14 +222,16 @@ fn describe_stacks<T: MallocSettings>(tree: &mut Tree<'_>) -> fmt::Result {
     let cost = Cost { state: size_of::<Front<T>>() + Block::<T>::LEN, per_block: 0 };
     let (slots, bytes) = (T::FRONT_SLOTS, Bytes(T::FRONT_BYTES));
     if T::GROWN_BYTES == 0 {
-        let what = format_args!("two per class of up to {slots} objects and {bytes}");
-        return tree.part(what, cost, &[]);
+        return tree.part(format_args!("two per class of up to {slots} objects and {bytes}"), cost, &[]);
     }
     let grown = Bytes(T::GROWN_BYTES);
-    let what = format_args!(
-        "two per class of up to {slots} objects and {bytes}, those that grow up to {grown} for all threads"
-    );
-    tree.part(what, cost, &[])
+    tree.part(
+        format_args!(
+            "two per class of up to {slots} objects and {bytes}, those that grow up to {grown} for all threads"
+        ),
+        cost,
+        &[],
+    )
 }
 
 /// What threads pass to each other.

@@ -380,8 +380,11 @@ impl<B: BackingSource + Describe, G: Growth, D: Direction, const M: usize> Descr
         let way = if D::UP { "upward" } else { "downward" };
         let (first, max) = (G::FIRST, G::MAX);
         let state = size_of::<Self>() - size_of::<B>();
-        let what = format_args!("Region, {way}, aligned to {M} at least, chunks of {first} to {max} bytes");
-        tree.part(what, Cost { state, per_block: 0 }, &[("source", B::describe)])
+        tree.part(
+            format_args!("Region, {way}, aligned to {M} at least, chunks of {first} to {max} bytes"),
+            Cost { state, per_block: 0 },
+            &[("source", B::describe)],
+        )
     }
 }
 
