@@ -396,6 +396,10 @@ impl<O: Write> Tour<'_, O> {
         let mut portraits: Vec<_> =
             portraits.chain(self.stack_portrait.take()).chain(self.cache_portraits.drain(..)).collect();
         writeln!(self.out, "The heaps:\n")?;
+        for at in (1..portraits.len()).rev() {
+            let (before, after) = portraits.split_at_mut(at);
+            after[0].comes_after(&before[at - 1]);
+        }
         for portrait in &mut portraits {
             portrait.colours(colours);
             writeln!(self.out, "{portrait}")?;

@@ -96,6 +96,12 @@ fn the_project_itself_is_the_default() {
         "paged arena, with the nearest links only:",
         "stack arena: Locked<Arena<",
         " tables = 65532 bytes, ",
+        "\n  StaticArena of 64 KiB, 2172 bytes of it for tables (",
+        "\n  └─ core: Arena in borrowed memory (",
+        "\n     └─ sizing: Sizing4KiB, granules of 4 bytes with 1 bit each, ",
+        "\n  ├─ objects: Node, ",
+        "\n  │  └─ source: Counted, by blocks and bytes (",
+        "\n  │        └─ source: Pages of the OS\n",
         "Near each other in the most of ",
         "cache in the paged arena, its slabs one behind the other: AlignedSlabs<&Locked<SourceArena<Pages, ",
         "cache over pages, its slabs one behind the other: AlignedSlabs<&mut Counted<Pages>, 4096",
@@ -104,6 +110,8 @@ fn the_project_itself_is_the_default() {
     ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
+    let of_the_paged_arena = text.matches("\n  └─ core: SourceArena, one block of the source (").count();
+    assert_eq!(of_the_paged_arena, 1, "told once, however often the arena is drawn: {text}");
     assert!(!text.contains("heapwright::"), "types are shown without paths: {text}");
     assert!(!text.contains('\x1b'), "no colours but on a terminal");
 }

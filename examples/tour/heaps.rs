@@ -5,6 +5,7 @@ use std::fmt;
 
 use heapwright::arena::{SourceTeaspoon, StaticArena, Teaspoon};
 use heapwright::cache::NewObjectError;
+use heapwright::describe::{Describe, describe};
 use heapwright::heap::{Chunk, HeapMap, Locked, Usage};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -74,8 +75,10 @@ impl From<hashbrown_17::TryReserveError> for Full {
 pub(crate) struct Portrait {
     /// What the tour calls it.
     name: String,
-    /// What it is composed of.
+    /// What it is composed of: the type's name.
     composition: String,
+    /// The same as a tree of parts, until it is told that this stands elsewhere.
+    tree: String,
     /// What is in it.
     contents: String,
     usage: Usage,
@@ -85,8 +88,8 @@ pub(crate) struct Portrait {
 }
 
 impl Portrait {
-    /// Draws a heap of type `A`, given a function that walks over its chunks.
-    pub(crate) fn new<A, I: Iterator<Item = Chunk>>(
+    /// Draws a heap that is made as `A` is, given a function that walks over its chunks.
+    pub(crate) fn new<A: Describe, I: Iterator<Item = Chunk>>(
         name: impl Into<String>,
         contents: String,
         usage: Usage,
@@ -94,7 +97,20 @@ impl Portrait {
     ) -> Self {
         let map = HeapMap::of(walk);
         let composition = readable(any::type_name::<A>());
-        Portrait { name: name.into(), composition, contents, usage, notes: Vec::new(), map }
+        let tree = describe::<A>().to_string();
+        Portrait { name: name.into(), composition, tree, contents, usage, notes: Vec::new(), map }
+    }
+
+    /// Shows the parts of `heap` instead, in which the one that is drawn is a part.
+    pub(crate) fn part_of<A: Describe>(&mut self, _heap: &A) {
+        self.tree = describe::<A>().to_string();
+    }
+
+    /// Shows the parts only if those of `before`, which is shown before this one, are others.
+    pub(crate) fn comes_after(&mut self, before: &Portrait) {
+        if self.composition == before.composition {
+            self.tree.clear();
+        }
     }
 
     /// Adds a line below the figures.
@@ -122,6 +138,9 @@ impl fmt::Display for Portrait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Usage { total, used, free, objects } = self.usage;
         writeln!(f, "{}", self.title())?;
+        for line in self.tree.lines() {
+            writeln!(f, "  {line}")?;
+        }
         writeln!(f, "  holds {}", self.contents)?;
         writeln!(
             f,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use allocator_api2_04::boxed::Box;
 use hashbrown_17::HashMap;
 use heapwright::cache::{CacheStats, ObjectCache, TryInit, WithReset};
+use heapwright::describe::Describe;
 use heapwright::heap::Usage;
 use heapwright::lock::SpinLock;
 use heapwright::slab::SlabSystem;
@@ -108,7 +109,7 @@ impl<'i> Passages<'i> {
 
     /// Makes all graphs several times with their nodes in a cache of slabs `S`, and as often with nodes that are made and dropped. The links
     /// are in `heap`, and so are the nodes that are not in the cache. At last the cache is reaped, and `look` looks at what that has left.
-    pub(crate) fn compare<A: AnyHeap, S: SlabSystem, R>(
+    pub(crate) fn compare<A: AnyHeap, S: SlabSystem + Describe, R>(
         &self,
         name: &str,
         heap: A,
@@ -145,6 +146,7 @@ impl<'i> Passages<'i> {
         let stats = cache.stats();
         let mut portrait = Portrait::new::<S, _>(name, contents, usage(&stats), || cache.chunks());
         drop(graph);
+        portrait.part_of(&cache);
         portrait.note(slabs(&stats));
         portrait.note(format!(
             "nodes made: {made_first} for the {nodes} of the first round, {made_later} for those of {ROUNDS} more rounds"

@@ -10,10 +10,11 @@ use core::slice;
 use super::shape::Shape;
 use super::view::{State, View};
 use crate::AllocError;
+use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, Owns, Reset, Usage};
 use crate::lock::{Lock, SpinLock};
 use crate::mem;
-use crate::sizing::{Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
+use crate::sizing::{Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB, describe_sizing};
 
 /// An arena over borrowed memory, behind a lock: the successor of the `teaspoon` crate's type of that name.
 ///
@@ -675,5 +676,12 @@ impl<S: Sizing, L: Lock> From<&'static mut [u8]> for Teaspoon<'static, S, L> {
 impl<S: Sizing, L: Lock, const N: usize> From<&'static mut [u8; N]> for Teaspoon<'static, S, L> {
     fn from(memory: &'static mut [u8; N]) -> Self {
         Self::from_static(memory)
+    }
+}
+
+impl<S: Sizing> Describe for Arena<'_, S> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let what = format_args!("Arena in borrowed memory");
+        tree.part(what, Cost::state_of::<Self>(), &[("sizing", describe_sizing::<S>)])
     }
 }

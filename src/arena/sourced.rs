@@ -7,9 +7,10 @@ use core::ptr::NonNull;
 use super::region::{Arena, forward_to_view};
 use super::shape::Shape;
 use crate::AllocError;
+use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, Owns, Reset, Usage};
 use crate::lock::{Lock, SpinLock};
-use crate::sizing::Sizing;
+use crate::sizing::{Sizing, describe_sizing};
 use crate::source::BackingSource;
 
 /// An arena over one block of a backing source, behind a lock; the block goes back when it is dropped.
@@ -99,5 +100,13 @@ impl<B: BackingSource, S: Sizing, L: Lock> SourceTeaspoon<B, S, L> {
     /// When the source has no such block, or `size` is zero.
     pub fn with_size(source: B, size: usize) -> Result<Self, AllocError> {
         SourceArena::with_size(source, size).map(Locked::new)
+    }
+}
+
+impl<B: BackingSource + Describe, S: Sizing> Describe for SourceArena<B, S> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let what = format_args!("SourceArena, one block of the source");
+        let cost = Cost::state_around::<Self, B>();
+        tree.part(what, cost, &[("sizing", describe_sizing::<S>), ("source", B::describe)])
     }
 }

@@ -11,9 +11,10 @@ use super::shape::Shape;
 use super::view::{State, View};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
+use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Chunks, Corruption, Inspect, Owns, Reset, SharedHeap, Usage};
 use crate::lock::{Lock, SpinLock};
-use crate::sizing::Sizing;
+use crate::sizing::{Sizing, describe_sizing};
 
 /// An arena of `N` bytes that contains its region: for a `static`, as the global allocator or by reference.
 ///
@@ -198,6 +199,18 @@ unsafe impl<const N: usize, S: Sizing, L: Lock> SharedHeap for StaticArena<N, S,
             work(&mut view)
         });
         locked.ok_or(AllocError)
+    }
+}
+
+impl<const N: usize, S: Sizing, L: Lock + Describe> Describe for StaticArena<N, S, L> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let (region, tables) = (Bytes(N), Bytes(Self::SHAPE.tables as usize));
+        let cost = Cost::state_around::<Self, ([u8; N], L)>();
+        tree.part(
+            format_args!("StaticArena of {region}, {tables} of it for tables"),
+            cost,
+            &[("lock", L::describe), ("sizing", describe_sizing::<S>)],
+        )
     }
 }
 

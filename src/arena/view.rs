@@ -13,10 +13,12 @@
 //! - **A6** (links) the first granule of a free block under `Bins` holds its links in the list of its class, and its
 //!   length, which also stands in its last four bytes; see [`Node`].
 
+use core::fmt;
 use core::marker::PhantomData;
 
 use super::shape::Shape;
-use crate::sizing::{Link, Sizing};
+use crate::describe::{Cost, Describe, Tree};
+use crate::sizing::{Link, Sizing, describe_sizing};
 
 /// What an arena remembers outside its region. All zero is an empty arena.
 #[derive(Debug)]
@@ -475,5 +477,12 @@ impl<S: Sizing> View<'_, S> {
         }
         let excess = self.at(index).addr() & (align - 1);
         index - (excess >> self.shift()) as u32
+    }
+}
+
+impl<S: Sizing> Describe for View<'_, S> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let what = format_args!("View of an arena");
+        tree.part(what, Cost::state_of::<Self>(), &[("sizing", describe_sizing::<S>)])
     }
 }

@@ -1,5 +1,8 @@
 //! Time, for policies that need it.
 
+#[cfg(feature = "std")]
+use crate::describe::describe_leaf;
+
 /// A clock, for [`WorkingSet`](super::WorkingSet).
 ///
 /// # Safety
@@ -63,3 +66,6 @@ unsafe impl Clock for StdClock {
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(feature = "std")]
+describe_leaf!(StdClock, "StdClock of the OS");

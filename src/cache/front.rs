@@ -1,5 +1,6 @@
 //! A few free objects at hand, in front of a slab system.
 
+use core::fmt;
 use core::mem::{self, MaybeUninit};
 use core::ptr::{self, NonNull};
 
@@ -424,4 +425,16 @@ pub(super) fn stretch(slab: &SlabInfo<'_>, within: usize) -> (ChunkKind, usize) 
     let same = (number + 1..slab.capacity()).take_while(|&next| slab.is_free(next) == free).count();
     let kind = if free { ChunkKind::Free } else { ChunkKind::Used };
     (kind, start + (number + 1 + same) * stride)
+}
+
+/// How many objects a front has room for, in words: `FRONT` and whether it is `HOT`.
+pub(super) struct AtHand(pub(super) usize, pub(super) bool);
+
+impl fmt::Display for AtHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("no objects at hand"),
+            front => write!(f, "up to {} objects at hand", front + usize::from(self.1)),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
 use core::ptr::NonNull;
 
-use super::front::Wanted;
+use super::front::{AtHand, Wanted};
 use super::init::{DefaultInit, Init, NewObjectError};
 use super::obj::Obj;
 use super::object_alloc::{ObjectAlloc, UntypedObjectAlloc};
@@ -15,6 +15,7 @@ use super::retention::{KeepAll, Retention};
 use super::slab_cache::{CacheStats, SlabCore, SlabStats};
 use super::slot::{ConstSlot, Constructed, Slot};
 use crate::AllocError;
+use crate::describe::{Child, Cost, Describe, Tree, name};
 use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::slab::{Slab, SlabSystem};
@@ -476,4 +477,34 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObjectCache").field("stats", &self.stats()).finish_non_exhaustive()
     }
+}
+
+impl<T, I, S, L, R, const FRONT: usize> Describe for ObjectCache<T, I, S, L, R, FRONT>
+where
+    I: Init<T>,
+    S: SlabSystem + Describe,
+    L: Lock + Describe,
+    R: Retention + Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, (I, S, S::Source, L, R)>();
+        let parts: [Child<'_>; 4] = [
+            ("lock", L::describe),
+            ("objects", describe_objects::<T, I>),
+            ("slabs", S::describe),
+            ("free slabs", R::describe),
+        ];
+        tree.part(format_args!("ObjectCache, {}", AtHand(FRONT, true)), cost, &parts)
+    }
+}
+
+/// What the objects are, and how they are made.
+fn describe_objects<T, I: Init<T>>(tree: &mut Tree<'_>) -> fmt::Result {
+    let (size, align) = (size_of::<T>(), align_of::<T>());
+    let kept = if I::KEEPS { "kept constructed (1 bit per object)" } else { "made anew each time" };
+    tree.part(
+        format_args!("{:#}, {size} bytes aligned to {align}, made by {:#}, {kept}", name::<T>(), name::<I>()),
+        Cost::state_of::<I>(),
+        &[],
+    )
 }

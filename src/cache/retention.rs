@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use super::clock::Clock;
+use crate::describe::{describe_leaf, name};
 
 /// How many slabs without live objects a cache keeps.
 ///
@@ -138,3 +139,12 @@ unsafe impl<C: Clock, const MILLISECONDS: u64> Retention for WorkingSet<C, MILLI
         self.fewest = self.fewest.min(free);
     }
 }
+
+describe_leaf!(KeepAll, "KeepAll");
+describe_leaf!(ReleaseAtOnce, "ReleaseAtOnce");
+describe_leaf!([const N: usize] KeepSlabs<N>, "KeepSlabs, {N} at most");
+describe_leaf!(
+    [C, const MILLISECONDS: u64] WorkingSet<C, MILLISECONDS>,
+    "WorkingSet of the last {MILLISECONDS} ms by {}",
+    name::<C>()
+);

@@ -4,6 +4,8 @@ use core::alloc::Layout;
 use core::fmt;
 use core::mem::MaybeUninit;
 
+use crate::describe::{Bytes, Cost, Tree, name};
+
 /// All class sizes are multiples of this, in bytes.
 const GRANULE: usize = 8;
 
@@ -119,6 +121,12 @@ pub const fn slot_layout<C: SizeClasses>(idx: usize) -> Layout {
     let align = if align < C::ALIGN_MAX { align } else { C::ALIGN_MAX };
     // SAFETY: `align` is a power of two, by K1 or as a bit alone; `size` is a multiple of it, and far enough from `isize::MAX` (K1).
     unsafe { Layout::from_size_align_unchecked(size, align) }
+}
+
+/// What size classes are, as a part of a heap. All are types without parts, so they are told by their numbers.
+pub(crate) fn describe_classes<C: SizeClasses>(tree: &mut Tree<'_>) -> fmt::Result {
+    let (first, last) = (Bytes(C::SIZES[0]), Bytes(C::SIZE_MAX));
+    tree.part(format_args!("{}, {} sizes from {first} to {last}", name::<C>(), C::COUNT), Cost::NONE, &[])
 }
 
 /// Makes a [`SizeClasses::Array`] element by element, also in a constant.
@@ -321,6 +329,11 @@ const fn part_start(part: usize) -> usize {
 #[doc(hidden)]
 pub mod class_rules {
     use super::{ALIGN_MAX, GRANULE, SMALL_MAX, part};
+
+    /// What the classes are, as a part of a heap.
+    pub fn describe<C: super::SizeClasses>(tree: &mut crate::describe::Tree<'_>) -> core::fmt::Result {
+        super::describe_classes::<C>(tree)
+    }
 
     /// The largest size in bytes that a layout can have, whatever its alignment.
     const SIZE_LIMIT: usize = isize::MAX as usize - ALIGN_MAX;
@@ -637,6 +650,12 @@ macro_rules! size_classes {
             #[inline]
             fn array<T>(value: impl ::core::ops::FnMut(usize) -> T) -> Self::Array<T> {
                 ::core::array::from_fn(value)
+            }
+        }
+
+        impl $crate::describe::Describe for $name {
+            fn describe(tree: &mut $crate::describe::Tree<'_>) -> ::core::fmt::Result {
+                $crate::cache::class_rules::describe::<$name>(tree)
             }
         }
     };

@@ -5,11 +5,12 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::front::{Fronted, Room, Wanted, renewed, stretch};
+use super::front::{AtHand, Fronted, Room, Wanted, renewed, stretch};
 use super::object_alloc::{RawSlots, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slot::{AtRunTime, ConstSlot, Slot};
 use crate::AllocError;
+use crate::describe::{Child, Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, SharedHeap, UsableSize, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::slab::{Shape, ShapeError, Slab, SlabSystem, Taken};
@@ -605,5 +606,19 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Drop for SlabCore
 impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> fmt::Debug for SlabCore<S, Z, R, FRONT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SlabCore").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<S, Z, R, const FRONT: usize> Describe for SlabCore<S, Z, R, FRONT>
+where
+    S: SlabSystem + Describe,
+    Z: Slot + Describe,
+    R: Retention + Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, (S, S::Source, Z, R)>();
+        let parts: [Child<'_>; 3] =
+            [("layout", Z::describe), ("slabs", S::describe), ("free slabs", R::describe)];
+        tree.part(format_args!("SlabCore, {}", AtHand(FRONT, true)), cost, &parts)
     }
 }

@@ -6,11 +6,12 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::front::{Fronted, renewed, stretch};
+use super::front::{AtHand, Fronted, renewed, stretch};
 use super::retention::{KeepAll, Retention};
-use super::size_classes::{ClassArray, SizeClasses, slot_layout};
+use super::size_classes::{ClassArray, SizeClasses, describe_classes, slot_layout};
 use super::slab_cache::{CacheStats, SlabStats};
 use crate::AllocError;
+use crate::describe::{Child, Cost, Describe, Tree};
 use crate::heap::{Chunk, ChunkKind, Corruption, Cursor, Heap, Inspect, Locked, NoHeap, SharedHeap, Usage};
 use crate::lock::Lock;
 use crate::slab::{Shape, SlabSystem};
@@ -721,5 +722,30 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> f
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SlabHeap").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<C, S, N, R, const FRONT: usize> Describe for SlabHeap<C, S, N, R, FRONT>
+where
+    C: SizeClasses,
+    S: SlabSystem + Describe,
+    N: Heap + Describe,
+    R: Retention + Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        // Slabs and policy are told for one class, and there is one of each for every class.
+        let of_classes = C::COUNT * size_of::<(S, R)>();
+        let state = Cost::state_around::<Self, (S::Source, N)>().state.saturating_sub(of_classes);
+        let parts: [Child<'_>; 4] = [
+            ("classes", describe_classes::<C>),
+            ("slabs of each class", S::describe),
+            ("free slabs of each class", R::describe),
+            ("next", N::describe),
+        ];
+        tree.part(
+            format_args!("SlabHeap, {} for each class", AtHand(FRONT, false)),
+            Cost { state, per_block: 0 },
+            &parts,
+        )
     }
 }

@@ -4,6 +4,7 @@ use core::alloc::Layout;
 use core::marker::PhantomData;
 
 use super::init::Init;
+use crate::describe::{describe_leaf, name};
 use crate::slab::{Shape, ShapeError, SlabSystem};
 
 /// The layout that a cache's objects have.
@@ -186,3 +187,7 @@ unsafe impl Slot for KeptAtRunTime {
         self.shape
     }
 }
+
+describe_leaf!([T] For<T>, "{:#}, {} bytes aligned to {}", name::<T>(), size_of::<T>(), align_of::<T>());
+describe_leaf!([const SIZE: usize, const ALIGN: usize] Exactly<SIZE, ALIGN>, "Exactly {SIZE} bytes aligned to {ALIGN}");
+describe_leaf!(AtRunTime, "AtRunTime, known when the cache is made");

@@ -5,12 +5,13 @@ use core::fmt;
 use core::mem::{self, MaybeUninit};
 use core::ptr::{self, NonNull};
 
-use super::front::Wanted;
+use super::front::{AtHand, Wanted};
 use super::object_alloc::UntypedObjectAlloc;
 use super::retention::{KeepAll, Retention};
 use super::slab_cache::{CacheStats, SlabCore, SlabStats};
 use super::slot::{KeptAtRunTime, Slot};
 use crate::AllocError;
+use crate::describe::{Child, Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::slab::{ShapeError, SlabSystem};
@@ -270,4 +271,29 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UntypedCache").field("stats", &self.stats()).finish_non_exhaustive()
     }
+}
+
+impl<F, S, L, R, const FRONT: usize> Describe for UntypedCache<F, S, L, R, FRONT>
+where
+    F: Fn(&mut [MaybeUninit<u8>]),
+    S: SlabSystem + Describe,
+    L: Lock + Describe,
+    R: Retention + Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, (F, S, S::Source, L, R)>();
+        let parts: [Child<'_>; 4] = [
+            ("lock", L::describe),
+            ("slots", describe_slots::<F>),
+            ("slabs", S::describe),
+            ("free slabs", R::describe),
+        ];
+        tree.part(format_args!("UntypedCache, {}", AtHand(FRONT, true)), cost, &parts)
+    }
+}
+
+/// What the slots are.
+fn describe_slots<F>(tree: &mut Tree<'_>) -> fmt::Result {
+    let what = format_args!("of a layout known when the cache is made, made ready once (1 bit per slot)");
+    tree.part(what, Cost::state_of::<F>(), &[])
 }

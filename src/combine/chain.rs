@@ -9,9 +9,9 @@ use core::ptr::NonNull;
 use super::region::{self, Growth};
 use crate::AllocError;
 use crate::arena::Arena;
-use crate::describe::{Cost, Describe, Tree};
+use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Heap, Owns, Reset};
-use crate::sizing::Sizing;
+use crate::sizing::{Sizing, describe_sizing};
 use crate::source::BackingSource;
 
 /// Makes the heaps of a [`Chain`], each over a chunk of memory.
@@ -133,8 +133,11 @@ unsafe impl<S: Sizing, G: Growth> Factory for Arenas<S, G> {
 
 impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let (first, max) = (G::FIRST, G::MAX);
-        tree.part(format_args!("Arenas in chunks of {first} to {max} bytes"), Cost::NONE, &[])
+        tree.part(
+            format_args!("Arenas in chunks of {} to {}", Bytes(G::FIRST), Bytes(G::MAX)),
+            Cost::NONE,
+            &[("sizing", describe_sizing::<S>)],
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use crate::AllocError;
 use crate::alloc::impl_allocators;
-use crate::describe::{Cost, Describe, Tree};
+use crate::describe::{Cost, Describe, Tree, describe_leaf};
 use crate::heap::{Heap, SharedHeap};
 
 /// Any shared heap, its type forgotten: `&dyn DynHeap` is a handle of two words to a heap that is chosen at run time.
@@ -194,6 +194,8 @@ impl<H: Heap> ErasedCore for H {
 pub struct DynCore<'a> {
     core: &'a mut dyn ErasedCore,
 }
+
+describe_leaf!(DynCore<'_>, "a heap chosen at run time, at work");
 
 impl fmt::Debug for DynCore<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use super::bump::{Bump, State, offset_in};
 use crate::AllocError;
 use crate::alloc::impl_allocators;
+use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Heap, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
 use crate::mem;
@@ -526,6 +527,24 @@ unsafe impl<const N: usize, A: SharedHeap, L: Lock> SharedHeap for StackFirst<N,
         let mut route = self;
         // SAFETY: the caller's promise, and both sizes are above zero.
         unsafe { route.change(ptr, old, new) }
+    }
+}
+
+impl<const N: usize, A: Describe, L: Describe> Describe for StackFirst<N, A, L> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, ([u8; N], A, L)>();
+        tree.part(
+            format_args!("StackFirst, {} of its own first", Bytes(N)),
+            cost,
+            &[("lock", L::describe), ("heap", A::describe)],
+        )
+    }
+}
+
+impl<A: Describe> Describe for StackFirstCore<'_, A> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let what = format_args!("StackFirst at work");
+        tree.part(what, Cost::state_of::<Self>(), &[("heap", A::describe)])
     }
 }
 

@@ -51,7 +51,7 @@
 
 #![forbid(unsafe_code)]
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::marker::PhantomData;
 
 /// A part of a composition that can say what it is.
@@ -80,7 +80,7 @@ pub trait Describe {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Bytes of the value.
+    /// Bytes of the value, its padding included.
     pub state: usize,
     /// Bytes beside each block that is handed out.
     pub per_block: usize,
@@ -94,6 +94,21 @@ impl Cost {
     #[must_use]
     pub const fn state_of<T>() -> Cost {
         Cost { state: size_of::<T>(), per_block: 0 }
+    }
+
+    /// A state of the size of `Whole`, without the `Parts` in it, a tuple.
+    ///
+    /// ```
+    /// use heapwright::describe::Cost;
+    /// struct Heap {
+    ///     source: [u64; 2],
+    ///     used: u64,
+    /// }
+    /// assert_eq!(Cost::state_around::<Heap, [u64; 2]>().state, 8);
+    /// ```
+    #[must_use]
+    pub const fn state_around<Whole, Parts>() -> Cost {
+        Cost { state: size_of::<Whole>().saturating_sub(size_of::<Parts>()), per_block: 0 }
     }
 
     /// The same, and `per_block` bytes beside each block.
@@ -112,6 +127,93 @@ impl fmt::Display for Cost {
             (0, block) => write!(f, "{block} {} per block", unit(block)),
             (state, block) => write!(f, "{state} {}, {block} per block", unit(state)),
         }
+    }
+}
+
+/// A number of bytes, to be printed in words: in KiB, MiB or GiB if it is a whole number of them.
+///
+/// ```
+/// use heapwright::describe::Bytes;
+/// assert_eq!(Bytes(1).to_string(), "1 byte");
+/// assert_eq!(Bytes(1025).to_string(), "1025 bytes");
+/// assert_eq!(Bytes(3 << 20).to_string(), "3 MiB");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 byte"),
+            0 => f.write_str("0 bytes"),
+            bytes if bytes % (1 << 30) == 0 => write!(f, "{} GiB", bytes >> 30),
+            bytes if bytes % (1 << 20) == 0 => write!(f, "{} MiB", bytes >> 20),
+            bytes if bytes % (1 << 10) == 0 => write!(f, "{} KiB", bytes >> 10),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+/// The name of the type `T` without the paths of modules, to be printed.
+///
+/// For parts that are types and nothing else, such as sizings: they are called by their name, and whoever writes one has nothing more to do.
+///
+/// ```
+/// use heapwright::describe::name;
+/// use heapwright::sizing::{Bounded, Sizing4KiB};
+/// assert_eq!(name::<Bounded<Sizing4KiB>>().to_string(), "Bounded<Sizing4KiB>");
+/// assert_eq!(format!("{:#}", name::<Bounded<Sizing4KiB>>()), "Bounded", "without what it is of");
+/// ```
+#[must_use]
+pub const fn name<T: ?Sized>() -> Name<T> {
+    Name(PhantomData)
+}
+
+/// A type's name, to be printed: what [`name`] gives.
+///
+/// ```
+/// use heapwright::describe::{Name, name};
+/// let name: Name<Option<std::string::String>> = name();
+/// assert_eq!(format!("{name}"), "Option<String>");
+/// assert_eq!(heapwright::describe::name::<(Option<core::fmt::Arguments<'static>>, [u8; 4])>().to_string(), "(Option<Arguments>, [u8; 4])");
+/// ```
+pub struct Name<T: ?Sized>(PhantomData<fn() -> T>);
+
+impl<T: ?Sized> fmt::Display for Name<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let in_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
+        let mut rest = core::any::type_name::<T>();
+        // Only a name can stand without what is in angle brackets: a tuple of two types can't.
+        if f.alternate() && rest.starts_with(in_path) {
+            rest = rest.split('<').next().unwrap_or(rest);
+        }
+        while !rest.is_empty() {
+            // Some compilers name lifetimes, and none tells which.
+            let lifetimes = ["<'_>", "'_, ", "'_ "];
+            if let Some(behind) = lifetimes.iter().find_map(|lifetime| rest.strip_prefix(lifetime)) {
+                rest = behind;
+                continue;
+            }
+            let path = rest.find(|character| !in_path(character)).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(path);
+            f.write_str(word.rsplit("::").next().unwrap_or(word))?;
+            rest = behind;
+            // After a path there may be a lifetime.
+            if word.is_empty() {
+                let mut signs = behind.chars();
+                if let Some(sign) = signs.next() {
+                    f.write_char(sign)?;
+                }
+                rest = signs.as_str();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Name<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -228,13 +330,27 @@ impl<T: Describe + ?Sized> Describe for &mut T {
 
 /// Writes `Describe` for a part without parts within, whose state is the whole value.
 macro_rules! describe_leaf {
-    ($type:ty, $($what:tt)+) => {
-        impl crate::describe::Describe for $type {
+    ([$($generics:tt)*] $type:ty, $($what:tt)+) => {
+        impl<$($generics)*> crate::describe::Describe for $type {
             fn describe(tree: &mut crate::describe::Tree<'_>) -> core::fmt::Result {
                 tree.part(format_args!($($what)+), crate::describe::Cost::state_of::<Self>(), &[])
             }
         }
     };
+    ($type:ty, $($what:tt)+) => {
+        crate::describe::describe_leaf!([] $type, $($what)+);
+    };
 }
 
-pub(crate) use describe_leaf;
+/// Writes `Describe` for parts that are types and nothing else, by a function that knows them by their trait.
+macro_rules! describe_by {
+    ($function:ident: $([$($generics:tt)*] $type:ty),+) => {$(
+        impl<$($generics)*> crate::describe::Describe for $type {
+            fn describe(tree: &mut crate::describe::Tree<'_>) -> core::fmt::Result {
+                $function::<Self>(tree)
+            }
+        }
+    )+};
+}
+
+pub(crate) use {describe_by, describe_leaf};

@@ -7,6 +7,7 @@ use core::marker::PhantomData;
 use super::SharedHeap;
 use super::shared::forward_shared_heap;
 use crate::alloc::{impl_allocators, impl_global_alloc};
+use crate::describe::{Cost, Describe, Tree, name};
 
 /// A type that stands for one heap in a `static`. [`instance!`](crate::instance) writes it.
 ///
@@ -136,6 +137,12 @@ unsafe impl<I: Instance> SharedHeap for Of<I> {
     type Core<'a> = <I::Heap as SharedHeap>::Core<'a>;
 
     forward_shared_heap!(I::Heap, |_this| I::heap());
+}
+
+impl<I: Instance<Heap: Describe>> Describe for Of<I> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        tree.part(format_args!("Of<{}>, a handle", name::<I>()), Cost::NONE, &[("heap", I::Heap::describe)])
+    }
 }
 
 impl_allocators!([I: Instance] Of<I>);

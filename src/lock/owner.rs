@@ -1,10 +1,12 @@
 //! The lock that knows its holder.
 
 use core::cell::Cell;
+use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Lock;
+use crate::describe::{Cost, Describe, Tree};
 
 /// Lock `L` that remembers which thread holds it: a re-entry by that thread gives `None` instead of waiting for ever. Feature `std`.
 ///
@@ -77,6 +79,13 @@ unsafe impl<L: Lock> Lock for OwnerChecked<L> {
     #[inline]
     fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         self.lock.try_with(|| self.own(this_thread(), work))
+    }
+}
+
+impl<L: Lock + Describe> Describe for OwnerChecked<L> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, L>();
+        tree.part(format_args!("OwnerChecked"), cost, &[("lock", L::describe)])
     }
 }
 

@@ -5,6 +5,7 @@ use core::fmt;
 use lock_api::RawMutex;
 
 use super::Lock;
+use crate::describe::{describe_leaf, name};
 
 /// Any raw mutex of the crate `lock_api` (version 0.4) as a lock. Feature `lock_api`.
 ///
@@ -87,6 +88,8 @@ impl<R> fmt::Debug for LockApi<R> {
         f.debug_tuple("LockApi").field(&format_args!("{}", core::any::type_name::<R>())).finish()
     }
 }
+
+describe_leaf!([R] LockApi<R>, "LockApi by {}", name::<R>());
 
 #[cfg(test)]
 mod tests {

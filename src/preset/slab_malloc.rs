@@ -107,6 +107,25 @@ crate::malloc! {
     /// drop(lists);
     /// SlabMalloc.release(); // all that is free goes back to the OS, now
     /// ```
+    /// What it is made of, here on a 64-bit machine:
+    /// ```
+    /// use heapwright::describe::describe;
+    /// use heapwright::preset::SlabMalloc;
+    /// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    /// assert_eq!(describe::<SlabMalloc>().to_string(), "\
+    /// Malloc, a static for all threads (408728 bytes)
+    /// ├─ classes: Classes, 76 sizes from 8 bytes to 32 KiB
+    /// ├─ stacks of each thread: two per class of up to 32 objects and 8 KiB, those that grow up to 6 MiB for all threads (22304 bytes)
+    /// ├─ depots of each class: 4 of up to 64 objects and 16 KiB
+    /// ├─ slabs of each class: SideSlabs of 32 KiB, 1 bit per object
+    /// ├─ lock of each depot and class: YieldLock (1 byte)
+    /// └─ chunks: ChunkHeap, chunks of 32 KiB in regions of 2 MiB, huge pages from region 16 on (456 bytes)
+    ///    ├─ lock: YieldLock (1 byte)
+    ///    ├─ free chunks: WorkingSet of the last 1000 ms by StdClock (24 bytes)
+    ///    └─ source: Pages of the OS
+    /// ");
+    /// ```
+    ///
     /// Its parts, each of which can be changed, are in [`SlabSettings`]; how they work together, in [`cache::malloc`](crate::cache::malloc); what it costs and against
     /// whom, in the guide's chapter [`performance`](crate::guide::performance), and on many cores in [`scaling`](crate::guide::scaling).
     pub static SLAB_MALLOC as SlabMalloc: SlabSettings = ChunkHeap::new(Pages);
@@ -122,6 +141,25 @@ crate::malloc! {
     /// let text = String::from("in slabs");
     /// assert!(CompactMalloc.stats().bytes_live >= text.len());
     /// ```
+    /// What it is made of, here on a 64-bit machine:
+    /// ```
+    /// use heapwright::describe::describe;
+    /// use heapwright::preset::CompactMalloc;
+    /// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    /// assert_eq!(describe::<CompactMalloc>().to_string(), "\
+    /// Malloc, a static for all threads (408728 bytes)
+    /// ├─ classes: Classes, 76 sizes from 8 bytes to 32 KiB
+    /// ├─ stacks of each thread: two per class of up to 8 objects and 2 KiB (10912 bytes)
+    /// ├─ depots of each class: 1 of up to 16 objects and 4 KiB
+    /// ├─ slabs of each class: SideSlabs of 32 KiB, 1 bit per object
+    /// ├─ lock of each depot and class: YieldLock (1 byte)
+    /// └─ chunks: ChunkHeap, chunks of 32 KiB in regions of 2 MiB (456 bytes)
+    ///    ├─ lock: YieldLock (1 byte)
+    ///    ├─ free chunks: WorkingSet of the last 100 ms by StdClock (24 bytes)
+    ///    └─ source: Pages of the OS
+    /// ");
+    /// ```
+    ///
     /// Its parts are in [`CompactSettings`].
     pub static COMPACT_MALLOC as CompactMalloc: CompactSettings = ChunkHeap::new(Pages);
 }

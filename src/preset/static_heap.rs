@@ -1,8 +1,11 @@
 //! The heap of a firmware: a static arena whose sizing follows from its length.
 
 use crate::arena::StaticArena;
+use crate::describe::describe_by;
 use crate::lock::SpinLock;
-use crate::sizing::{Bounded, Link, Placement, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
+use crate::sizing::{
+    Bounded, Link, Placement, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB, describe_sizing,
+};
 
 /// A heap of `N` bytes for firmware: a static, all zero, so it lies in `.bss` and is ready before `main`.
 ///
@@ -11,6 +14,18 @@ use crate::sizing::{Bounded, Link, Placement, Sizing, Sizing4KiB, Sizing16MiB, S
 /// # const N: usize = 4096;
 /// # fn same(heap: StaticHeap<N>) -> StaticArena<N, FirmwareSizing<N>, SpinLock> { heap }
 /// type Composition = StaticArena<N, FirmwareSizing<N>, SpinLock>; // what `StaticHeap<N>` is
+/// ```
+///
+/// What it is made of, here on a 64-bit machine:
+/// ```
+/// use heapwright::describe::describe;
+/// use heapwright::preset::StaticHeap;
+/// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+/// assert_eq!(describe::<StaticHeap<{ 64 << 10 }>>().to_string(), "\
+/// StaticArena of 64 KiB, 2172 bytes of it for tables (79 bytes)
+/// ├─ lock: SpinLock (1 byte)
+/// └─ sizing: FirmwareSizing<65536>, granules of 4 bytes (8 beyond 64 KiB) with 1 bit each, objects of up to 128 KiB
+/// ");
 /// ```
 ///
 /// Choose it when a program has one block of RAM for everything: `N` says how much, [`FirmwareSizing`] takes the densest sizing that
@@ -136,3 +151,5 @@ impl<const N: usize> Sizing for FirmwareSizing<N> {
     const PLACEMENT: Placement = if Self::TINY { Sizing4KiB::PLACEMENT } else { Small::PLACEMENT };
     const QUICK_SIZES: usize = Self::pick(Sizing4KiB::QUICK_SIZES, Small::QUICK_SIZES, Large::QUICK_SIZES);
 }
+
+describe_by!(describe_sizing: [const N: usize] FirmwareSizing<N>);

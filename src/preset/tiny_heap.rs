@@ -3,8 +3,9 @@
 use core::marker::PhantomData;
 
 use crate::arena::StaticArena;
+use crate::describe::describe_by;
 use crate::lock::SpinLock;
-use crate::sizing::{Link, Placement, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
+use crate::sizing::{Link, Placement, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB, describe_sizing};
 
 /// A heap of up to 12 KiB, of `N` bytes, for objects of up to 4 KiB: the densest there is.
 ///
@@ -13,6 +14,18 @@ use crate::sizing::{Link, Placement, Sizing, Sizing4KiB, Sizing16MiB, Sizing128K
 /// # const N: usize = 4096;
 /// # fn same(heap: TinyHeap4KiB<N>) -> StaticArena<N, Whole<N, Sizing4KiB>, SpinLock> { heap }
 /// type Composition = StaticArena<N, Whole<N, Sizing4KiB>, SpinLock>; // what `TinyHeap4KiB<N>` is
+/// ```
+///
+/// What it is made of, here on a 64-bit machine:
+/// ```
+/// use heapwright::describe::describe;
+/// use heapwright::preset::TinyHeap4KiB;
+/// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+/// assert_eq!(describe::<TinyHeap4KiB<4096>>().to_string(), "\
+/// StaticArena of 4 KiB, 124 bytes of it for tables (79 bytes)
+/// ├─ lock: SpinLock (1 byte)
+/// └─ sizing: Whole<4096, Sizing4KiB>, granules of 4 bytes with 1 bit each, objects of up to 4 KiB
+/// ");
 /// ```
 ///
 /// Choose it for the heap of a small chip, and for a part of a program that is to have its own few KiB. In a `static` with the default
@@ -49,6 +62,18 @@ pub type TinyHeap4KiB<const N: usize, L = SpinLock> = StaticArena<N, Whole<N, Si
 /// type Composition = StaticArena<N, Whole<N, Sizing128KiB>, SpinLock>; // what `TinyHeap128KiB<N>` is
 /// ```
 ///
+/// What it is made of, here on a 64-bit machine:
+/// ```
+/// use heapwright::describe::describe;
+/// use heapwright::preset::TinyHeap128KiB;
+/// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+/// assert_eq!(describe::<TinyHeap128KiB<{ 128 << 10 }>>().to_string(), "\
+/// StaticArena of 128 KiB, 2208 bytes of it for tables (79 bytes)
+/// ├─ lock: SpinLock (1 byte)
+/// └─ sizing: Whole<131072, Sizing128KiB>, granules of 4 bytes (8 beyond 64 KiB) with 1 bit each, objects of up to 128 KiB
+/// ");
+/// ```
+///
 /// Choose it for 12 to 256 KiB, where the speed on average counts: freed blocks are kept for the next request of their size, and a call
 /// pays for it when memory runs short. Where the longest call counts, take [`StaticHeap`](super::StaticHeap). For less memory,
 /// [`TinyHeap4KiB`] has smaller tables; it reads more of them in a call.
@@ -81,6 +106,18 @@ pub type TinyHeap128KiB<const N: usize, L = SpinLock> = StaticArena<N, Whole<N, 
 /// # const N: usize = 4096;
 /// # fn same(heap: TinyHeap16MiB<N>) -> StaticArena<N, Whole<N, Sizing16MiB>, SpinLock> { heap }
 /// type Composition = StaticArena<N, Whole<N, Sizing16MiB>, SpinLock>; // what `TinyHeap16MiB<N>` is
+/// ```
+///
+/// What it is made of, here on a 64-bit machine:
+/// ```
+/// use heapwright::describe::describe;
+/// use heapwright::preset::TinyHeap16MiB;
+/// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+/// assert_eq!(describe::<TinyHeap16MiB<{ 1 << 20 }>>().to_string(), "\
+/// StaticArena of 1 MiB, 16560 bytes of it for tables (79 bytes)
+/// ├─ lock: SpinLock (1 byte)
+/// └─ sizing: Whole<1048576, Sizing16MiB>, granules of 8 bytes with 1 bit each, objects of up to 16 MiB
+/// ");
 /// ```
 ///
 /// Choose it above 256 KiB, where the speed on average counts, as with [`TinyHeap128KiB`]. It is as large as it is told to be, once and for
@@ -137,3 +174,5 @@ impl<const N: usize, S: Sizing> Sizing for Whole<N, S> {
     const BIN_STEPS: u32 = S::BIN_STEPS;
     const CHECKED: bool = S::CHECKED;
 }
+
+describe_by!(describe_sizing: [const N: usize, S: Sizing] Whole<N, S>);

@@ -42,6 +42,10 @@
 //! assert_eq!(spoon.usage().used, 0);
 //! ```
 
+use core::fmt;
+
+use crate::describe::{Bytes, Cost, Tree, describe_by, name};
+
 /// How wide the links are that an arena writes into its free memory.
 ///
 /// ```
@@ -285,3 +289,20 @@ impl<S: Sizing> Sizing for Checked<S> {
     const BIN_STEPS: u32 = S::BIN_STEPS;
     const CHECKED: bool = true;
 }
+
+/// What a sizing is, as a part of an arena. All sizings are types without parts, so they are told by their numbers.
+pub(crate) fn describe_sizing<S: Sizing>(tree: &mut Tree<'_>) -> fmt::Result {
+    let (name, granule, max) = (name::<S>(), S::GRANULE, Bytes(S::OBJECT_SIZE_MAX));
+    let bits = if S::CHECKED { "2 bits" } else { "1 bit" };
+    if S::REGION_SMALL_MAX > 0 && S::GRANULE_SMALL != granule {
+        let (small, until) = (S::GRANULE_SMALL, Bytes(S::REGION_SMALL_MAX));
+        return tree.part(format_args!("{name}, granules of {small} bytes ({granule} beyond {until}) with {bits} each, objects of up to {max}"), Cost::NONE, &[]);
+    }
+    tree.part(
+        format_args!("{name}, granules of {granule} bytes with {bits} each, objects of up to {max}"),
+        Cost::NONE,
+        &[],
+    )
+}
+
+describe_by!(describe_sizing: [] Sizing4KiB, [] Sizing128KiB, [] Sizing16MiB, [S: Sizing] Bounded<S>, [S: Sizing] Checked<S>);

@@ -1,15 +1,17 @@
 //! Slabs aligned to their own size: the slab of an object is found by masking its address.
 
+use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
-use super::color::{ByStride, Coloring};
+use super::color::{ByStride, Coloring, describe_coloring};
 use super::header::{Header, REGION_LEN};
 use super::impl_slab_system;
-use super::objects::{Bitmap, FreeObjects};
-use super::shape::{Rules, Shape};
+use super::objects::{Bitmap, FreeObjects, describe_bookkeeping};
+use super::shape::{Rules, Shape, SlabLength};
 use super::shelves::{Ground, Place, Shelves};
 use crate::AllocError;
+use crate::describe::{Child, Cost, Describe, Tree};
 use crate::source::BackingSource;
 
 /// Slabs of `SLAB_SIZE` bytes, a power of two, aligned to it: the slab of an object is one AND away.
@@ -260,3 +262,16 @@ fn clear(address: core::num::NonZeroUsize, mask: usize) -> core::num::NonZeroUsi
 }
 
 const _: () = assert!(size_of::<Region>() <= REGION_LEN && align_of::<Region>() <= REGION_LEN);
+
+impl<B: Describe, const SLAB_SIZE: usize, K: FreeObjects, C: Coloring> Describe
+    for AlignedSlabs<B, SLAB_SIZE, K, C>
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let parts: [Child<'_>; 3] = [
+            ("free objects", describe_bookkeeping::<K>),
+            ("colors", describe_coloring::<C>),
+            ("source", B::describe),
+        ];
+        tree.part(format_args!("AlignedSlabs {}", SlabLength(SLAB_SIZE)), Cost::state_of::<Self>(), &parts)
+    }
+}

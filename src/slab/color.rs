@@ -1,5 +1,9 @@
 //! Colors: objects of different slabs at different cache lines.
 
+use core::fmt;
+
+use crate::describe::{Bytes, Cost, Tree, describe_by, name};
+
 /// Where the objects of a slab begin: all slabs alike, or a cache line further from slab to slab.
 ///
 /// Objects a large power of two apart share few cache sets, and drive each other out of the cache while most of it is unused. A slab's
@@ -53,3 +57,17 @@ impl Coloring for Colored {
 impl Coloring for NoColor {
     const STRIDE: usize = 0;
 }
+
+/// What a coloring is, as a part of a slab system. All are types without parts, so they are told by their number.
+pub(super) fn describe_coloring<C: Coloring>(tree: &mut Tree<'_>) -> fmt::Result {
+    let name = name::<C>();
+    match C::STRIDE {
+        0 => tree.part(format_args!("{name}"), Cost::NONE, &[]),
+        1 => tree.part(format_args!("{name}, objects of two cache lines or more"), Cost::NONE, &[]),
+        stride => {
+            tree.part(format_args!("{name}, objects of a multiple of {}", Bytes(stride)), Cost::NONE, &[])
+        }
+    }
+}
+
+describe_by!(describe_coloring: [] ByStride, [] Colored, [] NoColor);

@@ -1,16 +1,18 @@
 //! Slabs of any length, anywhere: the slab of an object is found in a pointer map.
 
+use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use super::color::{ByStride, Coloring};
+use super::color::{ByStride, Coloring, describe_coloring};
 use super::header::Header;
 use super::impl_slab_system;
 use super::map::SlabMap;
-use super::objects::{Bitmap, FreeObjects};
-use super::shape::{Rules, Shape};
+use super::objects::{Bitmap, FreeObjects, describe_bookkeeping};
+use super::shape::{Rules, Shape, SlabLength};
 use super::shelves::{Ground, Place, Shelves};
 use crate::AllocError;
+use crate::describe::{Child, Cost, Describe, Tree};
 use crate::source::BackingSource;
 
 /// Slabs of `SLAB_SIZE` bytes, any number, wherever the source puts them: the slab of an object is found in a pointer map.
@@ -104,5 +106,22 @@ unsafe impl<B: BackingSource> Ground for LargeGround<B> {
     unsafe fn close(&mut self, source: &mut B) {
         // SAFETY: the map has seen this source only, and is not used again.
         unsafe { self.map.release(source) };
+    }
+}
+
+impl<B: Describe, const SLAB_SIZE: usize, K: FreeObjects, C: Coloring> Describe
+    for LargeSlabs<B, SLAB_SIZE, K, C>
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let parts: [Child<'_>; 3] = [
+            ("free objects", describe_bookkeeping::<K>),
+            ("colors", describe_coloring::<C>),
+            ("source", B::describe),
+        ];
+        tree.part(
+            format_args!("LargeSlabs {}, found in a map", SlabLength(SLAB_SIZE)),
+            Cost::state_of::<Self>(),
+            &parts,
+        )
     }
 }

@@ -1,7 +1,10 @@
 //! Which objects of a slab are free: the kinds of bookkeeping.
 
+use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+
+use crate::describe::{Bytes, Cost, Tree, describe_by, name};
 
 /// A slab, as its bookkeeping sees it.
 ///
@@ -569,3 +572,18 @@ unsafe impl FreeObjects for IndexStack {
         index >= fresh || on_stack
     }
 }
+
+/// What a bookkeeping is, as a part of a slab system. All are types without parts, so they are told by their numbers.
+pub(super) fn describe_bookkeeping<K: FreeObjects>(tree: &mut Tree<'_>) -> fmt::Result {
+    let name = name::<K>();
+    match K::BITS {
+        0 => tree.part(format_args!("{name}, nothing per object"), Cost::NONE, &[]),
+        1 => tree.part(format_args!("{name}, 1 bit per object"), Cost::NONE, &[]),
+        bits if bits % 8 == 0 => {
+            tree.part(format_args!("{name}, {} per object", Bytes(bits / 8)), Cost::NONE, &[])
+        }
+        bits => tree.part(format_args!("{name}, {bits} bits per object"), Cost::NONE, &[]),
+    }
+}
+
+describe_by!(describe_bookkeeping: [] Bitmap, [] IntrusiveList, [] IndexStack);

@@ -6,6 +6,7 @@ use core::fmt;
 use super::color::Coloring;
 use super::header::{HEADER_LEN, Header, REGION_LEN};
 use super::objects::FreeObjects;
+use crate::describe::Bytes;
 use crate::source::BackingSource;
 
 /// The largest slab, in bytes.
@@ -593,4 +594,16 @@ const fn table_len(bits: usize, capacity: usize) -> usize {
 const fn header_len(rules: &Rules, capacity: usize, tracked: bool) -> usize {
     let kept = if tracked { table_len(1, capacity) } else { 0 };
     HEADER_LEN + table_len(rules.object_bits, capacity) + kept
+}
+
+/// The length of slabs as a parameter says it, in words.
+pub(super) struct SlabLength(pub(super) usize);
+
+impl fmt::Display for SlabLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => write!(f, "of a length that fits the objects, with a header of {HEADER_LEN} bytes each"),
+            len => write!(f, "of {}, with a header of {HEADER_LEN} bytes each", Bytes(len)),
+        }
+    }
 }

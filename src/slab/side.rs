@@ -1,15 +1,17 @@
 //! Slabs from a source that keeps their headers apart.
 
+use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
-use super::color::{ByStride, Coloring};
+use super::color::{ByStride, Coloring, describe_coloring};
 use super::header::Header;
 use super::impl_slab_system;
-use super::objects::{Bitmap, FreeObjects};
+use super::objects::{Bitmap, FreeObjects, describe_bookkeeping};
 use super::shape::{Rules, Shape};
 use super::shelves::{Ground, Place, Shelves};
 use crate::AllocError;
+use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::source::SideHeaders;
 
 /// Slabs of a source that has room for their headers elsewhere ([`SideHeaders`]): objects of many layouts share one stock of slabs, all of one
@@ -87,4 +89,20 @@ unsafe impl<B: SideHeaders> Ground for SideGround<B> {
     }
 
     unsafe fn close(&mut self, _: &mut B) {}
+}
+
+impl<B: SideHeaders + Describe, K: FreeObjects, C: Coloring> Describe for SideSlabs<B, K, C> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let (slab, header) = (Bytes(B::SLAB_SIZE), Bytes(B::HEADER_ROOM));
+        let parts: [Child<'_>; 3] = [
+            ("free objects", describe_bookkeeping::<K>),
+            ("colors", describe_coloring::<C>),
+            ("source", B::describe),
+        ];
+        tree.part(
+            format_args!("SideSlabs of {slab}, with {header} elsewhere for the header of each"),
+            Cost::state_of::<Self>(),
+            &parts,
+        )
+    }
 }

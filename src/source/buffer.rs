@@ -7,6 +7,7 @@ use core::ptr::{self, NonNull};
 
 use super::BackingSource;
 use crate::AllocError;
+use crate::describe::describe_leaf;
 use crate::mem;
 
 /// A borrowed stretch of memory: its bytes are handed out front to back.
@@ -223,6 +224,8 @@ unsafe impl BackingSource for Buffer<'_> {
         Ok(self.resized(block, new_size))
     }
 }
+
+describe_leaf!(Buffer<'_>, "Buffer, borrowed bytes");
 
 #[cfg(test)]
 #[expect(

@@ -1,10 +1,12 @@
 //! A source that counts.
 
 use core::alloc::Layout;
+use core::fmt;
 use core::ptr::NonNull;
 
 use super::BackingSource;
 use crate::AllocError;
+use crate::describe::{Cost, Describe, Tree};
 use crate::mem;
 
 /// A source that counts what goes through it.
@@ -180,6 +182,13 @@ unsafe impl<B: BackingSource> BackingSource for Counted<B> {
 
     fn huge_page_size(&self) -> Option<usize> {
         self.source.huge_page_size()
+    }
+}
+
+impl<B: BackingSource + Describe> Describe for Counted<B> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, B>();
+        tree.part(format_args!("Counted, by blocks and bytes"), cost, &[("source", B::describe)])
     }
 }
 

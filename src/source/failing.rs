@@ -1,10 +1,12 @@
 //! A source that fails on purpose.
 
 use core::alloc::Layout;
+use core::fmt;
 use core::ptr::NonNull;
 
 use super::BackingSource;
 use crate::AllocError;
+use crate::describe::{Cost, Describe, Tree};
 
 /// A source that refuses chosen requests: for tests that memory running out does no harm.
 ///
@@ -153,6 +155,13 @@ unsafe impl<B: BackingSource> BackingSource for Failing<B> {
 
     fn huge_page_size(&self) -> Option<usize> {
         self.source.huge_page_size()
+    }
+}
+
+impl<B: BackingSource + Describe> Describe for Failing<B> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, B>();
+        tree.part(format_args!("Failing, requests refused on purpose"), cost, &[("source", B::describe)])
     }
 }
 

@@ -25,6 +25,7 @@ macro_rules! from_allocator {
             use $api as api;
 
             use crate::AllocError;
+            use crate::describe::{describe_leaf, name};
             use crate::source::BackingSource;
 
             impl<A: api::Allocator> $name<A> {
@@ -67,6 +68,9 @@ macro_rules! from_allocator {
                     unsafe { self.allocator.deallocate(block, layout) };
                 }
             }
+
+            // Allocators of others don't say what they are made of.
+    describe_leaf!([A] $name<A>, "{} over {}", stringify!($name), name::<A>());
         };
     };
 }

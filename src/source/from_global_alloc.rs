@@ -11,6 +11,7 @@ use super::BackingSource;
 #[cfg(feature = "alloc")]
 use super::SourceHeap;
 use crate::AllocError;
+use crate::describe::{describe_leaf, name};
 #[cfg(feature = "alloc")]
 use crate::heap::SharedHeap;
 use crate::mem;
@@ -208,3 +209,8 @@ unsafe impl SharedHeap for GlobalHeap {
         Ok(block)
     }
 }
+
+describe_leaf!([G: ?Sized] FromGlobalAlloc<'_, G>, "FromGlobalAlloc over {}", name::<G>());
+
+#[cfg(feature = "alloc")]
+describe_leaf!(GlobalHeap, "GlobalHeap, the program's own");

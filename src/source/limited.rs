@@ -1,10 +1,12 @@
 //! A quota of bytes.
 
 use core::alloc::Layout;
+use core::fmt;
 use core::ptr::NonNull;
 
 use super::BackingSource;
 use crate::AllocError;
+use crate::describe::{Cost, Describe, Tree};
 use crate::mem;
 
 /// A source that hands out no more than a quota of bytes at a time.
@@ -163,6 +165,13 @@ unsafe impl<B: BackingSource> BackingSource for Limited<B> {
 
     fn huge_page_size(&self) -> Option<usize> {
         self.source.huge_page_size()
+    }
+}
+
+impl<B: BackingSource + Describe> Describe for Limited<B> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, B>();
+        tree.part(format_args!("Limited to a number of bytes at a time"), cost, &[("source", B::describe)])
     }
 }
 

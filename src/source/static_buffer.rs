@@ -14,6 +14,7 @@ use portable_atomic::{AtomicU8, Ordering};
 
 use super::BackingSource;
 use crate::AllocError;
+use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::mem;
 
 /// `N` bytes in a static: `&RAM` is a source that hands them out once.
@@ -138,6 +139,13 @@ unsafe impl<const N: usize> BackingSource for &StaticBuffer<N> {
         }
         // SAFETY: the block lies in the buffer, `pad` bytes from its start.
         Ok(mem::slice(unsafe { self.base().add(pad) }, N - pad))
+    }
+}
+
+impl<const N: usize> Describe for StaticBuffer<N> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, [u8; N]>();
+        tree.part(format_args!("StaticBuffer of {}", Bytes(N)), cost, &[])
     }
 }
 

@@ -10,7 +10,7 @@ use heapwright::combine::{
     RedZones, Region, Scoped, Segregate, StackFirst, Upward,
 };
 use heapwright::conformance::{Source, try_heap_over};
-use heapwright::heap::{Heap, Locked};
+use heapwright::heap::{Abort, Heap, Locked};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Bounded, Checked, Sizing16MiB};
 use heapwright::slab::{AlignedSlabs, IntrusiveList, LargeSlabs};
@@ -115,7 +115,7 @@ mod storey {
     }
 
     pub(super) fn guarded<P: Heap + 'static>(below: P) -> Made<impl Heap> {
-        Ok(RedZones::<8, 8, _>::new(Quota::new(below, 150_000)))
+        Ok(RedZones::<8, 8, _>::new(Quota::new(below, 150_000), Abort))
     }
 
     pub(super) fn stack_first<P: Heap + 'static>(below: P) -> Made<impl Heap> {

@@ -17,6 +17,7 @@ use self::runs::Run;
 use self::stock::{Doomed, Stock};
 use super::retention::{KeepAll, Retention};
 use crate::AllocError;
+use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::heap::UsableSize;
 #[cfg(feature = "std")]
 use crate::lock::HoldLock;
@@ -467,5 +468,40 @@ impl<B, L: fmt::Debug, R, const CHUNK: usize, const HUGE_AFTER: usize> fmt::Debu
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkHeap").field("lock", &self.lock).field("chunk", &CHUNK).finish_non_exhaustive()
+    }
+}
+
+impl<B, L, R, const CHUNK: usize, const HUGE_AFTER: usize> Describe for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+where
+    B: Describe,
+    L: Describe,
+    R: Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, (L, R, B)>();
+        let parts: [Child<'_>; 3] =
+            [("lock", L::describe), ("free chunks", R::describe), ("source", B::describe)];
+        let (chunk, region) = (Bytes(CHUNK), Bytes(Grid::<CHUNK>::REGION));
+        if HUGE_AFTER == usize::MAX {
+            return tree.part(
+                format_args!("ChunkHeap, chunks of {chunk} in regions of {region}"),
+                cost,
+                &parts,
+            );
+        }
+        tree.part(
+            format_args!(
+                "ChunkHeap, chunks of {chunk} in regions of {region}, huge pages from region {HUGE_AFTER} on"
+            ),
+            cost,
+            &parts,
+        )
+    }
+}
+
+/// Behind a reference there is the same.
+impl<H: Describe> Describe for Chunks<'_, H> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        H::describe(tree)
     }
 }

@@ -5,6 +5,7 @@ use core::fmt;
 use super::layer::{Layer, Place, impl_object_alloc};
 use super::magazined::Magazined;
 use crate::cache::UntypedObjectAlloc;
+use crate::describe::{Cost, Describe, Tree};
 use crate::lock::{Lock, SpinLock};
 
 /// A front as a value: a cache for one thread at a time, over a [`Magazined`] that is shared. [`Magazined::handle`] makes it.
@@ -96,5 +97,19 @@ impl_object_alloc!([C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usi
 impl<C: UntypedObjectAlloc, L: Lock, const N: usize, const M: usize> fmt::Debug for Handle<'_, C, L, N, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("slots", &self.front.len()).finish_non_exhaustive()
+    }
+}
+
+impl<C, L, const N: usize, const M: usize> Describe for Handle<'_, C, L, N, M>
+where
+    C: UntypedObjectAlloc + Describe,
+    L: Lock + Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        tree.part(
+            format_args!("Handle, a front of up to {} slots", 2 * N),
+            Cost::state_of::<Self>(),
+            &[("layer", <Magazined<C, L, N, M>>::describe)],
+        )
     }
 }

@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use crate::AllocError;
 use crate::cache::{RawSlots, UntypedObjectAlloc};
+use crate::describe::{Cost, Describe, Tree};
 use crate::heap::SharedHeap;
 
 /// Blocks of a heap, all of one layout, as a cache: nothing is kept, each slot is a call of the heap.
@@ -81,5 +82,12 @@ impl<H: ?Sized> Copy for HeapSlots<'_, H> {}
 impl<H: ?Sized> fmt::Debug for HeapSlots<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HeapSlots").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+impl<H: Describe + ?Sized> Describe for HeapSlots<'_, H> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let what = format_args!("HeapSlots, a block for each slot");
+        tree.part(what, Cost::state_of::<Self>(), &[("heap", H::describe)])
     }
 }

@@ -10,6 +10,7 @@ use super::handle::Handle;
 use super::layer::{Layer, Place};
 use crate::AllocError;
 use crate::cache::UntypedObjectAlloc;
+use crate::describe::{Cost, Describe, Tree};
 use crate::lock::{Lock, SpinLock};
 
 /// A cache with a magazine layer: fronts take and give slots without a lock, and exchange them with each other, `N` at a time, by
@@ -299,5 +300,20 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Magazined").field("cache", &self.cache).field("depot", &self.depot).finish()
+    }
+}
+
+impl<C, L, const N: usize, const M: usize> Describe for Magazined<C, L, N, M>
+where
+    C: UntypedObjectAlloc + Describe,
+    L: Lock + Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, (C, L)>();
+        tree.part(
+            format_args!("Magazined, a depot of {M} magazines of {N} slots"),
+            cost,
+            &[("lock", L::describe), ("cache", C::describe)],
+        )
     }
 }

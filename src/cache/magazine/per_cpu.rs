@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::layer::{Layer, Place, impl_object_alloc};
+use crate::describe::{Cost, Describe, Tree};
 use crate::lock::Lock;
 
 /// A [`Magazined`](super::Magazined) with one front for each CPU: `PerCpu<Magazined<Cache>, 4>`.
@@ -138,5 +139,15 @@ impl_object_alloc!([P: Layer, const CPUS: usize] PerCpu<P, CPUS>, P::Cache);
 impl<P: Layer + fmt::Debug, const CPUS: usize> fmt::Debug for PerCpu<P, CPUS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerCpu").field("layer", &self.layer).field("cpus", &CPUS).finish_non_exhaustive()
+    }
+}
+
+impl<P: Layer + Describe, const CPUS: usize> Describe for PerCpu<P, CPUS> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        tree.part(
+            format_args!("PerCpu, {CPUS} fronts"),
+            Cost::state_around::<Self, P>(),
+            &[("layer", P::describe)],
+        )
     }
 }

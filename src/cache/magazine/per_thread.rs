@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::layer::{Layer, Place, impl_object_alloc};
+use crate::describe::{Bytes, Cost, Describe, Tree};
 
 /// A type that stands for one [`Magazined`](super::Magazined) in a `static` and for each thread's front of it.
 /// [`magazined!`](crate::magazined) writes it.
@@ -171,6 +172,17 @@ impl<I: ThreadFronts> Place for PerThread<I> {
 }
 
 impl_object_alloc!([I: ThreadFronts] PerThread<I>, <I::Layer as Layer>::Cache);
+
+impl<I: ThreadFronts<Layer: Describe>> Describe for PerThread<I> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let front = Bytes(size_of::<<I::Layer as Layer>::Front>());
+        tree.part(
+            format_args!("PerThread, a front of {front} for each thread"),
+            Cost::NONE,
+            &[("layer", I::Layer::describe)],
+        )
+    }
+}
 
 impl<I: ThreadFronts> Clone for PerThread<I> {
     fn clone(&self) -> Self {

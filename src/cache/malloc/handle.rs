@@ -12,6 +12,7 @@ use super::stats::MallocStats;
 use super::stock::ChunkStock;
 use crate::AllocError;
 use crate::cache::SizeClasses;
+use crate::describe::{Describe, Tree};
 use crate::heap::UsableSize;
 use crate::mem;
 use crate::source::BackingSource;
@@ -348,6 +349,16 @@ fn beyond<C: SizeClasses>(layout: Layout) -> Layout {
     let size = layout.size().max(C::SIZE_MAX + 1);
     // An alignment that leaves no room for so much is one that the stock refuses.
     Layout::from_size_align(size, layout.align()).unwrap_or(layout)
+}
+
+/// What stands in the static; the handle has nothing of its own.
+impl<I: MallocInstance> Describe for Malloc<I>
+where
+    SharedMalloc<I::Settings>: Describe,
+{
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        <SharedMalloc<I::Settings>>::describe(tree)
+    }
 }
 
 impl<I: MallocInstance> Clone for Malloc<I> {

@@ -6,15 +6,17 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 
 use super::class::{Bring, Class, Depot, Shard, Slabs};
+use super::front::Front;
 use super::late::Late;
 use super::settings::{MallocSettings, Numbers, SHARDS_MAX};
 use super::stats::{ClassStats, MallocStats};
 use super::stock::ChunkStock;
-use super::threads::Threads;
+use super::threads::{Block, Threads};
 use crate::AllocError;
 use crate::cache::front::Room;
-use crate::cache::size_classes::{ClassArray, SizeClasses};
+use crate::cache::size_classes::{ClassArray, SizeClasses, describe_classes};
 use crate::cache::slab_heap::Shapes;
+use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::source::{BackingSource, SideHeaders};
 
 /// What all threads of a [`Malloc`](super::Malloc) share: a stock of chunks, and for each class depots and slabs. [`malloc!`](crate::malloc) declares it, in a
@@ -198,4 +200,48 @@ impl<T: MallocSettings> fmt::Debug for SharedMalloc<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedMalloc").field("threads", &self.threads.open_count()).finish_non_exhaustive()
     }
+}
+
+impl<T: MallocSettings<Chunks: Describe, Lock: Describe>> Describe for SharedMalloc<T> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let cost = Cost::state_around::<Self, T::Chunks>();
+        let parts: [Child<'_>; 6] = [
+            ("classes", describe_classes::<T::Classes>),
+            ("stacks of each thread", describe_stacks::<T>),
+            ("depots of each class", describe_depots::<T>),
+            ("slabs of each class", describe_slabs::<T>),
+            ("lock of each depot and class", T::Lock::describe),
+            ("chunks", T::Chunks::describe),
+        ];
+        tree.part(format_args!("Malloc, a static for all threads"), cost, &parts)
+    }
+}
+
+/// What a thread has at hand.
+fn describe_stacks<T: MallocSettings>(tree: &mut Tree<'_>) -> fmt::Result {
+    let cost = Cost { state: size_of::<Front<T>>() + Block::<T>::LEN, per_block: 0 };
+    let (slots, bytes) = (T::FRONT_SLOTS, Bytes(T::FRONT_BYTES));
+    if T::GROWN_BYTES == 0 {
+        return tree.part(format_args!("two per class of up to {slots} objects and {bytes}"), cost, &[]);
+    }
+    let grown = Bytes(T::GROWN_BYTES);
+    tree.part(
+        format_args!(
+            "two per class of up to {slots} objects and {bytes}, those that grow up to {grown} for all threads"
+        ),
+        cost,
+        &[],
+    )
+}
+
+/// What threads pass to each other.
+fn describe_depots<T: MallocSettings>(tree: &mut Tree<'_>) -> fmt::Result {
+    let (depots, slots, bytes) = (T::SHARDS, T::DEPOT_SLOTS, Bytes(T::DEPOT_BYTES));
+    tree.part(format_args!("{depots} of up to {slots} objects and {bytes}"), Cost::NONE, &[])
+}
+
+/// The slabs, whose source is the stock of chunks.
+fn describe_slabs<T: MallocSettings>(tree: &mut Tree<'_>) -> fmt::Result {
+    let slab = Bytes(<<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE);
+    tree.part(format_args!("SideSlabs of {slab}, 1 bit per object"), Cost::NONE, &[])
 }

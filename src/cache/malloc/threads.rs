@@ -38,7 +38,7 @@ impl<T: MallocSettings> Block<T> {
     const RECORD_LEN: usize = size_of::<Self>().next_multiple_of(64);
 
     /// Bytes of a block: whole cache lines.
-    const LEN: usize = (Self::RECORD_LEN
+    pub(super) const LEN: usize = (Self::RECORD_LEN
         + Numbers::<T>::STACKS[<T::Classes as SizeClasses>::COUNT] as usize * size_of::<Place>())
     .next_multiple_of(64);
 

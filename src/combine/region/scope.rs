@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use crate::AllocError;
 use crate::alloc::impl_allocators;
+use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Heap, Locked, SharedHeap, forward_shared_heap};
 use crate::lock::Lock;
 
@@ -250,6 +251,13 @@ impl<'s, H: Marks, L: Lock> Scope<'s, H, L> {
         let bytes = self.alloc_slice(text.as_bytes())?;
         // SAFETY: a copy of a `str`.
         Ok(unsafe { core::str::from_utf8_unchecked_mut(bytes) })
+    }
+}
+
+impl<H: Marks + Describe, L: Lock + Describe> Describe for Scope<'_, H, L> {
+    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+        let what = format_args!("Scope, gives all back at its end");
+        tree.part(what, Cost::state_of::<Self>(), &[("heap", <Locked<H, L>>::describe)])
     }
 }
 
