@@ -374,7 +374,13 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
         match Self::parts(layout) {
             Err(AllocError) => layout.size(),
             Ok(parts) if Self::HAS_SUFFIX => parts.len,
-            Ok(parts) => self.heap.good_size(parts.all) - parts.before,
+            Ok(parts) => {
+                let good = self.heap.good_size(parts.all) - parts.before;
+                // Where the good size with the prefix makes no layout any more, each size is its own (H7).
+                let fits =
+                    Layout::from_size_align(good, layout.align()).is_ok_and(|good| Self::parts(good).is_ok());
+                if fits { good } else { layout.size() }
+            }
         }
     }
 

@@ -288,10 +288,11 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
     }
 
     fn good_size(&self, layout: Layout) -> usize {
-        match whole(layout) {
-            Some(whole) => self.parent.good_size(whole) - offset(layout.align()),
-            None => layout.size(),
-        }
+        let Some(padded) = whole(layout) else { return layout.size() };
+        let good = self.parent.good_size(padded) - offset(layout.align());
+        // Where the good size with what goes before it makes no layout any more, each size is its own (H7).
+        let fits = Layout::from_size_align(good, layout.align()).is_ok_and(|good| whole(good).is_some());
+        if fits { good } else { layout.size() }
     }
 
     fn alloc_batch(&mut self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {

@@ -7,7 +7,7 @@ use heapwright::combine::{
     Adaptive, Affix, AlignUp, AtMost, ByAlign, Fallback, FreeLists, Multiples, PerClass, Percent,
     PowersOfTwo, Quantize, Requested, Segregate, SegregateBy, ToClasses, Unbounded,
 };
-use heapwright::conformance::{Probe, Source, forwards, heap_over, try_heap_over};
+use heapwright::conformance::{Call, Probe, Source, forwards, heap_over, try_heap_over};
 use heapwright::sizing::{Checked, Sizing16MiB};
 use heapwright::source::SourceHeap;
 
@@ -59,7 +59,8 @@ rows! {
     affix: heap_over(|source| Affix::<u64, _>::new(blocks(&source))).describes();
     affix_behind: heap_over(|source| Affix::<(), _, u32>::new(blocks(&source)));
     affix_both: heap_over(|source| Affix::<Requested, _, [u8; 3]>::new(blocks(&source)));
-    quantize_forwards: forwards(Quantize::<Multiples<8>, Probe>::new);
+    // The rule is the good size.
+    quantize_forwards: forwards(Quantize::<Multiples<8>, Probe>::new).except(Call::GoodSize);
     align_up_forwards: forwards(AlignUp::<1, Probe>::new);
     segregate_forwards: forwards(|probe| Segregate::<65_536, _, _>::new(probe, heapwright::heap::NoHeap));
 }
