@@ -15,8 +15,9 @@ use heapwright::cache::{
     StdClock, UntypedCache, WithReset, WorkingSet,
 };
 use heapwright::combine::{
-    self, Arenas, Chain, Downward, DynHeap, FailNth, FixedChunks, Growing, OnBoth, Quarantine, Quota,
-    RedZones, Region, Ring, Scoped, Shared, StackFirst, Totals, Upward, Zeroing,
+    self, Affix, AlignUp, Arenas, AtMost, Chain, Downward, DynHeap, FailNth, Fallback, FixedChunks,
+    FreeLists, Growing, OnBoth, PerClass, Percent, Quantize, Quarantine, Quota, RedZones, Region, Ring,
+    Scoped, Segregate, Shared, StackFirst, ToClasses, Totals, Upward, Zeroing,
 };
 use heapwright::describe::{Describe, describe};
 use heapwright::heap::{Locked, NoHeap};
@@ -32,6 +33,7 @@ use heapwright::source::{
     Buffer, Counted, Failing, FromAllocator04, FromGlobalAlloc, GlobalHeap, Limited, Pages, SourceHeap,
     StaticBuffer,
 };
+use heapwright::trace::{AnyGlobal, TextLog, Traced};
 
 type Nodes1KiB = StaticArena<1024, Checked<Sizing4KiB>>;
 type NodeCache = SlabCache<LargeSlabs<Nodes, 512, IndexStack, Colored>, SpinLock, For<[u64; 3]>>;
@@ -118,6 +120,11 @@ fn compositions() -> Vec<(&'static str, String)> {
         tree::<Chain<Arenas<Sizing16MiB, Growing<65536, 1048576>>, Pages>>(),
         tree::<Shared<Chain<Arenas<Sizing4KiB, FixedChunks<4096>>, GlobalHeap>, SpinLock>>(),
         tree::<&dyn DynHeap>(),
+        tree::<Fallback<Arena<'static, Sizing4KiB>, Segregate<64, NoHeap, ByShell>>>(),
+        tree::<FreeLists<Packets, PerClass<Packets, AlignUp<64, ByShell>>, AtMost<8>>>(),
+        tree::<Quantize<Percent<10>, Affix<u64, Quantize<ToClasses<Classes>, ByShell>, u32>>>(),
+        tree::<Traced<TextLog<fs::File>, GlobalHeap>>(),
+        tree::<Traced<(), AnyGlobal<std::alloc::System>>>(),
     ]
 }
 

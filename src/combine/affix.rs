@@ -10,9 +10,8 @@ use core::ptr::NonNull;
 use super::attach::Attach;
 use super::exposed::{each_changed, expose, whole};
 use super::row::inspect_one;
-use super::segregate::short_name;
 use crate::AllocError;
-use crate::describe::{Cost, Describe, Tree};
+use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Inspect, Owns, Reset};
 use crate::mem::{self, align_up};
 
@@ -456,9 +455,12 @@ impl<Pre: Attach, P: Heap + fmt::Debug, Suf: Attach> fmt::Debug for Affix<Pre, P
 
 impl<Pre: Attach, P: Heap + Describe, Suf: Attach> Describe for Affix<Pre, P, Suf> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let (before, behind) = (short_name::<Pre>(), short_name::<Suf>());
         // At an alignment of one byte: more alignment costs more.
         let cost = Cost::NONE.and_per_block(Self::before(1).0 + size_of::<Suf>());
-        tree.part(format_args!("Affix, {before} before and {behind} behind"), cost, &[("heap", P::describe)])
+        tree.part(
+            format_args!("Affix, {} before and {} behind", name::<Pre>(), name::<Suf>()),
+            cost,
+            &[("heap", P::describe)],
+        )
     }
 }

@@ -7,10 +7,9 @@ use core::ptr::{self, NonNull};
 
 use super::bound::{Bound, Unbounded};
 use super::exposed::{expose, expose_some, whole};
-use super::segregate::short_name;
 use crate::AllocError;
 use crate::cache::{ClassArray, SizeClasses, slot_layout};
-use crate::describe::{Cost, Describe, Tree};
+use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Owns, Reset};
 use crate::mem;
 
@@ -538,7 +537,7 @@ impl<C: SizeClasses, P: Heap + fmt::Debug, B: Bound, const REFILL: usize> fmt::D
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FreeLists")
             .field("classes", &C::COUNT)
-            .field("bound", &format_args!("{}", short_name::<B>()))
+            .field("bound", &format_args!("{}", name::<B>()))
             .field("heap", &self.heap)
             .finish_non_exhaustive()
     }
@@ -548,7 +547,7 @@ impl<C: SizeClasses, P: Heap + Describe, B: Bound, const REFILL: usize> Describe
     for FreeLists<C, P, B, REFILL>
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let (first, last, bound) = (C::SIZES[0], C::SIZE_MAX, short_name::<B>());
+        let (first, last, bound) = (C::SIZES[0], C::SIZE_MAX, name::<B>());
         tree.part(
             format_args!("FreeLists, {} size classes from {first} to {last} bytes, {bound}", C::COUNT),
             Cost::state_of::<C::Array<List<B>>>(),

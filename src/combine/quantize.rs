@@ -9,9 +9,8 @@ use core::ptr::NonNull;
 use super::exposed::{each_changed, expose, expose_some, whole};
 use super::round::Round;
 use super::row::inspect_one;
-use super::segregate::short_name;
 use crate::AllocError;
-use crate::describe::{Cost, Describe, Tree};
+use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Inspect, Owns, Reset};
 use crate::mem;
 
@@ -231,7 +230,7 @@ impl<R: Round, P: Heap + Default> Default for Quantize<R, P> {
 impl<R: Round, P: Heap + fmt::Debug> fmt::Debug for Quantize<R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Quantize")
-            .field("rule", &format_args!("{}", short_name::<R>()))
+            .field("rule", &format_args!("{}", name::<R>()))
             .field("heap", &self.heap)
             .finish()
     }
@@ -240,7 +239,7 @@ impl<R: Round, P: Heap + fmt::Debug> fmt::Debug for Quantize<R, P> {
 impl<R: Round, P: Heap + Describe> Describe for Quantize<R, P> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         tree.part(
-            format_args!("Quantize, sizes rounded up to {}", short_name::<R>()),
+            format_args!("Quantize, sizes rounded up to {}", name::<R>()),
             Cost::NONE,
             &[("heap", P::describe)],
         )

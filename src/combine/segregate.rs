@@ -1,7 +1,6 @@
 //! Two heaps, and a rule that says by a request's layout which of them serves it.
 
 use core::alloc::Layout;
-use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -10,7 +9,7 @@ use core::ptr::NonNull;
 use super::fallback::move_block;
 use super::row::inspect_two;
 use crate::AllocError;
-use crate::describe::{Cost, Describe, Tree};
+use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Inspect, Owns, Reset};
 use crate::mem;
 
@@ -379,7 +378,7 @@ impl<R: Route, A: Heap + Default, B: Heap + Default> Default for SegregateBy<R, 
 impl<R: Route, A: Heap + fmt::Debug, B: Heap + fmt::Debug> fmt::Debug for SegregateBy<R, A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegregateBy")
-            .field("rule", &format_args!("{}", short_name::<R>()))
+            .field("rule", &format_args!("{}", name::<R>()))
             .field("first", &self.first)
             .field("second", &self.second)
             .finish()
@@ -389,24 +388,8 @@ impl<R: Route, A: Heap + fmt::Debug, B: Heap + fmt::Debug> fmt::Debug for Segreg
 impl<R: Route, A: Heap + Describe, B: Heap + Describe> Describe for SegregateBy<R, A, B> {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let parts: [crate::describe::Child<'_>; 2] = [("first", A::describe), ("second", B::describe)];
-        tree.part(format_args!("Segregate {}", short_name::<R>()), Cost::NONE, &parts)
+        tree.part(format_args!("Segregate {}", name::<R>()), Cost::NONE, &parts)
     }
-}
-
-/// The name of a type, without the paths of modules in it.
-pub(super) fn short_name<T: ?Sized>() -> impl fmt::Display {
-    struct Short(&'static str);
-
-    impl fmt::Display for Short {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            for piece in self.0.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
-                f.write_str(piece.rsplit("::").next().unwrap_or(piece))?;
-            }
-            Ok(())
-        }
-    }
-
-    Short(type_name::<T>())
 }
 
 /// The limit number `idx` of a list that must rise: what [`segregate!`](crate::segregate) checks.

@@ -119,7 +119,7 @@ crate::malloc! {
     /// ├─ depots of each class: 4 of up to 64 objects and 16 KiB
     /// ├─ slabs of each class: SideSlabs of 32 KiB, 1 bit per object
     /// ├─ lock of each depot and class: YieldLock (1 byte)
-    /// └─ chunks: ChunkHeap, chunks of 32 KiB in regions of 2 MiB, huge pages from region 16 on (456 bytes)
+    /// └─ chunks: ChunkHeap, chunks of 32 KiB in regions of 2 MiB, huge pages from region 8 on (456 bytes)
     ///    ├─ lock: YieldLock (1 byte)
     ///    ├─ free chunks: WorkingSet of the last 1000 ms by StdClock (24 bytes)
     ///    └─ source: Pages of the OS

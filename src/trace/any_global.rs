@@ -5,7 +5,7 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use crate::AllocError;
-use crate::describe::{Cost, Describe, Tree};
+use crate::describe::{describe_leaf, name};
 use crate::heap::SharedHeap;
 use crate::mem;
 use crate::source::{FromGlobalAlloc, SourceHeap};
@@ -56,12 +56,7 @@ impl<G> fmt::Debug for AnyGlobal<G> {
     }
 }
 
-impl<G> Describe for AnyGlobal<G> {
-    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        let name = core::any::type_name::<G>();
-        tree.part(format_args!("AnyGlobal, the allocator {name}"), Cost::state_of::<Self>(), &[])
-    }
-}
+describe_leaf!([G] AnyGlobal<G>, "AnyGlobal, the allocator {}", name::<G>());
 
 // SAFETY: S1: the core has no state, so each call has one of its own; a `GlobalAlloc` keeps calls apart. S2: borrowed, the allocator stays where
 // it is; this is no `Allocator` by value. S3: a `GlobalAlloc` does not unwind. S4: blocks have the layout that was asked for, as those of the
