@@ -2,6 +2,7 @@
 //!
 //! - `rows` the macro: a row is a test;
 //! - `based` a heap together with the one that it borrows from;
+//! - `combined` combinators, one by one and on each other;
 //! - `cores`, `handles`, `sources` the blocks one by one;
 //! - `crossed` towers: lists of storeys, and every way to put them on each other;
 //! - `forwarding` what blocks around others pass on.
@@ -12,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod based;
+mod combined;
 mod cores;
 mod crossed;
 mod forwarding;
