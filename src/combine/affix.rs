@@ -134,6 +134,13 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
         layout.size().wrapping_add(align_of::<Suf>() - 1) & !(align_of::<Suf>() - 1)
     }
 
+    /// What a block has of `len` bytes that nothing stands behind: whole alignments of the suffix, which may have one without a size. So no size of the block is
+    /// rounded up past what the heap has given.
+    #[inline(always)]
+    const fn free_len(len: usize) -> usize {
+        len & !(align_of::<Suf>() - 1)
+    }
+
     /// Bytes before a block of this alignment, and the alignment of the whole.
     #[inline(always)]
     fn before(align: usize) -> (usize, usize) {
@@ -211,7 +218,10 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
         let outer = expose(outer, isize::MAX as usize + 1 - parts.all.align());
         // SAFETY: the heap's block is longer than what stands before.
         let start = unsafe { outer.cast::<u8>().add(parts.before) };
-        mem::slice(start, if Self::HAS_SUFFIX { parts.len } else { outer.len() - parts.before })
+        mem::slice(
+            start,
+            if Self::HAS_SUFFIX { parts.len } else { Self::free_len(outer.len() - parts.before) },
+        )
     }
 
     /// The suffix of a live block, to be put elsewhere.
@@ -254,9 +264,10 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
 
 // SAFETY: H1: a block lies in one of the heap's, behind the prefix, aligned as asked, since what is before it is a multiple of that alignment, and so is the heap's block. With a
 // suffix it is cut to where that stands, which is the same for all sizes up to there; so with any of these the heap gets the layout back that it was asked for.
-// Without one, it gets a size from the requested to the one it gave. Pointers to the heap's block are good for all of it: it was exposed when it was handed out. The affixes are
+// Without one, it gets a size from the requested to the one it gave, for the length is a multiple of what sizes are rounded up to. Pointers to the heap's block are good for all of it: it was exposed when it was handed out. The affixes are
 // outside of the block. H2 to H5: those of the heap; `Attach` neither unwinds nor uses a heap. A suffix is copied before the heap may overwrite it, and after an error it stands
-// where it stood. H6: refused by `parts`. H7: with a suffix, the good size is where that stands; else the heap's, less what stands before, which is the same for all sizes.
+// where it stood. H6: refused by `parts`. H7: with a suffix, the good size is where that stands; else the heap's, less what stands before, which is the same for all sizes,
+// rounded down as the length is.
 unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     const AT_HAND: bool = P::AT_HAND;
 
@@ -374,7 +385,7 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
             Err(AllocError) => layout.size(),
             Ok(parts) if Self::HAS_SUFFIX => parts.len,
             Ok(parts) => {
-                let good = self.heap.good_size(parts.all) - parts.before;
+                let good = Self::free_len(self.heap.good_size(parts.all) - parts.before);
                 // Where the good size with the prefix makes no layout any more, each size is its own (H7).
                 let fits =
                     Layout::from_size_align(good, layout.align()).is_ok_and(|good| Self::parts(good).is_ok());

@@ -128,9 +128,11 @@ pub(super) unsafe trait Around: Within {
         let _ = (layout, count);
     }
 
-    /// Memory is to be given back: what is kept goes to the heap.
+    /// Memory is to be given back: what is kept goes to the heap. Says how many bytes.
     #[inline(always)]
-    fn let_go(&mut self) {}
+    fn let_go(&mut self) -> usize {
+        0
+    }
 }
 
 /// Zeroes the bytes of a block from `from` on.
@@ -452,8 +454,9 @@ macro_rules! heap_around {
 
             #[inline]
             fn release_unused(&mut self) -> usize {
-                $crate::combine::around::Around::let_go(self);
-                $crate::combine::around::Within::heap_mut(self).release_unused()
+                let kept = $crate::combine::around::Around::let_go(self);
+                // What was kept may be part of what the heap gives back in turn.
+                $crate::combine::around::Within::heap_mut(self).release_unused().max(kept)
             }
         }
 

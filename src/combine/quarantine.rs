@@ -253,8 +253,10 @@ unsafe impl<const N: usize, P: Heap, R: OnMisuse> Around for Quarantine<N, P, R>
         false
     }
 
-    fn let_go(&mut self) {
+    fn let_go(&mut self) -> usize {
+        let bytes = self.bytes;
         self.flush();
+        bytes
     }
 }
 

@@ -21,6 +21,18 @@ unsafe impl Attach for Wide {
     }
 }
 
+/// No value, but an alignment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(32))]
+struct Line;
+
+// SAFETY: nothing here unwinds or uses a heap.
+unsafe impl Attach for Line {
+    fn attach(_: Layout) -> Self {
+        Line
+    }
+}
+
 /// Both values of a live block, as far as they are there. The tests pass layouts of its own.
 fn values<Pre: Attach, Suf: Attach>(
     _: &Affix<Pre, Strict, Suf>,
@@ -118,6 +130,22 @@ fn values_stay_with_their_blocks() {
     keeps(Wide(77), 5u32);
     keeps(-3i16, Wide(78));
     keeps(Wide(1), Wide(2));
+    keeps((), [0u64; 0]);
+    keeps((), Line);
+    keeps(Line, Line);
+    keeps(7u8, Line);
+}
+
+/// A block costs the same with each of its sizes, where the suffix is an alignment alone.
+#[test]
+fn good_sizes_are_whole_alignments_of_the_suffix() {
+    let log = Shared::default();
+    let heap = Affix::<(), Strict, Line>::new(log.heap().granule(24));
+    for size in 1..200 {
+        let good = heap.good_size(layout(size, 1));
+        assert!(good >= size && good % 32 == 0);
+        assert!((size..=good).all(|size| heap.good_size(layout(size, 1)) == good));
+    }
 }
 
 #[test]
