@@ -16,7 +16,7 @@ use heapwright::source::{GlobalHeap, SourceHeap};
 use heapwright::trace::Traced;
 
 use crate::by_hand::{
-    AffixByHand, AlignedByHand, ArenaByHand, BoundedListsByHand, EverythingByHand, FallbackByHand,
+    AffixByHand, AlignedByHand, ArenaByHand, Arenas, BoundedListsByHand, EverythingByHand, FallbackByHand,
     FourWaysByHand, InStatic, ListsByHand, PerClassByHand, QuantizedByHand, QuotaByHand, RegionByHand, Shell,
     StackFirstByHand, TotalsByHand, TwoSizesByHand, ZeroedByHand,
 };
@@ -186,7 +186,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::new(
             "`Quota`, `Counted<Totals>`, `Segregate`, `FreeLists`, `Fallback`",
             locked(everything),
-            EverythingByHand::new(QUOTA, [arena(), arena(), arena()]),
+            EverythingByHand::new(QUOTA, Arenas { first: arena(), second: arena(), large: arena() }),
         ),
     ]
 }

@@ -6,7 +6,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use super::bound::{Bound, Unbounded};
-use super::exposed::{expose, expose_some, whole};
+use super::exposed::{expose, expose_some, expose_up_to, whole};
 use super::segregate::short_name;
 use crate::AllocError;
 use crate::cache::{ClassArray, SizeClasses, slot_layout};
@@ -417,7 +417,7 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
             (Some(_), Some(_)) => (whole(ptr), asked.size()),
         };
         // SAFETY: a live block of the heap, and what it was asked for, by a pointer good for all of it.
-        expose_some(unsafe { self.heap.resize_in_place(ptr, old, asked) }, len)
+        Ok(expose_up_to(unsafe { self.heap.resize_in_place(ptr, old, asked) }?, len))
     }
 
     unsafe fn resize(

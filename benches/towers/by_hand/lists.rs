@@ -1,7 +1,7 @@
 //! Heaps with lists of freed blocks.
 
 use std::alloc::Layout;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
@@ -10,7 +10,7 @@ use heapwright::combine::Totals;
 use heapwright::heap::{Heap, Owns};
 
 use super::arenas::{count, uncount};
-use super::{empty, slice};
+use super::{Behind, empty, slice};
 use crate::pair::Face;
 use crate::rows::{Arena, Few, KEPT, Medium};
 
@@ -113,17 +113,28 @@ unsafe fn sized<C: SizeClasses>(block: NonNull<u8>, class: usize) -> NonNull<[u8
 #[cold]
 #[inline(never)]
 fn fetch<C: SizeClasses>(
-    arena: &RefCell<Arena>,
+    arena: &Behind<Arena>,
     lists: &[impl Pop],
     class: usize,
 ) -> Result<NonNull<[u8]>, AllocError> {
-    let mut arena = arena.try_borrow_mut().map_err(|_| AllocError)?;
     let slot = slot::<C>(class);
-    let block = arena.alloc(slot).or_else(|AllocError| {
-        drain::<C>(&mut arena, lists);
-        arena.alloc(slot)
-    })?;
+    let block = fetch_other::<C>(arena, lists, slot)?;
     Ok(slice(block.cast(), slot.size()))
+}
+
+/// A block that has no class.
+#[inline(never)]
+fn fetch_other<C: SizeClasses>(
+    arena: &Behind<Arena>,
+    lists: &[impl Pop],
+    layout: Layout,
+) -> Result<NonNull<[u8]>, AllocError> {
+    arena.enter(|arena| {
+        arena.alloc(layout).or_else(|AllocError| {
+            drain::<C>(arena, lists);
+            arena.alloc(layout)
+        })
+    })?
 }
 
 fn drain<C: SizeClasses>(arena: &mut Arena, lists: &[impl Pop]) {
@@ -135,41 +146,25 @@ fn drain<C: SizeClasses>(arena: &mut Arena, lists: &[impl Pop]) {
     }
 }
 
-/// A block that has no class.
-#[inline(never)]
-fn fetch_other<C: SizeClasses>(
-    arena: &RefCell<Arena>,
-    lists: &[impl Pop],
-    layout: Layout,
-) -> Result<NonNull<[u8]>, AllocError> {
-    let mut arena = arena.try_borrow_mut().map_err(|_| AllocError)?;
-    arena.alloc(layout).or_else(|AllocError| {
-        drain::<C>(&mut arena, lists);
-        arena.alloc(layout)
-    })
-}
-
 /// Gives a block back to the arena.
 ///
 /// # Safety
 /// A live block of the arena, and what it was asked for with.
 #[inline(never)]
-unsafe fn give_back(arena: &RefCell<Arena>, ptr: NonNull<u8>, layout: Layout) {
-    if let Ok(mut arena) = arena.try_borrow_mut() {
-        // SAFETY: the caller's promise is the same.
-        unsafe { arena.dealloc(ptr, layout) };
-    }
+unsafe fn give_back(arena: &Behind<Arena>, ptr: NonNull<u8>, layout: Layout) {
+    // SAFETY: the caller's promise is the same.
+    let _ = arena.enter(|arena| unsafe { arena.dealloc(ptr, layout) });
 }
 
-/// Lists for many sizes before an arena. They call nobody, so that the arena alone needs to be told that it is in use.
+/// Lists for many sizes before an arena.
 pub(crate) struct ListsByHand {
     lists: [List; Classes::COUNT],
-    arena: RefCell<Arena>,
+    arena: Behind<Arena>,
 }
 
 impl ListsByHand {
     pub(crate) fn new(arena: Arena) -> Self {
-        ListsByHand { lists: [const { List::new() }; Classes::COUNT], arena: RefCell::new(arena) }
+        ListsByHand { lists: [const { List::new() }; Classes::COUNT], arena: Behind::new(arena) }
     }
 }
 
@@ -178,6 +173,9 @@ impl Face for ListsByHand {
     fn get(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 {
             return Ok(empty(layout));
+        }
+        if self.arena.is_busy() {
+            return Err(AllocError);
         }
         let Some(class) = class_of::<Classes>(layout) else {
             return fetch_other::<Classes>(&self.arena, &self.lists, layout);
@@ -192,7 +190,7 @@ impl Face for ListsByHand {
 
     #[inline(always)]
     unsafe fn give(&self, ptr: NonNull<u8>, layout: Layout) {
-        if layout.size() == 0 {
+        if layout.size() == 0 || self.arena.is_busy() {
             return;
         }
         let Some(class) = class_of::<Classes>(layout) else {
@@ -209,12 +207,12 @@ impl Face for ListsByHand {
 /// The same with lists of limited length.
 pub(crate) struct BoundedListsByHand {
     lists: [Short; Classes::COUNT],
-    arena: RefCell<Arena>,
+    arena: Behind<Arena>,
 }
 
 impl BoundedListsByHand {
     pub(crate) fn new(arena: Arena) -> Self {
-        BoundedListsByHand { lists: [const { Short::new() }; Classes::COUNT], arena: RefCell::new(arena) }
+        BoundedListsByHand { lists: [const { Short::new() }; Classes::COUNT], arena: Behind::new(arena) }
     }
 }
 
@@ -223,6 +221,9 @@ impl Face for BoundedListsByHand {
     fn get(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 {
             return Ok(empty(layout));
+        }
+        if self.arena.is_busy() {
+            return Err(AllocError);
         }
         let Some(class) = class_of::<Classes>(layout) else {
             return fetch_other::<Classes>(&self.arena, &self.lists, layout);
@@ -237,7 +238,7 @@ impl Face for BoundedListsByHand {
 
     #[inline(always)]
     unsafe fn give(&self, ptr: NonNull<u8>, layout: Layout) {
-        if layout.size() == 0 {
+        if layout.size() == 0 || self.arena.is_busy() {
             return;
         }
         let Some(class) = class_of::<Classes>(layout) else {
@@ -257,41 +258,67 @@ impl Face for BoundedListsByHand {
 /// Four ranges of sizes: lists before an arena of their own for two, an arena for each of the others.
 pub(crate) struct FourWaysByHand {
     few: [List; Few::COUNT],
-    few_arena: RefCell<Arena>,
     medium: [List; Medium::COUNT],
-    medium_arena: RefCell<Arena>,
-    large: RefCell<Arena>,
-    largest: RefCell<Arena>,
+    arenas: Behind<[Arena; 4]>,
 }
 
 impl FourWaysByHand {
     pub(crate) fn new(arenas: [Arena; 4]) -> Self {
-        let [few_arena, medium_arena, large, largest] = arenas.map(RefCell::new);
         FourWaysByHand {
             few: [const { List::new() }; Few::COUNT],
-            few_arena,
             medium: [const { List::new() }; Medium::COUNT],
-            medium_arena,
-            large,
-            largest,
+            arenas: Behind::new(arenas),
         }
     }
 
-    /// A block for one of two ranges.
+    /// A block of the arena of this range, or of one that is empty until its lists have been given back.
+    #[inline(never)]
+    fn fetch<C: SizeClasses>(
+        &self,
+        range: usize,
+        lists: &[List],
+        layout: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        self.arenas.enter(|arenas| {
+            let arena = arenas.get_mut(range).ok_or(AllocError)?;
+            arena.alloc(layout).or_else(|AllocError| {
+                drain::<C>(arena, lists);
+                arena.alloc(layout)
+            })
+        })?
+    }
+
+    /// # Safety
+    /// A live block of the arena of this range, and what it was asked for with.
+    #[inline(never)]
+    unsafe fn give_back(&self, range: usize, ptr: NonNull<u8>, layout: Layout) {
+        let _ = self.arenas.enter(|arenas| {
+            if let Some(arena) = arenas.get_mut(range) {
+                // SAFETY: the caller's promise is the same.
+                unsafe { arena.dealloc(ptr, layout) };
+            }
+        });
+    }
+
+    /// A block for a range with lists, which ends with `up_to`.
     #[inline(always)]
     fn listed<C: SizeClasses>(
+        &self,
+        range: usize,
         lists: &[List],
-        arena: &RefCell<Arena>,
         layout: Layout,
         up_to: usize,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let block = match class_of::<C>(layout) {
-            None => fetch_other::<C>(arena, lists, layout)?,
+            None => self.fetch::<C>(range, lists, layout)?,
             // SAFETY: there is such a class, and a list for each.
             Some(class) => match unsafe { lists.get_unchecked(class) }.pop() {
                 // SAFETY: there is such a class.
                 Some(block) => unsafe { sized::<C>(block, class) },
-                None => fetch::<C>(arena, lists, class)?,
+                None => {
+                    let slot = slot::<C>(class);
+                    slice(self.fetch::<C>(range, lists, slot)?.cast(), slot.size())
+                }
             },
         };
         Ok(slice(block.cast(), block.len().min(up_to)))
@@ -300,10 +327,10 @@ impl FourWaysByHand {
     /// # Safety
     /// A live block of this range, and its layout.
     #[inline(always)]
-    unsafe fn list<C: SizeClasses>(lists: &[List], arena: &RefCell<Arena>, ptr: NonNull<u8>, layout: Layout) {
+    unsafe fn list<C: SizeClasses>(&self, range: usize, lists: &[List], ptr: NonNull<u8>, layout: Layout) {
         match class_of::<C>(layout) {
             // SAFETY: the caller's promise: it has no class, so it was asked for as it is.
-            None => unsafe { give_back(arena, ptr, layout) },
+            None => unsafe { self.give_back(range, ptr, layout) },
             Some(class) => {
                 // SAFETY: there is such a class, and a list for each.
                 let list = unsafe { lists.get_unchecked(class) };
@@ -317,30 +344,37 @@ impl FourWaysByHand {
 impl Face for FourWaysByHand {
     #[inline(always)]
     fn get(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            return Ok(empty(layout));
+        }
+        if self.arenas.is_busy() {
+            return Err(AllocError);
+        }
         match layout.size() {
-            0 => Ok(empty(layout)),
-            1..=64 => Self::listed::<Few>(&self.few, &self.few_arena, layout, 64),
-            65..=512 => Self::listed::<Medium>(&self.medium, &self.medium_arena, layout, 512),
+            ..=64 => self.listed::<Few>(0, &self.few, layout, 64),
+            65..=512 => self.listed::<Medium>(1, &self.medium, layout, 512),
             513..=4096 => {
-                let block = self.large.try_borrow_mut().map_err(|_| AllocError)?.alloc(layout)?;
+                let block = self.arenas.enter(|arenas| arenas[2].alloc(layout))??;
                 Ok(slice(block.cast(), block.len().min(4096)))
             }
-            _ => self.largest.try_borrow_mut().map_err(|_| AllocError)?.alloc(layout),
+            _ => self.arenas.enter(|arenas| arenas[3].alloc(layout))?,
         }
     }
 
     #[inline(always)]
     unsafe fn give(&self, ptr: NonNull<u8>, layout: Layout) {
+        if layout.size() == 0 || self.arenas.is_busy() {
+            return;
+        }
         match layout.size() {
-            0 => {}
             // SAFETY: the caller's promise, and this is its range.
-            1..=64 => unsafe { Self::list::<Few>(&self.few, &self.few_arena, ptr, layout) },
+            ..=64 => unsafe { self.list::<Few>(0, &self.few, ptr, layout) },
             // SAFETY: as above.
-            65..=512 => unsafe { Self::list::<Medium>(&self.medium, &self.medium_arena, ptr, layout) },
+            65..=512 => unsafe { self.list::<Medium>(1, &self.medium, ptr, layout) },
             // SAFETY: as above.
-            513..=4096 => unsafe { give_back(&self.large, ptr, layout) },
+            513..=4096 => unsafe { self.give_back(2, ptr, layout) },
             // SAFETY: as above.
-            _ => unsafe { give_back(&self.largest, ptr, layout) },
+            _ => unsafe { self.give_back(3, ptr, layout) },
         }
     }
 }
@@ -349,59 +383,98 @@ impl Face for FourWaysByHand {
 pub(crate) struct EverythingByHand {
     limit: usize,
     used: Cell<usize>,
-    totals: Cell<Totals>,
+    totals: UnsafeCell<Totals>,
     lists: [Short; Classes::COUNT],
-    first: RefCell<Arena>,
-    second: RefCell<Arena>,
-    large: RefCell<Arena>,
+    arenas: Behind<Arenas>,
+}
+
+/// Two arenas for small blocks, and one for large ones.
+pub(crate) struct Arenas {
+    pub(crate) first: Arena,
+    pub(crate) second: Arena,
+    pub(crate) large: Arena,
 }
 
 impl EverythingByHand {
-    pub(crate) fn new(limit: usize, arenas: [Arena; 3]) -> Self {
-        let [first, second, large] = arenas.map(RefCell::new);
+    pub(crate) fn new(limit: usize, arenas: Arenas) -> Self {
         EverythingByHand {
             limit,
             used: Cell::new(0),
-            totals: Cell::new(Totals::new()),
+            totals: UnsafeCell::new(Totals::new()),
             lists: [const { Short::new() }; Classes::COUNT],
-            first,
-            second,
-            large,
+            arenas: Behind::new(arenas),
         }
     }
 
-    /// The first arena, or the second.
-    #[cold]
+    /// A block of an arena.
     #[inline(never)]
     fn fetch(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let block = self.first.try_borrow_mut().map_err(|_| AllocError)?.alloc(layout);
-        block.or_else(|AllocError| self.second.try_borrow_mut().map_err(|_| AllocError)?.alloc(layout))
+        self.arenas.enter(|arenas| {
+            if layout.size() > 512 {
+                return arenas.large.alloc(layout);
+            }
+            let mut alloc = || arenas.first.alloc(layout).or_else(|AllocError| arenas.second.alloc(layout));
+            alloc().or_else(|AllocError| {
+                self.drain(arenas);
+                arenas.first.alloc(layout).or_else(|AllocError| arenas.second.alloc(layout))
+            })
+        })?
+    }
+
+    fn drain(&self, arenas: &mut Arenas) {
+        for (class, list) in self.lists.iter().enumerate() {
+            while let Some(block) = list.pop() {
+                // SAFETY: what it was asked for with.
+                unsafe { Self::give_small(arenas, block, slot::<Classes>(class)) };
+            }
+        }
     }
 
     /// # Safety
-    /// A live block of one of the two, and what it was asked for with.
-    #[cold]
-    #[inline(never)]
-    unsafe fn give_back(&self, ptr: NonNull<u8>, layout: Layout) {
-        let arena = if self.first.borrow().owns(ptr, layout) { &self.first } else { &self.second };
+    /// A live block of one of the two arenas, and what it was asked for with.
+    unsafe fn give_small(arenas: &mut Arenas, ptr: NonNull<u8>, layout: Layout) {
+        let owner = if arenas.first.owns(ptr, layout) { &mut arenas.first } else { &mut arenas.second };
         // SAFETY: the caller's promise, and the arena that it is of.
-        unsafe { give_back(arena, ptr, layout) };
+        unsafe { owner.dealloc(ptr, layout) }
     }
 
-    /// Where a block of this size comes from, and how many bytes it counts.
+    /// # Safety
+    /// A live block of one of the arenas, and what it was asked for with.
+    #[inline(never)]
+    unsafe fn give_back(&self, ptr: NonNull<u8>, layout: Layout) {
+        let _ = self.arenas.enter(|arenas| {
+            if layout.size() > 512 {
+                // SAFETY: the caller's promise: it is one of this arena.
+                unsafe { arenas.large.dealloc(ptr, layout) }
+            } else {
+                // SAFETY: the caller's promise.
+                unsafe { Self::give_small(arenas, ptr, layout) }
+            }
+        });
+    }
+
+    /// The list of a layout, if it has one, and how many bytes it counts.
     #[inline(always)]
-    fn place(&self, layout: Layout) -> (Option<usize>, usize) {
-        if layout.size() > 512 {
-            return (None, self.large.borrow().good_size(layout));
-        }
-        match class_of::<Classes>(layout) {
-            Some(class) => (Some(class), Classes::SIZES[class].min(512)),
-            None => {
-                let (first, second) =
-                    (self.first.borrow().good_size(layout), self.second.borrow().good_size(layout));
-                (None, first.min(second).min(512))
+    fn place(&self, layout: Layout) -> Result<(Option<usize>, usize), AllocError> {
+        if layout.size() <= 512 {
+            if let Some(class) = class_of::<Classes>(layout) {
+                // SAFETY: there is such a class.
+                let size = *unsafe { Classes::SIZES.get_unchecked(class) };
+                return Ok((Some(class), size.min(512)));
             }
         }
+        Ok((None, self.cost(layout)?))
+    }
+
+    /// What a block without a list counts.
+    #[inline(never)]
+    fn cost(&self, layout: Layout) -> Result<usize, AllocError> {
+        self.arenas.enter(|arenas| {
+            if layout.size() > 512 {
+                return arenas.large.good_size(layout);
+            }
+            arenas.first.good_size(layout).min(arenas.second.good_size(layout)).min(512)
+        })
     }
 }
 
@@ -411,7 +484,10 @@ impl Face for EverythingByHand {
         if layout.size() == 0 {
             return Ok(empty(layout));
         }
-        let (class, cost) = self.place(layout);
+        if self.arenas.is_busy() {
+            return Err(AllocError);
+        }
+        let (class, cost) = self.place(layout)?;
         let used = self.used.get();
         if cost > self.limit.saturating_sub(used) {
             return Err(AllocError);
@@ -423,13 +499,10 @@ impl Face for EverythingByHand {
                 Some(block) => Ok(unsafe { sized::<Classes>(block, class) }),
                 None => self.fetch(slot::<Classes>(class)),
             },
-            None if layout.size() > 512 => {
-                self.large.try_borrow_mut().map_err(|_| AllocError).and_then(|mut large| large.alloc(layout))
-            }
             None => self.fetch(layout),
         };
         // SAFETY: nobody else refers to it: the type is for one thread, and nothing is called meanwhile.
-        let totals = unsafe { &mut *self.totals.as_ptr() };
+        let totals = unsafe { &mut *self.totals.get() };
         let Ok(block) = found else {
             totals.refused += 1;
             return Err(AllocError);
@@ -441,10 +514,10 @@ impl Face for EverythingByHand {
 
     #[inline(always)]
     unsafe fn give(&self, ptr: NonNull<u8>, layout: Layout) {
-        if layout.size() == 0 {
+        if layout.size() == 0 || self.arenas.is_busy() {
             return;
         }
-        let (class, cost) = self.place(layout);
+        let Ok((class, cost)) = self.place(layout) else { return };
         match class {
             Some(class) => {
                 // SAFETY: there is such a class, and a list for each.
@@ -455,13 +528,11 @@ impl Face for EverythingByHand {
                     unsafe { self.give_back(ptr, slot::<Classes>(class)) };
                 }
             }
-            // SAFETY: the caller's promise, and the arena for this size.
-            None if layout.size() > 512 => unsafe { give_back(&self.large, ptr, layout) },
             // SAFETY: the caller's promise: asked for as it is.
             None => unsafe { self.give_back(ptr, layout) },
         }
         // SAFETY: nobody else refers to it: the type is for one thread, and nothing is called meanwhile.
-        uncount(unsafe { &mut *self.totals.as_ptr() }, cost);
+        uncount(unsafe { &mut *self.totals.get() }, cost);
         self.used.set(self.used.get() - cost);
     }
 }

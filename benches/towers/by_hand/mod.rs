@@ -15,7 +15,7 @@ pub(crate) use self::arenas::{
     AffixByHand, AlignedByHand, ArenaByHand, FallbackByHand, PerClassByHand, QuantizedByHand, QuotaByHand,
     TotalsByHand, TwoSizesByHand, ZeroedByHand,
 };
-pub(crate) use self::lists::{BoundedListsByHand, EverythingByHand, FourWaysByHand, ListsByHand};
+pub(crate) use self::lists::{Arenas, BoundedListsByHand, EverythingByHand, FourWaysByHand, ListsByHand};
 pub(crate) use self::others::{InStatic, RegionByHand, StackFirstByHand};
 use crate::pair::Face;
 
@@ -66,6 +66,35 @@ impl<C: Core> Face for Shell<C> {
         // SAFETY: the caller's promise is the same.
         unsafe { core.free(ptr, layout) };
         self.busy.set(false);
+    }
+}
+
+/// What is behind lists or a buffer, which look at the flag and need not raise it: they call nobody.
+pub(crate) struct Behind<T> {
+    busy: Cell<bool>,
+    core: UnsafeCell<T>,
+}
+
+impl<T> Behind<T> {
+    pub(crate) const fn new(core: T) -> Self {
+        Behind { busy: Cell::new(false), core: UnsafeCell::new(core) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.get()
+    }
+
+    /// Works with the flag raised.
+    #[inline(always)]
+    pub(crate) fn enter<R>(&self, work: impl FnOnce(&mut T) -> R) -> Result<R, AllocError> {
+        if self.busy.replace(true) {
+            return Err(AllocError);
+        }
+        // SAFETY: the flag was down, so nobody else is in here; the type is for one thread.
+        let result = work(unsafe { &mut *self.core.get() });
+        self.busy.set(false);
+        Ok(result)
     }
 }
 

@@ -16,6 +16,8 @@ use crate::rows::{CHUNK, KEPT, STACK};
 
 /// Chunks of the global heap, cut upwards in steps of eight bytes; the last block goes back.
 pub(crate) struct RegionByHand {
+    /// Told apart from the rest since the global heap may come back here.
+    busy: Cell<bool>,
     top: Cell<*mut u8>,
     limit: Cell<usize>,
     /// The newest chunk.
@@ -30,7 +32,12 @@ struct Chunk {
 
 impl RegionByHand {
     pub(crate) fn new() -> Self {
-        RegionByHand { top: Cell::new(ptr::null_mut()), limit: Cell::new(0), chunk: Cell::new(None) }
+        RegionByHand {
+            busy: Cell::new(false),
+            top: Cell::new(ptr::null_mut()),
+            limit: Cell::new(0),
+            chunk: Cell::new(None),
+        }
     }
 
     #[inline(always)]
@@ -53,8 +60,11 @@ impl RegionByHand {
         let least = layout.size().checked_add(HEADER + 8 + layout.align()).ok_or(AllocError)?;
         let len = least.max(CHUNK);
         let chunk = Layout::from_size_align(len, 8).map_err(|_| AllocError)?;
+        self.busy.set(true);
         // SAFETY: the size is not zero.
-        let chunk = NonNull::new(unsafe { alloc::alloc(chunk) }).ok_or(AllocError)?.cast::<Chunk>();
+        let chunk = unsafe { alloc::alloc(chunk) };
+        self.busy.set(false);
+        let chunk = NonNull::new(chunk).ok_or(AllocError)?.cast::<Chunk>();
         // SAFETY: it is fresh, aligned, and longer than that.
         unsafe { chunk.write(Chunk { before: self.chunk.get(), len }) };
         self.chunk.set(Some(chunk));
@@ -85,6 +95,9 @@ impl Face for RegionByHand {
         if layout.size() == 0 {
             return Ok(empty(layout));
         }
+        if self.busy.get() {
+            return Err(AllocError);
+        }
         match self.cut(layout) {
             Some(block) => Ok(block),
             None => self.cut_from_next(layout),
@@ -93,7 +106,7 @@ impl Face for RegionByHand {
 
     #[inline(always)]
     unsafe fn give(&self, ptr: NonNull<u8>, layout: Layout) {
-        if layout.size() == 0 {
+        if layout.size() == 0 || self.busy.get() {
             return;
         }
         let len = (layout.size() + 7) & !7;
@@ -110,6 +123,7 @@ pub(crate) struct StackFirstByHand {
     buffer: UnsafeCell<[MaybeUninit<u8>; STACK]>,
     top: Cell<u32>,
     live: Cell<u32>,
+    busy: Cell<bool>,
 }
 
 impl StackFirstByHand {
@@ -118,6 +132,7 @@ impl StackFirstByHand {
             buffer: UnsafeCell::new([MaybeUninit::uninit(); STACK]),
             top: Cell::new(0),
             live: Cell::new(0),
+            busy: Cell::new(false),
         }
     }
 
@@ -146,12 +161,17 @@ impl Face for StackFirstByHand {
         if layout.size() == 0 {
             return Ok(empty(layout));
         }
+        if self.busy.get() {
+            return Err(AllocError);
+        }
         if let Some(block) = self.cut(layout) {
             return Ok(block);
         }
+        self.busy.set(true);
         // SAFETY: the size is not zero.
-        let block = NonNull::new(unsafe { alloc::alloc(layout) }).ok_or(AllocError)?;
-        Ok(slice(block, layout.size()))
+        let block = unsafe { alloc::alloc(layout) };
+        self.busy.set(false);
+        Ok(slice(NonNull::new(block).ok_or(AllocError)?, layout.size()))
     }
 
     #[inline(always)]
@@ -163,6 +183,9 @@ impl Face for StackFirstByHand {
         if start >= STACK {
             // SAFETY: the caller's promise, and the block is not the buffer's.
             return unsafe { alloc::dealloc(ptr.as_ptr(), layout) };
+        }
+        if self.busy.get() {
+            return;
         }
         self.live.set(self.live.get() - 1);
         if self.live.get() == 0 {
