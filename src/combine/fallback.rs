@@ -133,7 +133,7 @@ unsafe impl<P: Owns, S: Heap> Heap for Fallback<P, S> {
     // What `first` does not have at hand it may have all the same, so `second` is not asked.
     const AT_HAND: bool = P::AT_HAND;
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         match self.first.alloc(layout) {
             Ok(block) => Ok(block),
@@ -141,7 +141,7 @@ unsafe impl<P: Owns, S: Heap> Heap for Fallback<P, S> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: a live block of one of the two, and its layout: the caller's promise.
         if !unsafe { self.first.try_dealloc(ptr, layout) } {
@@ -257,7 +257,7 @@ unsafe impl<P: Owns, S: Owns> Owns for Fallback<P, S> {
         self.first.owns(ptr, layout) || self.second.owns(ptr, layout)
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise is the same.
         if unsafe { self.first.try_dealloc(ptr, layout) } {

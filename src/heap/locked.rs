@@ -319,8 +319,11 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
         }
         if Self::HAS_HAND {
             // SAFETY: H5: `alloc_at_hand` calls nothing but the core; H3.
-            if let Some(Some(block)) = unsafe { self.call_leaf(AllocAtHand(layout)) } {
-                return Ok(block);
+            match unsafe { self.call_leaf(AllocAtHand(layout)) } {
+                Some(Some(block)) => return Ok(block),
+                Some(None) => {}
+                // A re-entry.
+                None => return Err(AllocError),
             }
         }
         self.call(Alloc(layout)).unwrap_or(Err(AllocError))
@@ -331,11 +334,11 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
         if layout.size() == 0 {
             return;
         }
-        // SAFETY: H5: `dealloc_at_hand` calls nothing but the core; H3.
-        if Self::HAS_HAND && unsafe { self.call_leaf(DeallocAtHand(ptr, layout)) } == Some(true) {
+        // SAFETY: H5: `dealloc_at_hand` calls nothing but the core; H3. `None` means re-entry: the block is leaked, as documented.
+        if Self::HAS_HAND && unsafe { self.call_leaf(DeallocAtHand(ptr, layout)) } != Some(false) {
             return;
         }
-        // `None` means re-entry: the block is leaked, as documented.
+        // As above.
         let _ = self.call(Dealloc(ptr, layout));
     }
 }
