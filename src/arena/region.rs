@@ -334,12 +334,14 @@ pub(super) struct Peek<'s> {
 }
 
 impl Peek<'_> {
+    #[inline]
     pub(super) fn good_size(&self, layout: Layout) -> usize {
         let granule = 1usize << self.shape.shift;
         // A layout's size is at most `isize::MAX`: no overflow.
         (layout.size() + granule - 1) & !(granule - 1)
     }
 
+    #[inline]
     pub(super) fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
         layout.size() > 0 && ptr.addr().get().wrapping_sub(self.origin) < self.bytes()
     }
@@ -359,18 +361,21 @@ impl Peek<'_> {
     }
 
     /// Bytes that can be handed out in all.
+    #[inline]
     fn bytes(&self) -> usize {
         (self.shape.granules as usize) << self.shape.shift
     }
 }
 
 impl<S> View<'_, S> {
+    #[inline]
     fn peek(&self) -> Peek<'_> {
         Peek { origin: self.origin.addr(), shape: self.shape, state: self.state }
     }
 }
 
 impl<S> Arena<'_, S> {
+    #[inline]
     fn peek(&self) -> Peek<'_> {
         Peek { origin: self.origin.addr().get(), shape: &self.shape, state: &self.state }
     }
@@ -414,6 +419,7 @@ macro_rules! forward_to_view {
                 unsafe { $view.resize(ptr, old, new) }
             }
 
+            #[inline]
             fn good_size(&$self, layout: Layout) -> usize {
                 $peek.good_size(layout)
             }
@@ -421,6 +427,7 @@ macro_rules! forward_to_view {
 
         // SAFETY: as the view's.
         unsafe impl<$($generics)*> Owns for $type {
+            #[inline]
             fn owns(&$self, ptr: NonNull<u8>, layout: Layout) -> bool {
                 $peek.owns(ptr, layout)
             }

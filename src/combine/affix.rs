@@ -8,12 +8,12 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::attach::Attach;
-use super::exposed::{each_changed, expose, whole};
+use super::exposed::{each_changed, expose_up_to, whole};
 use super::row::inspect_one;
 use crate::AllocError;
 use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Inspect, Owns, Reset};
-use crate::mem::{self, align_up};
+use crate::mem;
 
 /// The heap `P`, each of whose blocks has a value of type `Pre` before it and one of type `Suf` behind it.
 ///
@@ -86,6 +86,15 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
     /// `heap`, with affixes.
     #[must_use]
     pub const fn new(heap: P) -> Self {
+        const {
+            let longest = isize::MAX as usize / 8;
+            let fits = size_of::<Pre>() <= longest && size_of::<Suf>() <= longest;
+            let aligned = align_of::<Pre>() <= longest && align_of::<Suf>() <= longest;
+            assert!(
+                fits && aligned,
+                "an affix is a small value: take an index or a pointer to what is large"
+            );
+        };
         Affix { heap, affixes: PhantomData }
     }
 
@@ -130,8 +139,8 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
     /// The size of a live block rounded up to where the suffix stands. The same for all sizes up to that.
     #[inline(always)]
     fn len(layout: Layout) -> usize {
-        // No overflow: a live block has a layout with its affixes.
-        layout.size().wrapping_add(align_of::<Suf>() - 1) & !(align_of::<Suf>() - 1)
+        // No overflow: a size is at most `isize::MAX`, and no alignment is above half of that.
+        (layout.size() + (align_of::<Suf>() - 1)) & !(align_of::<Suf>() - 1)
     }
 
     /// What a block has of `len` bytes that nothing stands behind: whole alignments of the suffix, which may have one without a size. So no size of the block is
@@ -145,8 +154,15 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
     #[inline(always)]
     fn before(align: usize) -> (usize, usize) {
         let align = align.max(align_of::<Pre>()).max(align_of::<Suf>());
+        if size_of::<Pre>() == 0 {
+            return (0, align);
+        }
+        // A prefix that is no longer than it is aligned takes one step, whatever the alignment.
+        if size_of::<Pre>() <= align_of::<Pre>() {
+            return (align, align);
+        }
         // No overflow: a type's size is a multiple of its alignment, and if it is less than `align` that is the result.
-        (align_up(size_of::<Pre>(), align).unwrap_or(usize::MAX), align)
+        ((size_of::<Pre>() + (align - 1)) & !(align - 1), align)
     }
 
     /// The parts of a block for `layout`.
@@ -159,9 +175,10 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
             return Err(AllocError);
         }
         let (before, align) = Self::before(layout.align());
-        let len = align_up(layout.size(), align_of::<Suf>()).ok_or(AllocError)?;
-        let all = before.checked_add(len).and_then(|size| size.checked_add(size_of::<Suf>()));
-        let all = Layout::from_size_align(all.ok_or(AllocError)?, align).map_err(|_| AllocError)?;
+        let len = Self::len(layout);
+        // No overflow: a layout's size is at most `isize::MAX`, an alignment with a size above zero half of that, and what an affix adds an eighth
+        // (`new`). What is too much for a layout is refused.
+        let all = Layout::from_size_align(before + len + size_of::<Suf>(), align).map_err(|_| AllocError)?;
         Ok(Parts { all, before, len })
     }
 
@@ -180,10 +197,9 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
 
     /// The block of the heap that a block lies in.
     #[inline(always)]
-    fn outer(ptr: NonNull<u8>, parts: &Parts) -> NonNull<u8> {
-        let outer = ptr.as_ptr().wrapping_sub(parts.before);
-        // A block with something before it does not begin there.
-        NonNull::new(outer).map_or(ptr, whole)
+    unsafe fn outer(ptr: NonNull<u8>, parts: &Parts) -> NonNull<u8> {
+        // SAFETY: so far before the block begins the heap's, for all of which this pointer is good.
+        unsafe { whole(ptr).sub(parts.before) }
     }
 
     /// A new block within one of the heap's, its affixes made.
@@ -215,7 +231,7 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
     /// `outer` is a block of the heap for `parts`.
     #[inline(always)]
     unsafe fn inner(outer: NonNull<[u8]>, parts: &Parts) -> NonNull<[u8]> {
-        let outer = expose(outer, isize::MAX as usize + 1 - parts.all.align());
+        let outer = expose_up_to(outer, isize::MAX as usize + 1 - parts.all.align());
         // SAFETY: the heap's block is longer than what stands before.
         let start = unsafe { outer.cast::<u8>().add(parts.before) };
         mem::slice(
@@ -271,7 +287,7 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
 unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     const AT_HAND: bool = P::AT_HAND;
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let parts = Self::parts(layout)?;
         let outer = self.heap.alloc(parts.all)?;
@@ -279,12 +295,14 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
         Ok(unsafe { Self::attach(outer, &parts, layout) })
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         let parts = unsafe { Self::live_parts(layout) };
+        // SAFETY: the caller's promise.
+        let outer = unsafe { Self::outer(ptr, &parts) };
         // SAFETY: a live block of the heap, and its layout.
-        unsafe { self.heap.dealloc(Self::outer(ptr, &parts), parts.all) };
+        unsafe { self.heap.dealloc(outer, parts.all) };
     }
 
     #[inline(always)]
@@ -299,8 +317,10 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
         let parts = unsafe { Self::live_parts(layout) };
+        // SAFETY: the caller's promise.
+        let outer = unsafe { Self::outer(ptr, &parts) };
         // SAFETY: a live block of the heap, and its layout.
-        unsafe { self.heap.dealloc_at_hand(Self::outer(ptr, &parts), parts.all) }
+        unsafe { self.heap.dealloc_at_hand(outer, parts.all) }
     }
 
     #[inline]
@@ -325,7 +345,8 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
         }
         // SAFETY: the caller's promise.
         let suffix = unsafe { Self::take_suffix(ptr, old) };
-        let outer = Self::outer(ptr, &parts);
+        // SAFETY: the caller's promise.
+        let outer = unsafe { Self::outer(ptr, &parts) };
         let resized = if Self::HAS_SUFFIX && parts == new_parts {
             mem::slice(outer, parts.all.size())
         } else {
@@ -349,7 +370,8 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
         let (parts, new_parts) = (unsafe { Self::live_parts(old) }, Self::parts(new)?);
         // SAFETY: the caller's promise.
         let suffix = unsafe { Self::take_suffix(ptr, old) };
-        let outer = Self::outer(ptr, &parts);
+        // SAFETY: the caller's promise.
+        let outer = unsafe { Self::outer(ptr, &parts) };
         let block = if parts.before == new_parts.before {
             let resized = if Self::HAS_SUFFIX && parts == new_parts {
                 mem::slice(outer, parts.all.size())
@@ -412,7 +434,8 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
         }
         // SAFETY: the caller's promise.
         let parts = unsafe { Self::live_parts(layout) };
-        let outer = |block| Self::outer(block, &parts);
+        // SAFETY: the caller's promise.
+        let outer = |block| unsafe { Self::outer(block, &parts) };
         each_changed(blocks, outer, |blocks| {
             // SAFETY: live blocks of the heap, and their layout.
             unsafe { self.heap.dealloc_batch(parts.all, blocks) };

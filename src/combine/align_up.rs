@@ -100,12 +100,12 @@ impl<const A: usize, P: Heap> AlignUp<A, P> {
 unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
     const AT_HAND: bool = P::AT_HAND;
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         Ok(Self::cut(self.heap.alloc(Self::aligned(layout)?)?, layout))
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         let aligned = unsafe { Self::aligned_live(layout) };

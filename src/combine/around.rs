@@ -369,7 +369,7 @@ macro_rules! heap_around {
             const AT_HAND: bool =
                 <Self as $crate::combine::around::Around>::AT_HAND && <$heap as $crate::heap::Heap>::AT_HAND;
 
-            #[inline]
+            #[inline(always)]
             fn alloc(
                 &mut self,
                 layout: core::alloc::Layout,
@@ -377,7 +377,7 @@ macro_rules! heap_around {
                 $crate::combine::around::alloc(self, layout, false)
             }
 
-            #[inline]
+            #[inline(always)]
             unsafe fn dealloc(&mut self, ptr: core::ptr::NonNull<u8>, layout: core::alloc::Layout) {
                 // SAFETY: the caller's promise is the same.
                 unsafe { $crate::combine::around::dealloc(self, ptr, layout) }
@@ -428,7 +428,7 @@ macro_rules! heap_around {
                 unsafe { $crate::combine::around::resize(self, ptr, old, new) }
             }
 
-            #[inline]
+            #[inline(always)]
             fn good_size(&self, layout: core::alloc::Layout) -> usize {
                 $crate::combine::around::Within::heap(self).good_size(layout)
             }

@@ -126,7 +126,7 @@ impl<'a> Bump<'a> {
     #[inline(always)]
     pub(super) unsafe fn dealloc(&mut self, offset: usize, size: usize) {
         // A free too many is the caller's fault and undefined; it does not unwind all the same.
-        self.state.live = self.state.live.saturating_sub(1);
+        self.state.live = self.state.live.wrapping_sub(1);
         if self.state.live == 0 {
             self.state.top = 0;
         } else if self.end(offset, size) == Some(self.top()) {

@@ -90,10 +90,13 @@ impl<C: Counters, P: Heap> Counted<C, P> {
     }
 
     /// The layout by which a block is counted: the same for all sizes that it may come back with (H7).
+    ///
+    /// # Safety
+    /// The request has been met.
     #[inline(always)]
-    fn counted(&self, layout: Layout) -> Layout {
-        // A good size that makes no layout is that of a request that was never met.
-        Layout::from_size_align(self.heap.good_size(layout), layout.align()).unwrap_or(layout)
+    unsafe fn counted(&self, layout: Layout) -> Layout {
+        // SAFETY: H7, by the caller's promise.
+        unsafe { Layout::from_size_align_unchecked(self.heap.good_size(layout), layout.align()) }
     }
 }
 
@@ -141,15 +144,17 @@ unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
         if !C::COUNTS {
             return block;
         }
-        let counted = self.counted(layout);
+        // SAFETY: it has just been met.
+        let counted = unsafe { self.counted(layout) };
         self.counters.allocated(layout, counted, 1);
         mem::slice(block.cast(), block.len().min(counted.size()))
     }
 
     #[inline(always)]
     fn granted_batch(&mut self, layout: Layout, count: usize) {
-        if C::COUNTS {
-            let counted = self.counted(layout);
+        if C::COUNTS && count > 0 {
+            // SAFETY: it has just been met.
+            let counted = unsafe { self.counted(layout) };
             self.counters.allocated(layout, counted, count);
         }
     }
@@ -165,15 +170,19 @@ unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
         if !C::COUNTS {
             return block;
         }
-        let (old, counted) = (self.counted(old), self.counted(new));
+        // SAFETY: it was met, or a block has been resized to it; and it may have been any size up to the good one, which has the same (H7).
+        let old = unsafe { self.counted(old) };
+        // SAFETY: it has just been met.
+        let counted = unsafe { self.counted(new) };
         self.counters.resized(old, counted, moved);
         mem::slice(block.cast(), block.len().min(counted.size()))
     }
 
     #[inline(always)]
     fn freed(&mut self, layout: Layout, count: usize) {
-        if C::COUNTS {
-            let counted = self.counted(layout);
+        if C::COUNTS && count > 0 {
+            // SAFETY: there was a block of this layout, or of another with the same good size (H7).
+            let counted = unsafe { self.counted(layout) };
             self.counters.freed(counted, count);
         }
     }

@@ -11,9 +11,16 @@ use crate::mem;
 /// Blocks that are passed on at a time, where each needs another pointer.
 const AT_ONCE: usize = 32;
 
-/// A child's block, exposed, and cut to `len` bytes at most.
+/// A child's block that has been asked for with `len` bytes, exposed, and cut to these: it has no fewer (H1).
 #[inline(always)]
 pub(super) fn expose(block: NonNull<[u8]>, len: usize) -> NonNull<[u8]> {
+    debug_assert!(block.len() >= len);
+    expose_up_to(mem::slice(block.cast(), len), len)
+}
+
+/// A child's block, exposed, and cut to `len` bytes at most.
+#[inline(always)]
+pub(super) fn expose_up_to(block: NonNull<[u8]>, len: usize) -> NonNull<[u8]> {
     let _ = block.cast::<u8>().as_ptr().expose_provenance();
     mem::slice(block.cast(), block.len().min(len))
 }

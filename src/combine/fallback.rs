@@ -86,6 +86,20 @@ impl<P: Owns, S: Heap> Fallback<P, S> {
     pub fn into_inner(self) -> (P, S) {
         (self.first, self.second)
     }
+
+    /// Out of line, so that the way through the first heap stays short enough to be part of its callers.
+    #[inline(never)]
+    fn alloc_second(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.second.alloc(layout)
+    }
+
+    /// # Safety
+    /// As [`Heap::dealloc`], of the second heap.
+    #[inline(never)]
+    unsafe fn dealloc_second(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.second.dealloc(ptr, layout) };
+    }
 }
 
 /// Moves a block from one heap to another.
@@ -119,20 +133,20 @@ unsafe impl<P: Owns, S: Heap> Heap for Fallback<P, S> {
     // What `first` does not have at hand it may have all the same, so `second` is not asked.
     const AT_HAND: bool = P::AT_HAND;
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         match self.first.alloc(layout) {
             Ok(block) => Ok(block),
-            Err(AllocError) => self.second.alloc(layout),
+            Err(AllocError) => self.alloc_second(layout),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: a live block of one of the two, and its layout: the caller's promise.
         if !unsafe { self.first.try_dealloc(ptr, layout) } {
             // SAFETY: it is not the first's, so it is the second's.
-            unsafe { self.second.dealloc(ptr, layout) };
+            unsafe { self.dealloc_second(ptr, layout) };
         }
     }
 
@@ -243,7 +257,7 @@ unsafe impl<P: Owns, S: Owns> Owns for Fallback<P, S> {
         self.first.owns(ptr, layout) || self.second.owns(ptr, layout)
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise is the same.
         if unsafe { self.first.try_dealloc(ptr, layout) } {

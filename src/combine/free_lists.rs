@@ -6,7 +6,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use super::bound::{Bound, Unbounded};
-use super::exposed::{expose, expose_some, whole};
+use super::exposed::{expose, expose_up_to, whole};
 use crate::AllocError;
 use crate::cache::{ClassArray, SizeClasses, slot_layout};
 use crate::describe::{Cost, Describe, Tree, name};
@@ -261,13 +261,15 @@ impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> FreeLists<C, P, B, 
     /// `class` is below `COUNT`.
     #[cold]
     #[inline(never)]
-    unsafe fn refill(&mut self, class: usize, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn refill(&mut self, class: usize, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         let slot = Self::slot(class);
         if zeroed {
-            return expose_some(self.with_room(|lists| lists.heap.alloc_zeroed(slot)), slot.size());
+            let block = self.with_room(|lists| lists.heap.alloc_zeroed(slot))?;
+            return Ok(expose(block, slot.size()).cast());
         }
         if REFILL == 1 {
-            return expose_some(self.with_room(|lists| lists.heap.alloc(slot)), slot.size());
+            let block = self.with_room(|lists| lists.heap.alloc(slot))?;
+            return Ok(expose(block, slot.size()).cast());
         }
         let mut blocks = [MaybeUninit::uninit(); REFILL];
         let count = self.with_room(|lists| match lists.heap.alloc_batch(slot, &mut blocks) {
@@ -285,7 +287,7 @@ impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> FreeLists<C, P, B, 
         }
         list.bound.joined(others.len());
         // SAFETY: as above.
-        Ok(expose(mem::slice(unsafe { first.assume_init() }, slot.size()), slot.size()))
+        Ok(expose(mem::slice(unsafe { first.assume_init() }, slot.size()), slot.size()).cast())
     }
 
     /// Takes a block back that its list's bound does not simply keep.
@@ -328,12 +330,13 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
             return self.alloc_past(layout, false);
         };
         // SAFETY: K2.
-        match unsafe { self.list(class) }.take() {
+        let block = match unsafe { self.list(class) }.take() {
+            Some(block) => block,
             // SAFETY: K2.
-            Some(block) => Ok(unsafe { Self::block(block, class) }),
-            // SAFETY: K2.
-            None => unsafe { self.refill(class, false) },
-        }
+            None => unsafe { self.refill(class, false) }?,
+        };
+        // SAFETY: K2.
+        Ok(unsafe { Self::block(block, class) })
     }
 
     #[inline]
@@ -388,7 +391,9 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
         // SAFETY: K2.
         let Some(block) = unsafe { self.list(class) }.take() else {
             // SAFETY: K2.
-            return unsafe { self.refill(class, true) };
+            let block = unsafe { self.refill(class, true) }?;
+            // SAFETY: K2.
+            return Ok(unsafe { Self::block(block, class) });
         };
         // SAFETY: K2.
         let block = unsafe { Self::block(block, class) };
@@ -416,7 +421,7 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
             (Some(_), Some(_)) => (whole(ptr), asked.size()),
         };
         // SAFETY: a live block of the heap, and what it was asked for, by a pointer good for all of it.
-        expose_some(unsafe { self.heap.resize_in_place(ptr, old, asked) }, len)
+        Ok(expose_up_to(unsafe { self.heap.resize_in_place(ptr, old, asked) }?, len))
     }
 
     unsafe fn resize(
@@ -441,7 +446,7 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
         Ok(block)
     }
 
-    #[inline]
+    #[inline(always)]
     fn good_size(&self, layout: Layout) -> usize {
         match Self::class(layout) {
             Some(class) => Self::slot(class).size(),

@@ -154,14 +154,14 @@ impl<C: SizeClasses, H: Heap> PerClass<C, H> {
 unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
     const AT_HAND: bool = H::AT_HAND;
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let (class, slot) = Self::class(layout).ok_or(AllocError)?;
         // SAFETY: K2.
         expose_some(unsafe { self.heap(class) }.alloc(slot), slot.size())
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         let (class, slot) = unsafe { Self::live_class(layout) };

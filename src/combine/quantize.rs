@@ -98,13 +98,13 @@ impl<R: Round, P: Heap> Quantize<R, P> {
 unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
     const AT_HAND: bool = P::AT_HAND;
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let quantum = Self::quantum(layout)?;
         expose_some(self.heap.alloc(quantum), quantum.size())
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         let quantum = unsafe { Self::live_quantum(layout) };

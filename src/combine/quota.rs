@@ -115,7 +115,7 @@ impl<P: Heap> Within for Quota<P> {
 }
 
 // SAFETY: W1: a block is cut to its good size, which is no less than the request, so that it costs the same with every size that may come
-// back (H7): what is refunded was charged. W2: arithmetic that saturates. W3: none is kept.
+// back (H7): what is refunded was charged. W2: arithmetic that wraps. W3: none is kept.
 unsafe impl<P: Heap> Around for Quota<P> {
     /// What a block costs.
     type Note = usize;
@@ -140,13 +140,14 @@ unsafe impl<P: Heap> Around for Quota<P> {
 
     #[inline(always)]
     fn granted(&mut self, _: Layout, cost: usize, block: NonNull<[u8]>) -> NonNull<[u8]> {
-        self.used = self.used.saturating_add(cost);
+        // No overflow: it was admitted, so it is no more than what was left.
+        self.used = self.used.wrapping_add(cost);
         mem::slice(block.cast(), block.len().min(cost))
     }
 
     #[inline(always)]
     fn granted_batch(&mut self, layout: Layout, count: usize) {
-        self.used = self.used.saturating_add(self.heap.good_size(layout).saturating_mul(count));
+        self.used = self.used.wrapping_add(self.heap.good_size(layout).wrapping_mul(count));
     }
 
     #[inline(always)]
@@ -157,13 +158,14 @@ unsafe impl<P: Heap> Around for Quota<P> {
         block: NonNull<[u8]>,
         _: bool,
     ) -> NonNull<[u8]> {
-        self.used = self.used.saturating_sub(old).saturating_add(new);
+        self.used = self.used.wrapping_sub(old).wrapping_add(new);
         mem::slice(block.cast(), block.len().min(new))
     }
 
     #[inline(always)]
     fn freed(&mut self, layout: Layout, count: usize) {
-        self.used = self.used.saturating_sub(self.heap.good_size(layout).saturating_mul(count));
+        // No overflow: they were charged. (A free too many is the caller's fault and undefined; it does not unwind all the same.)
+        self.used = self.used.wrapping_sub(self.heap.good_size(layout).wrapping_mul(count));
     }
 }
 

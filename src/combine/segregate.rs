@@ -224,13 +224,17 @@ fn cut<R: Route>(
 unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
     const AT_HAND: bool = A::AT_HAND || B::AT_HAND;
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let block = if R::first(layout) { self.first.alloc(layout) } else { self.second.alloc(layout) };
-        cut::<R>(block, layout)
+        // Cut on either way: on one the rule's limit is a constant mostly, and on the other there is none.
+        if R::first(layout) {
+            cut::<R>(self.first.alloc(layout), layout)
+        } else {
+            cut::<R>(self.second.alloc(layout), layout)
+        }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         if R::first(layout) {
             // SAFETY: the caller's promise, and the rule led the block's request to this heap.
@@ -243,12 +247,11 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
 
     #[inline(always)]
     fn alloc_at_hand(&mut self, layout: Layout) -> Option<NonNull<[u8]>> {
-        let block = if R::first(layout) {
-            self.first.alloc_at_hand(layout)
+        if R::first(layout) {
+            cut::<R>(self.first.alloc_at_hand(layout).ok_or(AllocError), layout).ok()
         } else {
-            self.second.alloc_at_hand(layout)
-        };
-        cut::<R>(block.ok_or(AllocError), layout).ok()
+            cut::<R>(self.second.alloc_at_hand(layout).ok_or(AllocError), layout).ok()
+        }
     }
 
     #[inline(always)]
@@ -307,7 +310,7 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
         cut::<R>(block, new)
     }
 
-    #[inline]
+    #[inline(always)]
     fn good_size(&self, layout: Layout) -> usize {
         let size =
             if R::first(layout) { self.first.good_size(layout) } else { self.second.good_size(layout) };

@@ -9,7 +9,7 @@ use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
 use crate::describe::{Cost, Describe, Tree};
-use crate::lock::Lock;
+use crate::lock::{Lock, Work};
 use crate::mem;
 
 /// A heap core behind a lock: the shell that users hold.
@@ -131,7 +131,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
     /// `leaf` calls nothing but the core, leaves it in its place, and does not unwind.
     #[inline(always)]
     pub(crate) unsafe fn at_hand<R>(&self, leaf: impl FnOnce(&mut H) -> R) -> Option<R> {
-        if !(H::AT_HAND && L::LEAF_IS_FREE) {
+        if !Self::HAS_HAND {
             return None;
         }
         let work = || {
@@ -207,6 +207,97 @@ impl<H: Heap, L: Lock> Locked<H, L> {
     }
 }
 
+/// A call of a core, to be made under the lock.
+struct Call<'a, H, T> {
+    core: &'a UnsafeCell<H>,
+    task: T,
+}
+
+/// What a core is called for.
+trait Task<H> {
+    type Done;
+
+    fn of(self, core: &mut H) -> Self::Done;
+}
+
+impl<H, T: Task<H>> Work for Call<'_, H, T> {
+    type Done = T::Done;
+
+    #[inline(always)]
+    fn run(self) -> T::Done {
+        // SAFETY: made in this file alone, and run by the lock that guards the core (L1).
+        self.task.of(unsafe { &mut *self.core.get() })
+    }
+}
+
+/// A block for a layout.
+struct Alloc(Layout);
+
+impl<H: Heap> Task<H> for Alloc {
+    type Done = Result<NonNull<[u8]>, AllocError>;
+
+    #[inline(always)]
+    fn of(self, core: &mut H) -> Self::Done {
+        core.alloc(self.0)
+    }
+}
+
+/// The same, at hand.
+struct AllocAtHand(Layout);
+
+impl<H: Heap> Task<H> for AllocAtHand {
+    type Done = Option<NonNull<[u8]>>;
+
+    #[inline(always)]
+    fn of(self, core: &mut H) -> Self::Done {
+        core.alloc_at_hand(self.0)
+    }
+}
+
+/// A live block of the core goes back, and its layout is here too.
+struct Dealloc(NonNull<u8>, Layout);
+
+impl<H: Heap> Task<H> for Dealloc {
+    type Done = ();
+
+    #[inline(always)]
+    fn of(self, core: &mut H) {
+        // SAFETY: `free` makes it, whose caller promises as much.
+        unsafe { core.dealloc(self.0, self.1) }
+    }
+}
+
+/// The same, at hand.
+struct DeallocAtHand(NonNull<u8>, Layout);
+
+impl<H: Heap> Task<H> for DeallocAtHand {
+    type Done = bool;
+
+    #[inline(always)]
+    fn of(self, core: &mut H) -> bool {
+        // SAFETY: `free` makes it, whose caller promises as much.
+        unsafe { core.dealloc_at_hand(self.0, self.1) }
+    }
+}
+
+impl<H: Heap, L: Lock> Locked<H, L> {
+    /// Whether it is worth to ask what is at hand, before entering for the rest.
+    const HAS_HAND: bool = H::AT_HAND && L::LEAF_IS_FREE;
+
+    #[inline(always)]
+    fn call<T: Task<H>>(&self, task: T) -> Option<T::Done> {
+        self.lock.with_work(Call { core: &self.core, task })
+    }
+
+    /// # Safety
+    /// As [`Lock::with_leaf`]: the task calls nothing but the core, and does not unwind.
+    #[inline(always)]
+    unsafe fn call_leaf<T: Task<H>>(&self, task: T) -> Option<T::Done> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.lock.with_leaf_work(Call { core: &self.core, task }) }
+    }
+}
+
 impl<H: Heap + Default, L: Lock> Default for Locked<H, L> {
     fn default() -> Self {
         Locked::new(H::default())
@@ -239,34 +330,34 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
         locked.ok_or(AllocError)
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 {
             return Ok(mem::slice(mem::dangling(layout), 0));
         }
-        // SAFETY: H5: `alloc_at_hand` calls nothing but the core; H3.
-        if let Some(Some(block)) = unsafe { self.at_hand(|core| core.alloc_at_hand(layout)) } {
-            return Ok(block);
+        if Self::HAS_HAND {
+            // SAFETY: H5: `alloc_at_hand` calls nothing but the core; H3.
+            match unsafe { self.call_leaf(AllocAtHand(layout)) } {
+                Some(Some(block)) => return Ok(block),
+                Some(None) => {}
+                // A re-entry.
+                None => return Err(AllocError),
+            }
         }
-        // SAFETY: the closure only calls the core.
-        unsafe { self.enter(|core| core.alloc(layout)) }?
+        self.call(Alloc(layout)).unwrap_or(Err(AllocError))
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn free(&self, ptr: NonNull<u8>, layout: Layout) {
         if layout.size() == 0 {
             return;
         }
-        // SAFETY: the caller's promise is the same.
-        let at_hand = |core: &mut H| unsafe { core.dealloc_at_hand(ptr, layout) };
-        // SAFETY: H5: `dealloc_at_hand` calls nothing but the core; H3.
-        if unsafe { self.at_hand(at_hand) } == Some(true) {
+        // SAFETY: H5: `dealloc_at_hand` calls nothing but the core; H3. `None` means re-entry: the block is leaked, as documented.
+        if Self::HAS_HAND && unsafe { self.call_leaf(DeallocAtHand(ptr, layout)) } != Some(false) {
             return;
         }
-        // SAFETY: the caller's promise is the same.
-        let work = |core: &mut H| unsafe { core.dealloc(ptr, layout) };
-        // SAFETY: the closure only calls the core. An error means re-entry: the block is leaked, as documented.
-        let _ = unsafe { self.enter(work) };
+        // As above.
+        let _ = self.call(Dealloc(ptr, layout));
     }
 }
 

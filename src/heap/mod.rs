@@ -122,7 +122,7 @@ pub use self::usable::UsableSize;
 ///   nothing that is not part of the core.
 /// - **H6** (size zero) a request of size zero is answered with an error or with a block, not with undefined behaviour. [`Locked`] never makes one.
 /// - **H7** (good sizes) every size from a request to its [`good_size`](Heap::good_size), at the same alignment, has that same good size, for
-///   as long as the heap lives. It is no less than the request.
+///   as long as the heap lives. It is no less than the request, and that of a request that has been met makes a layout with its alignment.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a heapwright heap core",
     label = "this type parameter takes a heap core",

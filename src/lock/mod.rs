@@ -156,6 +156,35 @@ pub unsafe trait Lock {
     unsafe fn with_leaf<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         self.with(work)
     }
+
+    /// As [`with`](Lock::with), for the shells of this crate.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn with_work<W: Work>(&self, work: W) -> Option<W::Done> {
+        self.with(|| work.run())
+    }
+
+    /// As [`with_leaf`](Lock::with_leaf), for the shells of this crate.
+    ///
+    /// # Safety
+    /// As there.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn with_leaf_work<W: Work>(&self, work: W) -> Option<W::Done> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.with_leaf(|| work.run()) }
+    }
+}
+
+/// Work that is not a closure. A compiler makes each closure a function of its own, and one that has a whole heap in it does not become part of its
+/// callers: between a lock that costs two instructions and a heap that costs ten, that would be the most of it all.
+#[doc(hidden)]
+pub trait Work {
+    /// What comes of it.
+    type Done;
+
+    /// Does it. To be marked `#[inline(always)]`.
+    fn run(self) -> Self::Done;
 }
 
 /// A lock that can be held across calls, without work that is passed in: what `fork` needs, before which all locks of a heap are taken, so that

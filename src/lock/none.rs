@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::Lock;
+use super::{Lock, Work};
 use crate::describe::describe_leaf;
 
 /// No lock at all: the heap stays on one thread, and the compiler sees to it (`!Sync`).
@@ -59,6 +59,21 @@ unsafe impl Lock for NoLock {
     unsafe fn with_leaf<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         // Nothing else can run under this lock before the work has ended, so nobody would see the flag.
         if self.held.get() { None } else { Some(work()) }
+    }
+
+    #[inline(always)]
+    fn with_work<W: Work>(&self, work: W) -> Option<W::Done> {
+        if self.held.get() {
+            return None;
+        }
+        self.held.set(true);
+        let _leave = Leave(&self.held);
+        Some(work.run())
+    }
+
+    #[inline(always)]
+    unsafe fn with_leaf_work<W: Work>(&self, work: W) -> Option<W::Done> {
+        if self.held.get() { None } else { Some(work.run()) }
     }
 
     #[inline(always)]
