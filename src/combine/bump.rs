@@ -82,17 +82,27 @@ impl<'a> Bump<'a> {
     /// length.
     #[inline(always)]
     fn end(&self, offset: usize, size: usize) -> Option<usize> {
-        let end = offset.checked_add(size).filter(|&end| end <= self.len)?;
+        // No overflow: an offset is at most `len`, and `place` adds no more to it than leaves room for the size below `isize::MAX`.
+        let end = offset + size;
+        (end <= self.len).then(|| self.rounded(end))
+    }
+
+    /// Where the next block may begin behind one that ends at `end`, which is no more than the length.
+    #[inline(always)]
+    fn rounded(&self, end: usize) -> usize {
         // No overflow: `len` is at most `isize::MAX`, as of any object.
-        Some(align_up(end, GRANULE)?.min(self.len))
+        let up = (end + (GRANULE - 1)) & !(GRANULE - 1);
+        // Nothing to compute where the length is a constant.
+        if self.len % GRANULE == 0 { up } else { up.min(self.len) }
     }
 
     /// Offset and end of the first block for `layout` from `from` on.
     #[inline(always)]
     fn place(&self, from: usize, layout: Layout) -> Option<(usize, usize)> {
-        let base = self.base.addr().get();
-        let start = align_up(base + from, layout.align())?;
-        let offset = start - base;
+        let align_mask = layout.align() - 1;
+        // What is missing to an aligned address. With the layout's size it is at most `isize::MAX`, as any layout's when it is padded.
+        let pad = (self.base.addr().get() + from).wrapping_neg() & align_mask;
+        let offset = from + pad;
         Some((offset, self.end(offset, layout.size())?))
     }
 
@@ -129,7 +139,7 @@ impl<'a> Bump<'a> {
         self.state.live = self.state.live.wrapping_sub(1);
         if self.state.live == 0 {
             self.state.top = 0;
-        } else if self.end(offset, size) == Some(self.top()) {
+        } else if self.rounded(offset + size) == self.top() {
             self.state.top = offset as u32;
         }
     }

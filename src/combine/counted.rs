@@ -121,16 +121,18 @@ impl<C: Counters, P: Heap> Within for Counted<C, P> {
 // SAFETY: W1: a block is cut to its good size, which is no less than the request, so that it is counted by the same layout with every size
 // that may come back (H7). W2: counters do not unwind, and use no heap (N1). W3: none is kept.
 unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
-    type Note = ();
+    /// The good size.
+    type Note = usize;
 
     #[inline(always)]
-    fn admit(&mut self, _: Layout) -> Result<(), AllocError> {
-        Ok(())
+    fn admit(&mut self, layout: Layout) -> Result<usize, AllocError> {
+        Ok(if C::COUNTS { self.heap.good_size(layout) } else { 0 })
     }
 
     #[inline(always)]
-    fn admit_resize(&mut self, _: Layout, _: Layout, _: bool) -> Result<((), ()), AllocError> {
-        Ok(((), ()))
+    fn admit_resize(&mut self, _: Layout, _: Layout, _: bool) -> Result<(usize, usize), AllocError> {
+        // They are asked for afterwards: a resize costs more than that.
+        Ok((0, 0))
     }
 
     #[inline(always)]
@@ -140,12 +142,12 @@ unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
     }
 
     #[inline(always)]
-    fn granted(&mut self, layout: Layout, (): (), block: NonNull<[u8]>) -> NonNull<[u8]> {
+    fn granted(&mut self, layout: Layout, good: usize, block: NonNull<[u8]>) -> NonNull<[u8]> {
         if !C::COUNTS {
             return block;
         }
-        // SAFETY: it has just been met.
-        let counted = unsafe { self.counted(layout) };
+        // SAFETY: H7: the request has been met.
+        let counted = unsafe { Layout::from_size_align_unchecked(good, layout.align()) };
         self.counters.allocated(layout, counted, 1);
         mem::slice(block.cast(), block.len().min(counted.size()))
     }
@@ -163,7 +165,7 @@ unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
     fn resized(
         &mut self,
         (old, new): (Layout, Layout),
-        _: ((), ()),
+        _: (usize, usize),
         block: NonNull<[u8]>,
         moved: bool,
     ) -> NonNull<[u8]> {

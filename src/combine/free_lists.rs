@@ -2,6 +2,7 @@
 
 use core::alloc::Layout;
 use core::fmt;
+use core::hint;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
@@ -259,17 +260,30 @@ impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> FreeLists<C, P, B, 
     ///
     /// # Safety
     /// `class` is below `COUNT`.
+    #[inline(always)]
+    unsafe fn refill(&mut self, class: usize, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        let block = unsafe { self.refill_list(class, zeroed) }?;
+        // SAFETY: K2, by the caller's promise.
+        let size = *unsafe { C::SIZES.get_unchecked(class) };
+        // SAFETY: it is cut to the size of its slot. (Said here, where a class may be a constant, so that whoever cuts it again need not.)
+        unsafe { hint::assert_unchecked(block.len() == size) };
+        Ok(block)
+    }
+
+    /// # Safety
+    /// As `refill`.
     #[cold]
     #[inline(never)]
-    unsafe fn refill(&mut self, class: usize, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+    unsafe fn refill_list(&mut self, class: usize, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
         let slot = Self::slot(class);
         if zeroed {
             let block = self.with_room(|lists| lists.heap.alloc_zeroed(slot))?;
-            return Ok(expose(block, slot.size()).cast());
+            return Ok(expose(block, slot.size()));
         }
         if REFILL == 1 {
             let block = self.with_room(|lists| lists.heap.alloc(slot))?;
-            return Ok(expose(block, slot.size()).cast());
+            return Ok(expose(block, slot.size()));
         }
         let mut blocks = [MaybeUninit::uninit(); REFILL];
         let count = self.with_room(|lists| match lists.heap.alloc_batch(slot, &mut blocks) {
@@ -287,7 +301,7 @@ impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> FreeLists<C, P, B, 
         }
         list.bound.joined(others.len());
         // SAFETY: as above.
-        Ok(expose(mem::slice(unsafe { first.assume_init() }, slot.size()), slot.size()).cast())
+        Ok(expose(mem::slice(unsafe { first.assume_init() }, slot.size()), slot.size()))
     }
 
     /// Takes a block back that its list's bound does not simply keep.
@@ -330,13 +344,12 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
             return self.alloc_past(layout, false);
         };
         // SAFETY: K2.
-        let block = match unsafe { self.list(class) }.take() {
-            Some(block) => block,
+        match unsafe { self.list(class) }.take() {
             // SAFETY: K2.
-            None => unsafe { self.refill(class, false) }?,
-        };
-        // SAFETY: K2.
-        Ok(unsafe { Self::block(block, class) })
+            Some(block) => Ok(unsafe { Self::block(block, class) }),
+            // SAFETY: K2.
+            None => unsafe { self.refill(class, false) },
+        }
     }
 
     #[inline]
@@ -391,9 +404,7 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
         // SAFETY: K2.
         let Some(block) = unsafe { self.list(class) }.take() else {
             // SAFETY: K2.
-            let block = unsafe { self.refill(class, true) }?;
-            // SAFETY: K2.
-            return Ok(unsafe { Self::block(block, class) });
+            return unsafe { self.refill(class, true) };
         };
         // SAFETY: K2.
         let block = unsafe { Self::block(block, class) };

@@ -231,6 +231,9 @@ impl<'r> Run<'r> {
         });
         match made {
             Ok(block) => {
+                let good = guarded(|| self.subject.good_size(layout))?.unwrap_or(layout.size());
+                let fits = Layout::from_size_align(good, layout.align()).is_ok();
+                ensure!(fits, GoodSizes, "{layout:?} is met, and its good size, {good}, makes no layout");
                 ensure!(
                     layout.size() > 0 || self.traits.zero_size != ZeroSize::Refused,
                     SizeZero,
@@ -515,9 +518,6 @@ impl<'r> Run<'r> {
         }
         let Some(good) = guarded(|| self.subject.good_size(layout))? else { return Ok(()) };
         ensure!(good >= layout.size(), GoodSizes, "the good size of {layout:?} is {good}");
-        // Asked of requests that are met somewhere: none is near the limit of layouts.
-        let fits = Layout::from_size_align(good, layout.align()).is_ok();
-        ensure!(fits, GoodSizes, "the good size of {layout:?}, {good}, makes no layout");
         let (size, align) = (layout.size(), layout.align());
         for size in [size + 1, size + (good - size) / 2, good - 1, good] {
             let Ok(between) = Layout::from_size_align(size, align) else { continue };

@@ -54,8 +54,13 @@ impl<B: BackingSource> SourceHeap<B> {
 
     /// What the source is asked for when the heap is asked for `layout`. The same for every size up to the block's length (B6),
     /// so that the source gets its own layout back.
+    #[inline]
     fn block(&self, layout: Layout) -> Result<Layout, AllocError> {
         let size = self.source.good_size(layout);
+        // Most sources have no granule, and then there is nothing to be checked.
+        if size == layout.size() {
+            return Ok(layout);
+        }
         Layout::from_size_align(size, layout.align()).map_err(|_| AllocError)
     }
 }

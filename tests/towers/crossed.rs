@@ -162,4 +162,4 @@ macro_rules! cross {
     };
 }
 
-cross!([blocks arena bounded slabs], [limited arena slabs segregated fallback affixed guarded stack_first region chain scoped], [counted small_arena large_slabs segregated fallback affixed guarded stack_first region chain scoped]);
+cross!([blocks arena bounded slabs], [limited arena slabs segregated fallback affixed region], [counted small_arena large_slabs segregated guarded stack_first chain scoped]);

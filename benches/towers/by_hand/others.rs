@@ -16,7 +16,7 @@ use crate::rows::{CHUNK, KEPT, STACK};
 
 /// Chunks of the global heap, cut upwards in steps of eight bytes; the last block goes back.
 pub(crate) struct RegionByHand {
-    /// Told apart from the rest since the global heap may come back here.
+    /// Raised while the global heap is asked, which may come back here.
     busy: Cell<bool>,
     top: Cell<*mut u8>,
     limit: Cell<usize>,
@@ -45,12 +45,16 @@ impl RegionByHand {
         let len = layout.size().checked_add(7)? & !7;
         let top = self.top.get();
         let start = top.addr();
-        let start = if layout.align() > 8 { start.checked_next_multiple_of(layout.align())? } else { start };
+        let start = match layout.align() {
+            ..=8 => start,
+            align => start.checked_add(align - 1)? & !(align - 1),
+        };
         if len > self.limit.get().checked_sub(start)? {
             return None;
         }
         self.top.set(top.with_addr(start + len));
-        Some(slice(NonNull::new(top.with_addr(start))?, len))
+        // SAFETY: there is a chunk, since without one there is no room.
+        Some(slice(unsafe { NonNull::new_unchecked(top.with_addr(start)) }, len))
     }
 
     #[cold]
@@ -117,13 +121,12 @@ impl Face for RegionByHand {
     }
 }
 
-/// A buffer that is used first, and the global heap.
+/// A buffer that is used first, and the global heap. Nobody can come in while the buffer is at work, so nothing tells it.
 #[repr(C, align(16))]
 pub(crate) struct StackFirstByHand {
     buffer: UnsafeCell<[MaybeUninit<u8>; STACK]>,
     top: Cell<u32>,
     live: Cell<u32>,
-    busy: Cell<bool>,
 }
 
 impl StackFirstByHand {
@@ -132,7 +135,6 @@ impl StackFirstByHand {
             buffer: UnsafeCell::new([MaybeUninit::uninit(); STACK]),
             top: Cell::new(0),
             live: Cell::new(0),
-            busy: Cell::new(false),
         }
     }
 
@@ -142,8 +144,8 @@ impl StackFirstByHand {
             return None;
         }
         let base = self.buffer.get().cast::<u8>();
-        let start =
-            (base.addr() + self.top.get() as usize).checked_next_multiple_of(layout.align())? - base.addr();
+        let from = (base.addr() + self.top.get() as usize).checked_add(layout.align() - 1)?;
+        let start = (from & !(layout.align() - 1)) - base.addr();
         // Both are far from overflowing by now: an address in the buffer, rounded up, and the buffer's length.
         let end = (start.checked_add(layout.size())? + 7) & !7;
         if end > STACK {
@@ -151,7 +153,8 @@ impl StackFirstByHand {
         }
         self.top.set(end as u32);
         self.live.set(self.live.get() + 1);
-        Some(slice(NonNull::new(base.wrapping_add(start))?, end - start))
+        // SAFETY: in the buffer, or right at its end.
+        Some(slice(unsafe { NonNull::new_unchecked(base.wrapping_add(start)) }, end - start))
     }
 }
 
@@ -161,16 +164,11 @@ impl Face for StackFirstByHand {
         if layout.size() == 0 {
             return Ok(empty(layout));
         }
-        if self.busy.get() {
-            return Err(AllocError);
-        }
         if let Some(block) = self.cut(layout) {
             return Ok(block);
         }
-        self.busy.set(true);
         // SAFETY: the size is not zero.
         let block = unsafe { alloc::alloc(layout) };
-        self.busy.set(false);
         Ok(slice(NonNull::new(block).ok_or(AllocError)?, layout.size()))
     }
 
@@ -183,9 +181,6 @@ impl Face for StackFirstByHand {
         if start >= STACK {
             // SAFETY: the caller's promise, and the block is not the buffer's.
             return unsafe { alloc::dealloc(ptr.as_ptr(), layout) };
-        }
-        if self.busy.get() {
-            return;
         }
         self.live.set(self.live.get() - 1);
         if self.live.get() == 0 {
