@@ -264,7 +264,7 @@ pub unsafe trait Heap {
     /// use heapwright::slab::AlignedSlabs;
     /// use heapwright::source::Pages;
     ///
-    /// let mut cache = SlabCore::<AlignedSlabs<Pages, 4096>, Exactly<64>, KeepAll>::new(Pages);
+    /// let mut cache = SlabCore::<AlignedSlabs<Pages, 4096>, Exactly<64>, KeepAll, 4>::new(Pages);
     /// let block = cache.alloc(Layout::new::<[u8; 64]>())?;
     /// // SAFETY: the block is live, and its layout this one.
     /// unsafe { cache.dealloc(block.cast(), Layout::new::<[u8; 64]>()) };
