@@ -95,15 +95,41 @@ impl<T: Sink, A> Traced<T, A> {
         tell(|| self.sink.freeing(&back(ptr, layout)));
     }
 
-    /// Resizes by `resize`, and tells before and after. Neither size is zero.
-    #[inline]
-    fn resize_and_tell(
+    /// [`try_resize`](SharedHeap::try_resize), or [`try_resize_zeroed`](SharedHeap::try_resize_zeroed).
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn change(
         &self,
         ptr: NonNull<u8>,
         old: Layout,
         new: Layout,
-        resize: impl FnOnce() -> Result<NonNull<[u8]>, AllocError>,
-    ) -> Result<NonNull<[u8]>, AllocError> {
+        zeroed: bool,
+    ) -> Result<NonNull<[u8]>, AllocError>
+    where
+        A: SharedHeap,
+    {
+        let resize = || {
+            if zeroed {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.heap.try_resize_zeroed(ptr, old, new) }
+            } else {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.heap.try_resize(ptr, old, new) }
+            }
+        };
+        if !T::LISTENS {
+            return resize();
+        }
+        if old.size() == 0 {
+            return if zeroed { self.try_alloc_zeroed(new) } else { self.try_alloc(new) };
+        }
+        if new.size() == 0 {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.free(ptr, old) };
+            return Ok(mem::slice(mem::dangling(new), 0));
+        }
         let was = back(ptr, old);
         let begun = tell(|| self.sink.resizing(&was, new));
         let given = resize();
@@ -174,21 +200,8 @@ unsafe impl<T: Sink, A: SharedHeap> SharedHeap for Traced<T, A> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        if !T::LISTENS {
-            // SAFETY: the caller's promise is the same.
-            return unsafe { self.heap.try_resize(ptr, old, new) };
-        }
-        if old.size() == 0 {
-            return self.try_alloc(new);
-        }
-        if new.size() == 0 {
-            // SAFETY: the caller's promise is the same.
-            unsafe { self.free(ptr, old) };
-            return Ok(mem::slice(mem::dangling(new), 0));
-        }
         // SAFETY: the caller's promise is the same.
-        let resize = || unsafe { self.heap.try_resize(ptr, old, new) };
-        self.resize_and_tell(ptr, old, new, resize)
+        unsafe { self.change(ptr, old, new, false) }
     }
 
     #[inline]
@@ -198,21 +211,8 @@ unsafe impl<T: Sink, A: SharedHeap> SharedHeap for Traced<T, A> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        if !T::LISTENS {
-            // SAFETY: the caller's promise is the same.
-            return unsafe { self.heap.try_resize_zeroed(ptr, old, new) };
-        }
-        if old.size() == 0 {
-            return self.try_alloc_zeroed(new);
-        }
-        if new.size() == 0 {
-            // SAFETY: the caller's promise is the same.
-            unsafe { self.free(ptr, old) };
-            return Ok(mem::slice(mem::dangling(new), 0));
-        }
         // SAFETY: the caller's promise is the same.
-        let resize = || unsafe { self.heap.try_resize_zeroed(ptr, old, new) };
-        self.resize_and_tell(ptr, old, new, resize)
+        unsafe { self.change(ptr, old, new, true) }
     }
 
     #[inline]

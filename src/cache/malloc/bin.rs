@@ -188,22 +188,8 @@ impl Bin {
         if stacks.has(take) && stacks.has(give) { stacks.height(take) + stacks.height(give) } else { 0 }
     }
 
-    /// The stack to take from changes places with the other, if that has any objects; says whether. The former is empty.
-    #[inline]
-    pub(super) fn swap(&self, stacks: Stacks, room: usize) -> bool {
-        let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
-        if stacks.base_of(give) == give {
-            return false;
-        }
-        let base = stacks.base_of(take);
-        self.take.store(give, Ordering::Relaxed);
-        self.give.store(base, Ordering::Relaxed);
-        self.limit.set(base.wrapping_add(room));
-        true
-    }
-
     /// The stacks change places, whatever is on them. The limit of the one to give to is what is there, or the former room.
-    pub(super) fn swap_back(&self, stacks: Stacks) {
+    pub(super) fn swap(&self, stacks: Stacks) {
         let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
         let room = self.room(stacks).max(stacks.height(take));
         self.take.store(give, Ordering::Relaxed);

@@ -145,7 +145,7 @@ impl<T: MallocSettings> Front<T> {
         // A few are not worth it: where one object comes and goes, the stacks would change places all the time.
         let enough = ROOM_FIRST.min(stacks.most.div_ceil(2));
         if bin.to_give(stacks).1 >= enough {
-            bin.swap(stacks, room);
+            bin.swap(stacks);
             return NonNull::new(bin.pop()).ok_or(AllocError);
         }
         let (base, _) = bin.to_take(stacks);
@@ -153,7 +153,10 @@ impl<T: MallocSettings> Front<T> {
         // SAFETY: the stack is empty, and has room for so many.
         let out = unsafe { slice::from_raw_parts_mut(base.cast::<Room>(), room.min(first)) };
         let taken = match shared.refill(class, block.number, out) {
-            Err(AllocError) if bin.swap(stacks, room) => return NonNull::new(bin.pop()).ok_or(AllocError),
+            Err(AllocError) if bin.to_give(stacks).1 > 0 => {
+                bin.swap(stacks);
+                return NonNull::new(bin.pop()).ok_or(AllocError);
+            }
             taken => taken?,
         };
         // SAFETY: so many have been written, one of which goes out.
@@ -189,7 +192,7 @@ impl<T: MallocSettings> Front<T> {
         if to_give >= room {
             let granted = block.grown(class).granted::<T>(class);
             if to_take <= room / 2 {
-                bin.swap_back(stacks);
+                bin.swap(stacks);
             } else if room < granted {
                 // SAFETY: what is there is less than that.
                 unsafe { bin.set_room(stacks, (2 * room).min(granted)) };
@@ -227,7 +230,7 @@ impl<T: MallocSettings> Front<T> {
         let Some(mut opened) = self.opened(shared, class) else { return };
         let Opened { stacks, .. } = opened;
         if bin.to_give(stacks).1 == 0 {
-            bin.swap_back(stacks);
+            bin.swap(stacks);
         }
         opened.flush_given(bin.to_give(stacks).1);
         if bin.to_take(stacks).1 == 0 {
@@ -251,7 +254,7 @@ impl<T: MallocSettings> Front<T> {
             }
             let Some(mut opened) = self.opened(shared, class) else { return };
             opened.flush_given(bin.to_give(opened.stacks).1);
-            bin.swap_back(opened.stacks);
+            bin.swap(opened.stacks);
             opened.flush_given(bin.to_give(opened.stacks).1);
             opened.shrink();
         }
