@@ -13,6 +13,7 @@ extern crate std;
 pub mod alloc;
 pub mod arena;
 pub mod cache;
+pub mod check;
 pub mod combine;
 #[cfg(feature = "conformance")]
 pub mod conformance;

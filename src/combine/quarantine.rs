@@ -8,8 +8,9 @@ use core::ptr::{self, NonNull};
 use super::around::{Around, Within, heap_around};
 use super::pattern::{FREED, first_other};
 use crate::AllocError;
+use crate::check::{Abort, Damage, Misuse, OnMisuse, Wrong};
 use crate::describe::{Cost, Describe, Tree};
-use crate::heap::{Abort, Damage, Heap, Misuse, OnMisuse, Wrong};
+use crate::heap::Heap;
 
 /// A heap whose freed blocks are held back for a while, filled with a pattern: writes to freed memory, and blocks freed twice, are found.
 ///
@@ -35,7 +36,8 @@ use crate::heap::{Abort, Damage, Heap, Misuse, OnMisuse, Wrong};
 /// use core::mem::MaybeUninit;
 /// use heapwright::arena::Arena;
 /// use heapwright::combine::Quarantine;
-/// use heapwright::heap::{CountMisuses, Heap, Wrong};
+/// use heapwright::check::{CountMisuses, Wrong};
+/// use heapwright::heap::Heap;
 /// use heapwright::sizing::Sizing4KiB;
 /// use std::alloc::Layout;
 ///

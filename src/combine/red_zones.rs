@@ -8,8 +8,9 @@ use core::ptr::{self, NonNull};
 use super::around::{Within, reset_and_inspect};
 use super::pattern::{FREED, Other, ZONE, first_other};
 use crate::AllocError;
+use crate::check::{Abort, Damage, Misuse, OnMisuse, Wrong};
 use crate::describe::{Cost, Describe, Tree};
-use crate::heap::{Abort, Damage, Heap, Misuse, OnMisuse, Wrong};
+use crate::heap::Heap;
 use crate::mem::{self, align_up};
 
 /// A heap whose blocks stand between zones of a pattern, `PRE` bytes before and `POST` bytes behind: writes past either end are found.
@@ -37,7 +38,8 @@ use crate::mem::{self, align_up};
 /// use core::mem::MaybeUninit;
 /// use heapwright::arena::Arena;
 /// use heapwright::combine::RedZones;
-/// use heapwright::heap::{CountMisuses, Heap, Wrong};
+/// use heapwright::check::{CountMisuses, Wrong};
+/// use heapwright::heap::Heap;
 /// use heapwright::sizing::Sizing4KiB;
 /// use std::alloc::Layout;
 ///

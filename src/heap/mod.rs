@@ -61,7 +61,6 @@
 mod inspect;
 mod instance;
 mod locked;
-mod misuse;
 mod nothing;
 mod picture;
 mod shared;
@@ -76,7 +75,6 @@ use crate::AllocError;
 pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, Usage};
 pub use self::instance::{Instance, Of};
 pub use self::locked::Locked;
-pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Wrong};
 pub use self::nothing::NoHeap;
 #[cfg(all(feature = "std", any(unix, windows, target_arch = "wasm32")))]
 pub(crate) use self::picture::{Bytes, Escaped};

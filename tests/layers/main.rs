@@ -20,34 +20,38 @@ const LAYERS: &[Layer] = &[
     ("mem", &[]),
     ("alloc", &[]),
     ("describe", &[]),
-    ("lock", &["mem", "alloc", "describe"]),
-    ("sizing", &["mem", "alloc", "describe"]),
+    ("check", &["mem", "alloc", "describe"]),
+    ("lock", &["mem", "alloc", "describe", "check"]),
+    ("sizing", &["mem", "alloc", "describe", "check"]),
     // The shell of a heap is where core and lock meet.
-    ("heap", &["mem", "alloc", "describe", "lock"]),
-    ("source", &["mem", "alloc", "describe", "lock", "sizing", "heap"]),
-    ("arena", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source"]),
-    ("slab", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source"]),
-    ("cache", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab"]),
-    ("combine", &["mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache"]),
+    ("heap", &["mem", "alloc", "describe", "check", "lock"]),
+    ("source", &["mem", "alloc", "describe", "check", "lock", "sizing", "heap"]),
+    ("arena", &["mem", "alloc", "describe", "check", "lock", "sizing", "heap", "source"]),
+    ("slab", &["mem", "alloc", "describe", "check", "lock", "sizing", "heap", "source"]),
+    ("cache", &["mem", "alloc", "describe", "check", "lock", "sizing", "heap", "source", "arena", "slab"]),
+    (
+        "combine",
+        &["mem", "alloc", "describe", "check", "lock", "sizing", "heap", "source", "arena", "slab", "cache"],
+    ),
     (
         "trace",
         &[
-            "mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache",
-            "combine",
+            "mem", "alloc", "describe", "check", "lock", "sizing", "heap", "source", "arena", "slab",
+            "cache", "combine",
         ],
     ),
     (
         "preset",
         &[
-            "mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache",
-            "combine", "trace",
+            "mem", "alloc", "describe", "check", "lock", "sizing", "heap", "source", "arena", "slab",
+            "cache", "combine", "trace",
         ],
     ),
     (
         "conformance",
         &[
-            "mem", "alloc", "describe", "lock", "sizing", "heap", "source", "arena", "slab", "cache",
-            "combine", "trace",
+            "mem", "alloc", "describe", "check", "lock", "sizing", "heap", "source", "arena", "slab",
+            "cache", "combine", "trace",
         ],
     ),
     // Chapters of text, compiled as documentation only.

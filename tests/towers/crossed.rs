@@ -5,12 +5,13 @@
 use heapwright::AllocError;
 use heapwright::arena::SourceArena;
 use heapwright::cache::{Classes, KeepAll, KeepSlabs, ReleaseAtOnce, SlabHeap};
+use heapwright::check::Abort;
 use heapwright::combine::{
     Affix, AlignUp, Arenas, AtMost, Chain, Fallback, FreeLists, Growing, PowersOfTwo, Quantize, Quota,
     RedZones, Region, Scoped, Segregate, StackFirst, Upward,
 };
 use heapwright::conformance::{Source, try_heap_over};
-use heapwright::heap::{Abort, Heap, Locked};
+use heapwright::heap::{Heap, Locked};
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Bounded, Checked, Sizing16MiB};
 use heapwright::slab::{AlignedSlabs, IntrusiveList, LargeSlabs};

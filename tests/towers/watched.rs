@@ -2,12 +2,13 @@
 
 use heapwright::arena::SourceArena;
 use heapwright::cache::Classes;
+use heapwright::check::Abort;
 use heapwright::combine::{
     Counted, FailNth, FailRandom, OnAlloc, OnBoth, OnFree, Quarantine, Quota, RedZones, Refusing,
     SizeHistogram, Totals, Zeroing,
 };
 use heapwright::conformance::{Call, Probe, Source, forwards, heap_over, shared_over, try_heap_over};
-use heapwright::heap::{Abort, Heap, Locked};
+use heapwright::heap::{Heap, Locked};
 use heapwright::lock::SpinLock;
 use heapwright::sizing::Sizing16MiB;
 use heapwright::source::SourceHeap;

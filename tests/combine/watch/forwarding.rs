@@ -4,11 +4,12 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use heapwright::cache::Classes;
+use heapwright::check::CountMisuses;
 use heapwright::combine::{
     AtomicTotals, ClassTotals, Counted, FailNth, FailRandom, OnAlloc, OnBoth, OnFree, Quarantine, Quota,
     RedZones, SizeHistogram, Totals, Zeroing,
 };
-use heapwright::heap::{CountMisuses, Cursor, Heap, Inspect, Owns, Reset};
+use heapwright::heap::{Cursor, Heap, Inspect, Owns, Reset};
 
 use super::layout;
 use super::probe::{Calls, Probe};

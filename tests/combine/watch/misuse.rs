@@ -5,8 +5,9 @@ use std::process::{Command, ExitStatus};
 use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
+use heapwright::check::{Abort, CountMisuses, Damage, Misuse, MisuseHook, Wrong};
 use heapwright::combine::{Quarantine, RedZones};
-use heapwright::heap::{Abort, CountMisuses, Damage, Heap, Inspect, Misuse, MisuseHook, Wrong};
+use heapwright::heap::{Heap, Inspect};
 use heapwright::sizing::Sizing128KiB;
 
 use super::{layout, resize};

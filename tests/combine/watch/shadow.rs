@@ -7,11 +7,12 @@ use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
 use heapwright::cache::Classes;
+use heapwright::check::{Misuse, MisuseHook};
 use heapwright::combine::{
     ClassTotals, Counted, FailNth, FailRandom, OnAlloc, OnBoth, OnFree, Quarantine, Quota, RedZones,
     SizeHistogram, Totals, Zeroing,
 };
-use heapwright::heap::{Heap, Locked, Misuse, MisuseHook};
+use heapwright::heap::{Heap, Locked};
 use heapwright::lock::NoLock;
 use heapwright::sizing::{Checked, Sizing128KiB};
 use heapwright::source::{self, GlobalHeap, SourceHeap};

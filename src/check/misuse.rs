@@ -6,7 +6,7 @@ use core::fmt;
 /// A wrong use of a heap, found by a heap that checks.
 ///
 /// ```
-/// use heapwright::heap::{Damage, Misuse, Wrong};
+/// use heapwright::check::{Damage, Misuse, Wrong};
 /// use std::alloc::Layout;
 ///
 /// let misuse = Misuse::new(Wrong::WrittenBehind, 0x1000, Layout::new::<[u8; 24]>())
@@ -27,12 +27,35 @@ pub struct Misuse {
     pub layout: Layout,
     /// The first byte that is not what it should be, where bytes were looked at.
     pub damage: Option<Damage>,
+    /// What lies at the address, as far as the heap knows.
+    pub owner: Option<Owner>,
+}
+
+/// What part of a heap an address belongs to.
+///
+/// ```
+/// use heapwright::check::Owner;
+/// let owner = Owner { heap: "SlabMalloc", object_size: 48 };
+/// assert_eq!(owner.to_string(), "objects of 48 bytes of SlabMalloc");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The heap, by the name of its type.
+    pub heap: &'static str,
+    /// Bytes of each object of the cache, or of the block.
+    pub object_size: usize,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "objects of {} bytes of {}", self.object_size, self.heap)
+    }
 }
 
 /// The kind of a [`Misuse`].
 ///
 /// ```
-/// use heapwright::heap::Wrong;
+/// use heapwright::check::Wrong;
 /// assert_eq!(Wrong::DoubleFree.to_string(), "freed twice:");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +65,8 @@ pub enum Wrong {
     DoubleFree,
     /// What was given back is no block of this heap.
     Foreign,
+    /// What was given back lies inside a block of this heap, not at its start.
+    Interior,
     /// A block came back with a layout that it can't have.
     WrongLayout,
     /// Bytes before a block were written.
@@ -55,7 +80,7 @@ pub enum Wrong {
 /// A byte that is not what it should be.
 ///
 /// ```
-/// use heapwright::heap::Damage;
+/// use heapwright::check::Damage;
 /// let damage = Damage { offset: -1, expected: 0xbb, found: 0x41 };
 /// assert_eq!(damage.to_string(), "byte -1 is 0x41 and should be 0xbb");
 /// ```
@@ -73,13 +98,19 @@ impl Misuse {
     /// A misuse of the block at `address`, which came with `layout`.
     #[must_use]
     pub const fn new(wrong: Wrong, address: usize, layout: Layout) -> Self {
-        Misuse { wrong, address, layout, damage: None }
+        Misuse { wrong, address, layout, damage: None, owner: None }
     }
 
     /// The same, with the first byte that tells it.
     #[must_use]
     pub const fn with_damage(self, damage: Damage) -> Self {
         Misuse { damage: Some(damage), ..self }
+    }
+
+    /// The same, with what the address belongs to.
+    #[must_use]
+    pub const fn with_owner(self, owner: Owner) -> Self {
+        Misuse { owner: Some(owner), ..self }
     }
 
     /// Tells `handler` of it: what a heap that checks calls. If the handler unwinds, the process is aborted: nothing unwinds out of a heap.
@@ -99,6 +130,7 @@ impl fmt::Display for Wrong {
         f.write_str(match self {
             Wrong::DoubleFree => "freed twice:",
             Wrong::Foreign => "not from this heap:",
+            Wrong::Interior => "not the start of a block:",
             Wrong::WrongLayout => "with a layout that it can't have:",
             Wrong::WrittenBefore => "written before",
             Wrong::WrittenBehind => "written behind",
@@ -118,8 +150,11 @@ impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (size, align) = (self.layout.size(), self.layout.align());
         write!(f, "{} the block of {size} bytes, aligned to {align}, at {:#x}", self.wrong, self.address)?;
-        match &self.damage {
-            Some(damage) => write!(f, ": {damage}"),
+        if let Some(damage) = &self.damage {
+            write!(f, ": {damage}")?;
+        }
+        match &self.owner {
+            Some(owner) => write!(f, "; there are {owner}"),
             None => Ok(()),
         }
     }
@@ -144,7 +179,7 @@ impl core::error::Error for Misuse {}
 /// 3. Hand it to a heap that checks.
 ///
 /// ```
-/// use heapwright::heap::{Misuse, OnMisuse, Wrong};
+/// use heapwright::check::{Misuse, OnMisuse, Wrong};
 /// use std::alloc::Layout;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
 ///
@@ -169,7 +204,7 @@ impl core::error::Error for Misuse {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what is done about a misuse",
     label = "this type parameter takes a handler of misuses",
-    note = "handlers are `Abort`, `CountMisuses` and `MisuseHook`, or implement `heapwright::heap::OnMisuse`"
+    note = "handlers are `Abort`, `CountMisuses` and `MisuseHook`, or implement `heapwright::check::OnMisuse`"
 )]
 pub unsafe trait OnMisuse {
     /// A misuse was found.
@@ -187,7 +222,7 @@ pub unsafe trait OnMisuse {
 /// must not return by unwinding: that aborts.
 ///
 /// ```no_run
-/// use heapwright::heap::{Abort, Misuse, Wrong};
+/// use heapwright::check::{Abort, Misuse, Wrong};
 /// use std::alloc::Layout;
 /// Misuse::new(Wrong::DoubleFree, 0x1000, Layout::new::<u64>()).report(&mut Abort);
 /// unreachable!();
@@ -214,7 +249,7 @@ unsafe impl OnMisuse for Abort {
 /// Counts misuses, keeps the first, and lets the program go on.
 ///
 /// ```
-/// use heapwright::heap::{CountMisuses, Misuse, Wrong};
+/// use heapwright::check::{CountMisuses, Misuse, Wrong};
 /// use std::alloc::Layout;
 /// let mut count = CountMisuses::new();
 /// Misuse::new(Wrong::DoubleFree, 0x1000, Layout::new::<u64>()).report(&mut count);
@@ -263,7 +298,7 @@ unsafe impl OnMisuse for CountMisuses {
 /// Calls a function for each misuse: to log it in a way of one's own.
 ///
 /// ```
-/// use heapwright::heap::{Misuse, MisuseHook, Wrong};
+/// use heapwright::check::{Misuse, MisuseHook, Wrong};
 /// use std::alloc::Layout;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
 ///
@@ -315,6 +350,7 @@ mod tests {
         let block = "the block of 8 bytes, aligned to 8, at 0x20";
         assert_eq!(report(Wrong::DoubleFree), std::format!("freed twice: {block}"));
         assert_eq!(report(Wrong::Foreign), std::format!("not from this heap: {block}"));
+        assert_eq!(report(Wrong::Interior), std::format!("not the start of a block: {block}"));
         assert_eq!(report(Wrong::WrongLayout), std::format!("with a layout that it can't have: {block}"));
         assert_eq!(report(Wrong::WrittenBefore), std::format!("written before {block}"));
         assert_eq!(report(Wrong::WrittenAfterFree), std::format!("written after it was freed: {block}"));

@@ -1,0 +1,94 @@
+//! What a heap checks, as a type: nothing, what production can afford, or all there is.
+//!
+//! Safe Rust can't misuse a heap: a `Box` is freed once, with its own layout. Unsafe code, C code behind a `malloc`, and code that writes past the end of what it has can. A policy
+//! ([`Checks`]) says how much of this a heap finds, and what is done then.
+//!
+//! | found | [`Unchecked`] | [`Checked`] | [`Hardened`] |
+//! |---|---|---|---|
+//! | a block freed twice | – | yes | yes |
+//! | a pointer from elsewhere, or into a block's middle | – | yes | yes |
+//! | a layout that the block can't have, another heap's block | – | yes | yes |
+//! | writes behind a block | – | – | when it is freed or resized; at once at a guard page |
+//! | writes to a freed block | – | – | when its memory is used again |
+//! | | | | |
+//! | freed memory is zeroed | – | – | yes |
+//! | freed memory rests before it is used again | – | – | yes, as long as a bound allows |
+//! | which block comes next | is known | is known | is a matter of chance |
+//!
+//! Which parts take a policy, and what each row means there:
+//!
+//! | part | by |
+//! |---|---|
+//! | general allocators | the last parameter of the stock of chunks in their settings, [`ChunkHeap`](crate::cache::ChunkHeap); ready-made as [`preset::CheckedMalloc`](crate::preset) and `HardenedMalloc` |
+//!
+//! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger and no instruction slower than one that
+//! could not check.
+//!
+//! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
+//! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way.
+//!
+//! # Write your own in three steps
+//! 1. A type without fields, for what is done about a misuse, and one for the policy.
+//! 2. `impl Report` and `impl Checks`: what is not said is not checked.
+//! 3. Name the policy in a heap.
+//!
+//! ```
+//! # #[cfg(all(feature = "os", feature = "std"))] {
+//! use heapwright::cache::{ChunkHeap, Classes, MallocSettings, KeepAll};
+//! use heapwright::check::{Checks, Misuse, Off, On, Report};
+//! use heapwright::{lock::YieldLock, source::Pages};
+//! use std::alloc::{GlobalAlloc, Layout};
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! // 1.
+//! pub struct Count;
+//! pub struct FreesAndShuffle;
+//! static FOUND: AtomicUsize = AtomicUsize::new(0);
+//!
+//! // 2.
+//! impl Report for Count {
+//!     fn report(misuse: &Misuse) {
+//!         eprintln!("{misuse}");
+//!         FOUND.fetch_add(1, Ordering::Relaxed);
+//!     }
+//! }
+//! impl Checks for FreesAndShuffle {
+//!     type Frees = On;
+//!     type Quarantine = Off;
+//!     type Report = Count;
+//!     const SHUFFLE: bool = true;
+//! }
+//!
+//! // 3.
+//! pub struct Settings;
+//! impl MallocSettings for Settings {
+//!     type Classes = Classes;
+//!     type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, FreesAndShuffle>;
+//!     type Lock = YieldLock;
+//! }
+//! heapwright::malloc! { static HEAP as Heap: Settings = ChunkHeap::new(Pages); }
+//!
+//! let layout = Layout::new::<[u64; 3]>();
+//! // SAFETY: the first free is right; what is wrong with the second, the policy finds.
+//! unsafe {
+//!     let block = Heap.alloc(layout);
+//!     Heap.dealloc(block, layout);
+//!     Heap.dealloc(block, layout);
+//! }
+//! assert_eq!(FOUND.load(Ordering::Relaxed), 1);
+//! # }
+//! ```
+//!
+//! Ideas: checks of places out of line, B. Perens' Electric Fence (guard pages), D. Micay's hardened_malloc (zero on free, verified when used again; a random place in a quarantine), glibc's `tcache`
+//! (a mark in freed memory), scudo and snmalloc (a policy of the build).
+
+mod misuse;
+mod policy;
+mod secret;
+mod switch;
+
+pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
+pub(crate) use self::policy::report;
+pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
+pub(crate) use self::secret::{Dice, Secret};
+pub use self::switch::{Fresh, Off, On, Switch};

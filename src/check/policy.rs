@@ -1,0 +1,165 @@
+//! The policies.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use super::misuse::{Abort, Misuse, OnMisuse};
+use super::switch::{Off, On, Switch};
+use crate::describe::{Cost, Describe, Tree, name};
+
+/// What a heap checks, and what is done about what it finds.
+///
+/// [The module's docs](self) have a policy in three steps, and a table of what the ready-made ones find.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a heap checks",
+    label = "this type parameter takes a policy of checks",
+    note = "policies are `Unchecked`, `Checked` and `Hardened`, or implement `heapwright::check::Checks`"
+)]
+pub trait Checks: Sized + 'static {
+    /// Whether what comes back, to be freed or resized, is looked at: whether it is a block of this heap, whole, live, and of a layout that it can have.
+    type Frees: Switch;
+
+    /// Whether freed blocks rest for a while before they are used again, in an order that nobody can foresee.
+    type Quarantine: Switch;
+
+    /// What is done about a misuse.
+    type Report: Report;
+
+    /// At least so many bytes behind each block hold a pattern, and so do those that the block has beyond what was asked for. It is looked at when the block is freed or resized. 0: none.
+    const RED_ZONE: usize = 0;
+
+    /// Whether freed blocks are zeroed, and looked at when their memory is used again: what is not zero was written after the free.
+    const ZERO_FREED: bool = false;
+
+    /// Whether the order in which fresh objects of a slab go out is a matter of chance.
+    const SHUFFLE: bool = false;
+
+    /// Whether pages that can't be touched follow slabs and large blocks, where the source can do that.
+    const GUARDS: bool = false;
+
+    /// Whether links that lie in free memory are encoded.
+    const ENCODE: bool = false;
+}
+
+/// What is done about a misuse, by a function of a type.
+///
+/// It is called when no lock of the heap is held, on the thread that made the mistake, and may use memory of that very heap. When it returns, the program goes on. A panic in it is an abort: nothing
+/// unwinds out of a heap.
+///
+/// | | what it does |
+/// |---|---|
+/// | [`Abort`] | writes the report to standard error (with `std`) and ends the process |
+/// | [`Ignore`] | nothing: for heaps that count, and programs that look at the count |
+///
+/// [The module's docs](self) have one that counts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what is done about a misuse",
+    label = "this type parameter takes something to report to",
+    note = "use `Abort` or `Ignore`, or implement `heapwright::check::Report`: one function"
+)]
+pub trait Report: 'static {
+    /// A misuse was found.
+    fn report(misuse: &Misuse);
+}
+
+impl Report for Abort {
+    fn report(misuse: &Misuse) {
+        Abort.on_misuse(misuse);
+    }
+}
+
+/// Nothing is done about a misuse, but that the wrong call has no effect.
+///
+/// ```
+/// use heapwright::check::{Ignore, Misuse, Report, Wrong};
+/// use std::alloc::Layout;
+/// Ignore::report(&Misuse::new(Wrong::DoubleFree, 0x1000, Layout::new::<u64>()));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ignore;
+
+impl Report for Ignore {
+    fn report(_: &Misuse) {}
+}
+
+/// Tells `R` of a misuse. No lock of the heap is held. If it unwinds, the process is aborted.
+#[cold]
+#[inline(never)]
+pub(crate) fn report<R: Report>(misuse: &Misuse) {
+    /// What unwinds to the edge of such a function aborts.
+    extern "C" fn fenced<R: Report>(misuse: &Misuse) {
+        R::report(misuse);
+    }
+    fenced::<R>(misuse);
+}
+
+/// Nothing is checked beyond what the soundness of safe code needs.
+///
+/// ```
+/// use heapwright::check::{Checks, Switch, Unchecked};
+/// assert!(!<Unchecked as Checks>::Frees::ON && Unchecked::RED_ZONE == 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unchecked;
+
+impl Checks for Unchecked {
+    type Frees = Off;
+    type Quarantine = Off;
+    type Report = Ignore;
+}
+
+/// What comes back is looked at: cheap enough for production, and no byte for a block.
+///
+/// ```
+/// use heapwright::check::{Checked, Checks, Switch};
+/// assert!(<Checked as Checks>::Frees::ON && <Checked>::RED_ZONE == 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Checked<R = Abort>(PhantomData<fn() -> R>);
+
+impl<R: Report> Checks for Checked<R> {
+    type Frees = On;
+    type Quarantine = Off;
+    type Report = R;
+}
+
+/// All there is: besides the checks of [`Checked`], red zones, freed memory zeroed and looked at, a quarantine, chance, guard pages, encoded links.
+///
+/// ```
+/// use heapwright::check::{Checks, Hardened, Switch};
+/// assert!(<Hardened as Checks>::Quarantine::ON && <Hardened>::RED_ZONE == 8);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hardened<R = Abort>(PhantomData<fn() -> R>);
+
+impl<R: Report> Checks for Hardened<R> {
+    type Frees = On;
+    type Quarantine = On;
+    type Report = R;
+    const RED_ZONE: usize = 8;
+    const ZERO_FREED: bool = true;
+    const SHUFFLE: bool = true;
+    const GUARDS: bool = true;
+    const ENCODE: bool = true;
+}
+
+/// What heaps have where no policy is named, in every build profile: [`Unchecked`]. Safe code can't misuse a heap, so nothing is looked for unless it is asked for.
+///
+/// ```
+/// use heapwright::check::{Checks, DefaultChecks, Switch};
+/// assert!(!<DefaultChecks as Checks>::Frees::ON);
+/// ```
+pub type DefaultChecks = Unchecked;
+
+/// What a policy is, as a part of a heap.
+macro_rules! describe_policy {
+    ($([$($generics:tt)*] $type:ty),+) => {$(
+        impl<$($generics)*> Describe for $type {
+            fn describe(tree: &mut Tree<'_>) -> fmt::Result {
+                tree.part(format_args!("{}", name::<$type>()), Cost::NONE, &[])
+            }
+        }
+    )+};
+}
+
+describe_policy!([] Unchecked, [R: Report] Checked<R>, [R: Report] Hardened<R>);

@@ -1,0 +1,113 @@
+//! Numbers that nobody can foresee.
+
+use core::cell::Cell;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::switch::Fresh;
+
+/// A number that each process has another one of; 0 until it is asked for.
+///
+/// With `std` it comes from the OS, by the seed of the standard library's hash maps. Without, from where things lie in memory: where that is always the same, so is this.
+#[derive(Debug)]
+pub(crate) struct Secret(AtomicUsize);
+
+impl Secret {
+    pub(crate) const fn new() -> Self {
+        Secret(AtomicUsize::new(0))
+    }
+
+    /// The number, once there is one: a single load.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Makes the number, if it has not been made. Callers are under one lock.
+    pub(crate) fn make(&self) {
+        if self.get() == 0 {
+            let salt = core::ptr::from_ref(self).addr();
+            self.0.store(entropy(salt) | 1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Fresh for Secret {
+    const NEW: Self = Secret::new();
+}
+
+/// A number that depends on `salt`, and on what is known of chance here.
+pub(crate) fn entropy(salt: usize) -> usize {
+    let here = core::ptr::from_ref(&salt).addr();
+    #[cfg(feature = "std")]
+    {
+        use std::hash::{BuildHasher, Hasher};
+        let mut hasher = std::hash::RandomState::new().build_hasher();
+        hasher.write_usize(salt);
+        hasher.write_usize(here);
+        hasher.finish() as usize
+    }
+    #[cfg(not(feature = "std"))]
+    mixed(salt ^ here.rotate_left(usize::BITS / 2))
+}
+
+/// A number all of whose bits depend on all of those of `number`. (The steps of a multiplicative hash; not cryptographic.)
+#[cfg_attr(feature = "std", expect(dead_code, reason = "for targets without std"))]
+const fn mixed(number: usize) -> usize {
+    let number = (number as u64 ^ (number as u64 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (number ^ (number >> 32)) as usize
+}
+
+/// Throws of dice: numbers that are hard to foresee for who does not know the state. Not cryptographic.
+///
+/// George Marsaglia, *Xorshift RNGs*, 2003; the multiplication after S. Vigna, *An experimental exploration of Marsaglia's xorshift generators, scrambled*, 2016.
+#[derive(Debug)]
+pub(crate) struct Dice(Cell<u64>);
+
+impl Fresh for Dice {
+    const NEW: Self = Dice(Cell::new(0));
+}
+
+impl Dice {
+    /// A number below `count`, which is not zero.
+    #[inline]
+    pub(crate) fn below(&self, count: usize) -> usize {
+        let mut state = self.0.get();
+        if state == 0 {
+            state = entropy(core::ptr::from_ref(self).addr()) as u64 | 1;
+        }
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        self.0.set(state);
+        let high = state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        // Spread over the range by its upper half.
+        ((high * count as u64) >> 32) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dice_show_every_number_about_as_often() {
+        let dice = Dice::NEW;
+        let mut counts = [0; 16];
+        for _ in 0..16_000 {
+            counts[dice.below(16)] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn secrets_differ_and_stay() {
+        let (one, other) = (Secret::new(), Secret::new());
+        assert_eq!(one.get(), 0);
+        one.make();
+        other.make();
+        let first = one.get();
+        one.make();
+        assert_eq!(one.get(), first);
+        assert_ne!(first, other.get());
+    }
+}
