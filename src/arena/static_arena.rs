@@ -12,7 +12,7 @@ use super::view::{State, View};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
 use crate::describe::{Bytes, Cost, Describe, Tree};
-use crate::heap::{Chunks, Corruption, Inspect, Owns, Reset, SharedHeap, Usage};
+use crate::heap::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage, told};
 use crate::lock::{Lock, SpinLock};
 use crate::sizing::{Sizing, describe_sizing};
 
@@ -124,11 +124,13 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
     }
 
     /// Runs `work` on the arena under the lock; `None` on re-entry.
-    fn under_lock<R>(&self, work: impl FnOnce(View<'_, S>) -> R) -> Option<R> {
-        self.lock.with(|| {
+    fn under_lock<R>(&self, work: impl FnOnce(&mut View<'_, S>) -> R) -> Option<R> {
+        let locked = self.lock.with(|| {
             // SAFETY: the lock is held for longer than the view lives.
-            work(unsafe { self.view() })
-        })
+            let mut view = unsafe { self.view() };
+            (work(&mut view), view.take_finding())
+        });
+        locked.map(told)
     }
 
     /// How full the arena is. O(1), under the lock. All zero on re-entry.
@@ -153,7 +155,7 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
     /// # Errors
     /// The first rule found broken.
     pub fn verify(&self) -> Result<(), Corruption> {
-        self.under_lock(|mut view| view.verify()).unwrap_or(Ok(()))
+        self.under_lock(|view| view.verify()).unwrap_or(Ok(()))
     }
 
     /// How many wrong frees and resizes were detected and refused; 0 unless the sizing is `Checked`.
@@ -193,6 +195,14 @@ unsafe impl<const N: usize, S: Sizing, L: Lock> SharedHeap for StaticArena<N, S,
 
     #[inline]
     unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
+        if Self::Core::<'_>::CHECKS {
+            let locked = self.lock.with(|| {
+                // SAFETY: the lock is held for longer than the view lives.
+                let mut view = unsafe { self.view() };
+                (work(&mut view), view.take_finding())
+            });
+            return locked.map(told).ok_or(AllocError);
+        }
         let locked = self.lock.with(|| {
             // SAFETY: the lock is held for longer than the view lives.
             let mut view = unsafe { self.view() };

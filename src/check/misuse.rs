@@ -75,6 +75,8 @@ pub enum Wrong {
     WrittenBehind,
     /// Bytes of a block were written after it was freed.
     WrittenAfterFree,
+    /// Bytes were written that the heap keeps its books with: links and lengths in free memory.
+    Metadata,
 }
 
 /// A byte that is not what it should be.
@@ -135,6 +137,7 @@ impl fmt::Display for Wrong {
             Wrong::WrittenBefore => "written before",
             Wrong::WrittenBehind => "written behind",
             Wrong::WrittenAfterFree => "written after it was freed:",
+            Wrong::Metadata => "the heap's books were written to, in",
         })
     }
 }
@@ -352,6 +355,7 @@ mod tests {
         assert_eq!(report(Wrong::Foreign), std::format!("not from this heap: {block}"));
         assert_eq!(report(Wrong::Interior), std::format!("not the start of a block: {block}"));
         assert_eq!(report(Wrong::WrongLayout), std::format!("with a layout that it can't have: {block}"));
+        assert_eq!(report(Wrong::Metadata), std::format!("the heap's books were written to, in {block}"));
         assert_eq!(report(Wrong::WrittenBefore), std::format!("written before {block}"));
         assert_eq!(report(Wrong::WrittenAfterFree), std::format!("written after it was freed: {block}"));
     }

@@ -82,11 +82,13 @@
 //! Ideas: checks of places out of line, B. Perens' Electric Fence (guard pages), D. Micay's hardened_malloc (zero on free, verified when used again; a random place in a quarantine), glibc's `tcache`
 //! (a mark in freed memory), scudo and snmalloc (a policy of the build).
 
+mod finding;
 mod misuse;
 mod policy;
 mod secret;
 mod switch;
 
+pub use self::finding::Finding;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};

@@ -21,5 +21,6 @@ rows! {
         .except(Call::GoodSize)
         .except(Call::AllocBatch)
         .except(Call::DeallocBatch)
-        .except(Call::ReleaseUnused);
+        .except(Call::ReleaseUnused)
+        .except(Call::TakeFinding);
 }
