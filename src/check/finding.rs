@@ -1,7 +1,8 @@
 //! What a core has found wrong, on its way out of the lock.
 
 use super::misuse::Misuse;
-use super::policy::{Report, report};
+use super::policy::Report;
+use super::report;
 
 /// A misuse that a heap core has found, and what is to be told of it: kept by the core until the shell around it has let go of the lock.
 ///

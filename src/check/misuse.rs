@@ -3,6 +3,8 @@
 use core::alloc::Layout;
 use core::fmt;
 
+use crate::describe::write_short;
+
 /// A wrong use of a heap, found by a heap that checks.
 ///
 /// ```
@@ -37,18 +39,24 @@ pub struct Misuse {
 /// use heapwright::check::Owner;
 /// let owner = Owner { heap: "SlabMalloc", object_size: 48 };
 /// assert_eq!(owner.to_string(), "objects of 48 bytes of SlabMalloc");
+/// let owner = Owner { heap: "heapwright::preset::SlabMalloc", object_size: 0 };
+/// assert_eq!(owner.to_string(), "no live objects of SlabMalloc");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The heap, by the name of its type.
+    /// The heap, by the name of its type; printed without paths.
     pub heap: &'static str,
-    /// Bytes of each object of the cache, or of the block.
+    /// Bytes of each object of the cache, or of the block; 0 where there is none, or who knows what.
     pub object_size: usize,
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "objects of {} bytes of {}", self.object_size, self.heap)
+        match self.object_size {
+            0 => f.write_str("no live objects of ")?,
+            bytes => write!(f, "objects of {bytes} bytes of ")?,
+        }
+        write_short(self.heap, f)
     }
 }
 

@@ -191,7 +191,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
         self.read(|core| core.verify()).unwrap_or(Ok(()))
     }
 
-    /// How many wrong frees and resizes were detected and refused; 0 for a heap that does not check.
+    /// How many misuses were found: wrong frees and resizes that were refused, and writes where none may be; 0 for a heap that does not check.
     #[must_use]
     pub fn misuses(&self) -> usize
     where
