@@ -172,6 +172,10 @@ impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
 /// Five words and the heap's state in each chunk, no other memory; three words of state, the factory's and the source's. A request that the first heap meets
 /// takes three instructions more than there; one that none meets asks each. A free and a resize ask each heap whether a block is its own.
 ///
+/// # Checks
+/// What a heap finds is passed on. But live blocks are counted by the frees that come, and one that a heap refuses counts as well: after it a heap may be taken for one without blocks. So let
+/// a report of heaps in a chain be one that ends the process, as [`Abort`](crate::check::Abort) does.
+///
 /// # Errors
 /// When no heap has room and the source no chunk, or the factory has no heap for the request.
 ///

@@ -283,6 +283,8 @@ pub unsafe trait Heap {
     /// What was found wrong since it was last asked: of several the first, or the first of each part. Shells ask at the end of each call, and tell it when
     /// their lock is free; so does whoever uses a core without a shell. See [`crate::check`].
     ///
+    /// A shell that another heap uses, by reference or as a source, tells for itself, when its own lock is free: its report must not use the heap around it.
+    ///
     /// ```
     /// use core::{alloc::Layout, mem::MaybeUninit};
     /// use heapwright::arena::Arena;
