@@ -9,7 +9,7 @@ use crate::describe::{Cost, Describe, Tree, name};
 
 /// What a heap checks, and what is done about what it finds.
 ///
-/// [The module's docs](self) have a policy in three steps, and a table of what the ready-made ones find.
+/// [The module's docs](crate::check) have a policy in three steps, and a table of what the ready-made ones find.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what a heap checks",
     label = "this type parameter takes a policy of checks",
@@ -51,7 +51,7 @@ pub trait Checks: Sized + 'static {
 /// | [`Abort`] | writes the report to standard error (with `std`) and ends the process |
 /// | [`Ignore`] | nothing: for heaps that count, and programs that look at the count |
 ///
-/// [The module's docs](self) have one that counts.
+/// [The module's docs](crate::check) have one that counts.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what is done about a misuse",
     label = "this type parameter takes something to report to",
