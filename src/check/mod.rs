@@ -9,7 +9,7 @@
 //! | a pointer from elsewhere, or into a block's middle | – | yes | yes |
 //! | a layout that the block can't have, another heap's block | – | yes | yes |
 //! | writes behind a block | – | – | when it is freed or resized; at once at a guard page |
-//! | writes to a freed block | – | – | when its memory is used again |
+//! | writes to a freed block | – | – | when its memory is used again, as long as its slab was in use all the time |
 //! | | | | |
 //! | freed memory is zeroed | – | – | yes |
 //! | freed memory rests before it is used again | – | – | yes, as long as a bound allows |

@@ -1,12 +1,13 @@
 //! What ends the process: reports that abort, reports that panic, pages that can't be touched. Each in a process of its own.
 
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
-use heapwright::check::{Checked, Misuse, Report};
+use heapwright::check::{Checked, Hardened, Misuse, Report};
 use heapwright::lock::YieldLock;
 use heapwright::preset::{CheckedMalloc, HardenedMalloc};
 use heapwright::source::Pages;
 use std::alloc::{GlobalAlloc, Layout};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Names the test that is run once more, alone, to its end.
 const ENDING: &str = "HEAPWRIGHT_ENDING";
@@ -131,4 +132,55 @@ fn a_write_behind_a_slab_faults() {
     }
     // No object is further than a slab from its slab's end.
     touch(Layout::new::<[u64; 3]>(), 32 << 10);
+}
+
+/// Uses the heap that reports.
+struct Allocates;
+
+impl Report for Allocates {
+    fn report(misuse: &Misuse) {
+        let text = misuse.to_string();
+        for size in [text.len(), 5000, 100_000, 2 << 20] {
+            let layout = Layout::from_size_align(size, 1).unwrap();
+            // SAFETY: the size is not zero.
+            let block = unsafe { AllocatesHeap.alloc_zeroed(layout) };
+            // SAFETY: live, with its layout.
+            unsafe { AllocatesHeap.dealloc(block, layout) };
+        }
+        LENGTH.store(text.len(), Ordering::Relaxed);
+    }
+}
+
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+struct AllocatesParts;
+
+impl MallocSettings for AllocatesParts {
+    type Classes = Classes;
+    type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Hardened<Allocates>>;
+    type Lock = YieldLock;
+}
+
+heapwright::malloc! { static ALLOCATES as AllocatesHeap: AllocatesParts = ChunkHeap::new(Pages); }
+
+/// No lock is held while it is told, on any way to it.
+#[test]
+fn a_report_may_use_the_heap_that_reports() {
+    let told = || LENGTH.swap(0, Ordering::Relaxed) > 0;
+    for size in [24, 5000, 100_000, 2 << 20] {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        // SAFETY: the size is not zero.
+        let block = unsafe { AllocatesHeap.alloc(layout) };
+        // SAFETY: none: the red zone is the heap's.
+        unsafe { block.wrapping_add(size).write(1) };
+        // SAFETY: live, with its layout.
+        unsafe { AllocatesHeap.dealloc(block, layout) };
+        assert!(told(), "written behind {size}");
+        // SAFETY: none: it is free.
+        unsafe { AllocatesHeap.dealloc(block, layout) };
+        assert!(told(), "freed twice, {size}");
+        // SAFETY: none: it is free.
+        assert!(unsafe { AllocatesHeap.realloc(block, layout, 2 * size) }.is_null());
+        assert!(told(), "resized when free, {size}");
+    }
 }

@@ -283,9 +283,14 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             unsafe { source.release(got.cast(), target) };
             return Err(AllocError);
         }
+        // SAFETY: the front is shorter than the block.
+        let moved = unsafe { got.cast::<u8>().add(record.front) };
+        // While there is still a way back: so that the map has room for it.
+        let noted = self.note_locked(moved.addr().get(), Kind::Large);
         // SAFETY: both are the source's blocks, the second is no shorter and holds nothing.
-        if unsafe { source.relocate(base, from, got) }.is_err() {
-            // SAFETY: as above.
+        if noted.is_err() || unsafe { source.relocate(base, from, got) }.is_err() {
+            self.forget(moved.addr().get());
+            // SAFETY: the block has just been acquired, with that layout.
             unsafe { source.release(got.cast(), target) };
             return Err(AllocError);
         }
@@ -293,13 +298,11 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         unsafe { self.prefer_huge(got) };
         self.forget(block.addr().get());
         record.len = got.len();
-        // SAFETY: the front is shorter than the block.
-        let moved = unsafe { got.cast::<u8>().add(record.front) };
         // SAFETY: the front has room for it.
         let place = unsafe { Record::of(moved) };
         // SAFETY: as above.
         unsafe { place.write(record) };
-        // A map that has no room for it leaves the block unknown: a free of it will be refused, and its memory lost.
+        // It has been noted already; now as what it is.
         // SAFETY: the record has just been written.
         let _ = unsafe { self.note_large(moved) };
         self.enter(|stock| stock.count_large(before.len, record.len));
