@@ -126,6 +126,15 @@ pub(crate) struct Objects<'r> {
     objects: Vec<Handle>,
 }
 
+/// All go back, in a panic as well.
+impl Drop for Objects<'_> {
+    fn drop(&mut self) {
+        while let Some(object) = self.objects.pop() {
+            self.give_back(|| drop(object));
+        }
+    }
+}
+
 impl<'r> Objects<'r> {
     pub(crate) fn new(run: &'r Run) -> Self {
         Objects { run, objects: Vec::new() }
