@@ -8,7 +8,7 @@
 //!
 //! | fault | where |
 //! |---|---|
-//! | a source fails, by chance and beyond a limit | behind two general allocators, a `SlabHeap`, an `ObjectCache` |
+//! | a source fails, by chance and beyond a limit | behind four general allocators, a `SlabHeap`, an `ObjectCache` |
 //! | a heap refuses by chance | `FailRandom` around the `SlabHeap` |
 //! | a heap is too small | the static heaps, for which all threads compete |
 //! | more is asked for than can be | all heaps |

@@ -38,7 +38,8 @@ fn soak(arguments: &[&str]) -> (Output, String) {
 fn nothing_is_found_where_nothing_is_wrong() {
     let (output, text) = soak(&["--threads", "4", "--seed", "7"]);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    for heap in ["SlabMalloc", "CompactMalloc", "StaticHeap, 64 KiB", "TinyHeap128KiB", "ObjectCache, panics"]
+    for heap in
+        ["SlabMalloc", "HardenedMalloc", "StaticHeap, 64 KiB", "TinyHeap128KiB", "ObjectCache, panics"]
     {
         assert!(text.contains(&format!("\n{heap} ")), "{heap} in {text}");
     }

@@ -6,12 +6,13 @@ use std::fmt;
 use heapwright::arena::StaticArena;
 use heapwright::cache::malloc::MallocInstance;
 use heapwright::cache::{ChunkHeap, Classes, Malloc, MallocSettings, SlabHeap, StdClock, WorkingSet};
+use heapwright::check::{Checked, Hardened, Unchecked};
 use heapwright::combine::{DynHeap, FailRandom};
 use heapwright::heap::{Locked, SharedHeap};
 use heapwright::lock::{Lock, SpinLock, YieldLock};
 use heapwright::preset::{
-    CompactMalloc, CompactSettings, SlabMalloc, SlabSettings, StaticHeap, TinyHeap4KiB, TinyHeap16MiB,
-    TinyHeap128KiB,
+    CheckedMalloc, CheckedSettings, CompactMalloc, CompactSettings, HardenedMalloc, HardenedSettings,
+    SlabMalloc, SlabSettings, StaticHeap, TinyHeap4KiB, TinyHeap16MiB, TinyHeap128KiB,
 };
 use heapwright::sizing::Sizing;
 use heapwright::slab::AlignedSlabs;
@@ -71,8 +72,12 @@ pub(crate) fn all() -> Vec<Subject> {
     vec![
         general("SlabMalloc", SlabMalloc, None, 4 << 20),
         general("CompactMalloc", CompactMalloc, None, 4 << 20),
+        general("CheckedMalloc", CheckedMalloc, None, 4 << 20),
+        general("HardenedMalloc", HardenedMalloc, None, 4 << 20),
         general("SlabMalloc, source fails", ShakySlabMalloc, Some(&SLAB_FAULTS), 4 << 20),
         general("CompactMalloc, source fails", ShakyCompactMalloc, Some(&COMPACT_FAULTS), 1 << 20),
+        general("CheckedMalloc, source fails", ShakyCheckedMalloc, Some(&CHECKED_FAULTS), 4 << 20),
+        general("HardenedMalloc, source fails", ShakyHardenedMalloc, Some(&HARDENED_FAULTS), 4 << 20),
         fixed("StaticHeap, 4 KiB", &STATIC_4KIB),
         fixed("StaticHeap, 64 KiB", &STATIC_64KIB),
         fixed("StaticHeap, 1 MiB", &STATIC_1MIB),
@@ -98,39 +103,38 @@ static TINY_16MIB: TinyHeap16MiB<{ 4 << 20 }, SpinLock> = TinyHeap16MiB::new();
 
 static SLAB_FAULTS: Faults = Faults::new(24 << 20);
 static COMPACT_FAULTS: Faults = Faults::new(8 << 20);
+static CHECKED_FAULTS: Faults = Faults::new(24 << 20);
+static HARDENED_FAULTS: Faults = Faults::new(32 << 20);
 static HEAP_FAULTS: Faults = Faults::new(64 << 20);
 
-/// `SlabMalloc`'s parts, over a source that fails.
-struct ShakySlab;
-impl MallocSettings for ShakySlab {
-    type Classes = Classes;
-    type Chunks = ChunkHeap<Shaky, YieldLock, WorkingSet<StdClock, 20>, 32768, 8>;
-    type Lock = YieldLock;
-    const FRONT_SLOTS: usize = SlabSettings::FRONT_SLOTS;
-    const FRONT_BYTES: usize = SlabSettings::FRONT_BYTES;
-    const GROWN_BYTES: usize = SlabSettings::GROWN_BYTES;
-    const DEPOT_SLOTS: usize = SlabSettings::DEPOT_SLOTS;
-    const DEPOT_BYTES: usize = SlabSettings::DEPOT_BYTES;
-    const SHARDS: usize = SlabSettings::SHARDS;
+/// Declares general allocators with the numbers of others, and a stock of chunks over a source that fails.
+macro_rules! shaky {
+    ($($heap:ident as $malloc:ident, $settings:ident like $like:ty, $chunks:ty, $faults:ident;)+) => {$(
+        struct $settings;
+        impl MallocSettings for $settings {
+            type Classes = Classes;
+            type Chunks = $chunks;
+            type Lock = YieldLock;
+            const FRONT_SLOTS: usize = <$like>::FRONT_SLOTS;
+            const FRONT_BYTES: usize = <$like>::FRONT_BYTES;
+            const GROWN_BYTES: usize = <$like>::GROWN_BYTES;
+            const DEPOT_SLOTS: usize = <$like>::DEPOT_SLOTS;
+            const DEPOT_BYTES: usize = <$like>::DEPOT_BYTES;
+            const SHARDS: usize = <$like>::SHARDS;
+        }
+        heapwright::malloc! { static $heap as $malloc: $settings = ChunkHeap::new(Shaky(&$faults)); }
+    )+};
 }
 
-/// `CompactMalloc`'s parts, over a source that fails.
-struct ShakyCompact;
-impl MallocSettings for ShakyCompact {
-    type Classes = Classes;
-    type Chunks = ChunkHeap<Shaky, YieldLock, WorkingSet<StdClock, 10>, 32768>;
-    type Lock = YieldLock;
-    const FRONT_SLOTS: usize = CompactSettings::FRONT_SLOTS;
-    const FRONT_BYTES: usize = CompactSettings::FRONT_BYTES;
-    const GROWN_BYTES: usize = CompactSettings::GROWN_BYTES;
-    const DEPOT_SLOTS: usize = CompactSettings::DEPOT_SLOTS;
-    const DEPOT_BYTES: usize = CompactSettings::DEPOT_BYTES;
-    const SHARDS: usize = CompactSettings::SHARDS;
-}
+/// Chunks of which little is kept for long, so that the source is asked often.
+type Chunks<const HUGE_AFTER: usize, C> =
+    ChunkHeap<Shaky, YieldLock, WorkingSet<StdClock, 20>, 32768, HUGE_AFTER, C>;
 
-heapwright::malloc! {
-    static SHAKY_SLAB as ShakySlabMalloc: ShakySlab = ChunkHeap::new(Shaky(&SLAB_FAULTS));
-    static SHAKY_COMPACT as ShakyCompactMalloc: ShakyCompact = ChunkHeap::new(Shaky(&COMPACT_FAULTS));
+shaky! {
+    SHAKY_SLAB as ShakySlabMalloc, ShakySlab like SlabSettings, Chunks<8, Unchecked>, SLAB_FAULTS;
+    SHAKY_COMPACT as ShakyCompactMalloc, ShakyCompact like CompactSettings, Chunks<{ usize::MAX }, Unchecked>, COMPACT_FAULTS;
+    SHAKY_CHECKED as ShakyCheckedMalloc, ShakyChecked like CheckedSettings, Chunks<8, Checked>, CHECKED_FAULTS;
+    SHAKY_HARDENED as ShakyHardenedMalloc, ShakyHardened like HardenedSettings, Chunks<{ usize::MAX }, Hardened>, HARDENED_FAULTS;
 }
 
 /// Slabs and larger blocks from a source that fails, the larger ones up to a limit; and of all requests, one in fifty is refused.

@@ -89,6 +89,7 @@ unsafe impl BackingSource for Shaky {
     const ALIGN_MAX: usize = Pages::ALIGN_MAX;
     const ZEROED: bool = Pages::ZEROED;
     const LAZY: bool = Pages::LAZY;
+    const PROTECTS: bool = Pages::PROTECTS;
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         self.0.pass(layout.size())?;
@@ -162,6 +163,18 @@ unsafe impl BackingSource for Shaky {
     unsafe fn prefer_huge(&mut self, ptr: NonNull<u8>, len: usize) {
         // SAFETY: the caller's promise is the same.
         unsafe { Pages.prefer_huge(ptr, len) };
+    }
+
+    unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        self.0.pass(0)?;
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.protect(ptr, len) }
+    }
+
+    unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        self.0.pass(0)?;
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.unprotect(ptr, len) }
     }
 
     fn good_size(&self, layout: Layout) -> usize {

@@ -167,7 +167,7 @@ mod slab_heap;
 mod slot;
 mod untyped_cache;
 
-pub use self::chunk_heap::{ChunkHeap, ChunkStats, Chunks};
+pub use self::chunk_heap::{ChunkHeap, ChunkPlace, ChunkStats, Chunks};
 pub use self::clock::Clock;
 #[cfg(feature = "std")]
 pub use self::clock::StdClock;

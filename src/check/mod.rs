@@ -93,5 +93,5 @@ mod switch;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
-pub(crate) use self::secret::{Dice, Secret};
+pub(crate) use self::secret::{Dice, Secret, entropy};
 pub use self::switch::{Fresh, Off, On, Switch};

@@ -39,6 +39,12 @@ pub trait Checks: Sized + 'static {
 
     /// Whether links that lie in free memory are encoded.
     const ENCODE: bool = false;
+
+    /// Whether nothing of all this is done. (It follows from the others.)
+    const NONE: bool = !<Self::Frees as Switch>::ON
+        && !<Self::Quarantine as Switch>::ON
+        && Self::RED_ZONE == 0
+        && !(Self::ZERO_FREED || Self::SHUFFLE || Self::GUARDS || Self::ENCODE);
 }
 
 /// What is done about a misuse, by a function of a type.

@@ -54,12 +54,14 @@ mod bin;
     feature = "nightly"
 ))]
 mod blocks;
+mod checked;
 mod class;
 mod fork;
 mod front;
 mod grown;
 mod handle;
 mod late;
+mod quarantine;
 mod settings;
 mod shared;
 mod stats;
