@@ -27,6 +27,9 @@
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way.
 //!
+//! A report says what is wrong, and not whose mistake it is. Where the block was allocated, and where it was freed before, is known to a traced heap: `Traced<Recall<Backtraces>, ..>` of
+//! [`trace`](crate::trace) keeps the call sites of both, and `AbortWith` is a [`Report`] that tells them.
+//!
 //! # Write your own in three steps
 //! 1. A type without fields, for what is done about a misuse, and one for the policy.
 //! 2. `impl Report` and `impl Checks`: what is not said is not checked.

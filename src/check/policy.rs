@@ -55,6 +55,7 @@ pub trait Checks: Sized + 'static {
 /// | | what it does |
 /// |---|---|
 /// | [`Abort`] | writes the report to standard error (with `std`) and ends the process |
+/// | `AbortWith<W>` of [`trace`](crate::trace) | the same, and tells where the block was allocated and freed, if the heap is traced (with `std`) |
 /// | [`Ignore`] | nothing: for heaps that count, and programs that look at the count |
 ///
 /// [The module's docs](self) have one that counts.
