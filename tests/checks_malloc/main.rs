@@ -5,6 +5,7 @@
 
 mod endings;
 mod kinds;
+mod moved;
 mod valid;
 
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};

@@ -97,11 +97,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
 
     /// Forgets what begins at an address, if it was noted.
     pub(super) fn forget(&self, address: usize) {
-        self.enter(|_| {
-            if let Some(map) = <C::Frees as Switch>::get(&self.map) {
-                map.forget(Self::unit(address));
-            }
-        });
+        if let Some(map) = <C::Frees as Switch>::get(&self.map) {
+            self.enter(|_| map.forget(Self::unit(address)));
+        }
     }
 
     /// The size of the objects of the slab, or of the run, in whose first chunk the address lies; 0: there is none. Only for a stock that checks frees.

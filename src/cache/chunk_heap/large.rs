@@ -155,15 +155,21 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let place = unsafe { Record::of(block) };
         // SAFETY: as above.
         let front = unsafe { place.read() }.front;
-        if front % Grid::<CHUNK>::REGION == 0 {
-            return self.note_locked(block.addr().get(), Kind::LargeAtOnce);
+        let kind = Self::kind_of_large(front);
+        if kind == Kind::LargeAtOnce {
+            return self.note_locked(block.addr().get(), kind);
         }
         // SAFETY: the front lies before the block.
         let base = unsafe { block.sub(front) };
         // Either the record's first field, which has this value already, or before the record: a front is a power of two, no less than the record.
         // SAFETY: the front is ours, and its base aligned to a region.
         unsafe { base.cast::<usize>().write(front) };
-        self.note_locked(block.addr().get(), Kind::Large)
+        self.note_locked(block.addr().get(), kind)
+    }
+
+    /// How a map tells of a block of its own with such a front.
+    const fn kind_of_large(front: usize) -> Kind {
+        if front % Grid::<CHUNK>::REGION == 0 { Kind::LargeAtOnce } else { Kind::Large }
     }
 
     /// Asks for huge pages behind a block that is long enough.
@@ -285,12 +291,15 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         }
         // SAFETY: the front is shorter than the block.
         let moved = unsafe { got.cast::<u8>().add(record.front) };
-        // While there is still a way back: so that the map has room for it.
-        let noted = self.note_locked(moved.addr().get(), Kind::Large);
+        // First, since it may fail, and a block that is not in the map could never be freed. What a map's reader looks for at the base comes along.
+        let noted = match <C::Frees as Switch>::ON {
+            true => self.note_locked(moved.addr().get(), Self::kind_of_large(record.front)),
+            false => Ok(()),
+        };
         // SAFETY: both are the source's blocks, the second is no shorter and holds nothing.
         if noted.is_err() || unsafe { source.relocate(base, from, got) }.is_err() {
             self.forget(moved.addr().get());
-            // SAFETY: the block has just been acquired, with that layout.
+            // SAFETY: as above.
             unsafe { source.release(got.cast(), target) };
             return Err(AllocError);
         }
@@ -302,9 +311,6 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let place = unsafe { Record::of(moved) };
         // SAFETY: as above.
         unsafe { place.write(record) };
-        // It has been noted already; now as what it is.
-        // SAFETY: the record has just been written.
-        let _ = unsafe { self.note_large(moved) };
         self.enter(|stock| stock.count_large(before.len, record.len));
         Ok(mem::slice(moved, record.len - record.front))
     }
