@@ -51,6 +51,7 @@ heapwright::size_classes! { struct Packets = [64, 128, 576, 1536], waste 80 %; }
 struct Sizing1GiB;
 
 impl Sizing for Sizing1GiB {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 16;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 1 << 30;
@@ -290,7 +291,7 @@ PerThread, a front of 1032 bytes for each thread
          ├─ slabs: LargeSlabs of 512 bytes, with a header of 56 bytes each, found in a map (144 bytes)
          │  ├─ free objects: IndexStack, 2 bytes per object
          │  ├─ colors: Colored, objects of two cache lines or more
-         │  └─ source: StaticArena of 1 KiB, 64 bytes of it for tables (79 bytes)
+         │  └─ source: StaticArena of 1 KiB, 64 bytes of it for tables (143 bytes)
          │     ├─ lock: SpinLock (1 byte)
          │     └─ sizing: Checked<Sizing4KiB>, granules of 4 bytes with 2 bits each, objects of up to 4 KiB
          └─ free slabs: KeepAll
@@ -319,7 +320,7 @@ Locked
     is_described::<NodeHeap>(
         "
 Of<NODES>, a handle
-└─ heap: StaticArena of 1 KiB, 64 bytes of it for tables (79 bytes)
+└─ heap: StaticArena of 1 KiB, 64 bytes of it for tables (143 bytes)
    ├─ lock: SpinLock (1 byte)
    └─ sizing: Checked<Sizing4KiB>, granules of 4 bytes with 2 bits each, objects of up to 4 KiB
 ",

@@ -11,6 +11,7 @@ use super::retention::{KeepAll, Retention};
 use super::size_classes::{ClassArray, SizeClasses, describe_classes, slot_layout};
 use super::slab_cache::{CacheStats, SlabStats};
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Child, Cost, Describe, Tree};
 use crate::heap::{Chunk, ChunkKind, Corruption, Cursor, Heap, Inspect, Locked, NoHeap, SharedHeap, Usage};
 use crate::lock::Lock;
@@ -595,6 +596,13 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
         let held = self.stats().bytes_held;
         self.trim(0);
         held - self.stats().bytes_held + self.next.release_unused()
+    }
+
+    const CHECKS: bool = N::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.next.take_finding()
     }
 }
 

@@ -19,7 +19,18 @@
 //!
 //! | part | by |
 //! |---|---|
+//! | arenas | the adaptor [`sizing::Checked<S, C>`](crate::sizing::Checked) |
 //! | general allocators | the last parameter of the stock of chunks in their settings, [`ChunkHeap`](crate::cache::ChunkHeap); ready-made as [`preset::CheckedMalloc`](crate::preset) and `HardenedMalloc` |
+//!
+//! What a policy is in an arena:
+//!
+//! | row | in an arena |
+//! |---|---|
+//! | what comes back is looked at | a mark on the first granule of each live object: every wrong call is found, whatever came before, but one for a place where another object of as many granules lives by now |
+//! | writes behind a block | `RED_ZONE` bytes and the rest of the last granule, which also tell the size: blocks are as long as was asked for |
+//! | writes to a freed block | free memory is zero, and looked at when it is handed out, or taken into a block that grows |
+//! | links that lie in free memory are encoded | and believed only if the marks, which lie apart, agree; what does not is [`Metadata`](Wrong::Metadata), and the lists are made anew. [`Sizing4KiB`](crate::sizing::Sizing4KiB) has none |
+//! | freed memory rests, chance, guard pages | not there: a block has one place, and there are no pages. [`Quarantine`](crate::combine::Quarantine) goes around it, as does [`RedZones`](crate::combine::RedZones) for writes before a block |
 //!
 //! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger and no instruction slower than one that
 //! could not check.
@@ -85,11 +96,13 @@
 //! Ideas: checks of places out of line, B. Perens' Electric Fence (guard pages), D. Micay's hardened_malloc (zero on free, verified when used again; a random place in a quarantine), glibc's `tcache`
 //! (a mark in freed memory), scudo and snmalloc (a policy of the build).
 
+mod finding;
 mod misuse;
 mod policy;
 mod secret;
 mod switch;
 
+pub use self::finding::Finding;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};

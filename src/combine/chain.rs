@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use super::region::{self, Growth};
 use crate::AllocError;
 use crate::arena::Arena;
+use crate::check::Finding;
 use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Heap, Owns, Reset};
 use crate::sizing::{Sizing, describe_sizing};
@@ -524,6 +525,22 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
             at = next;
         }
         bytes
+    }
+
+    const CHECKS: bool = F::Heap::CHECKS;
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        let mut at = self.first.filter(|_| F::Heap::CHECKS);
+        while let Some(node) = at {
+            // SAFETY: it is in the list, and this is the only reference to it.
+            let this = unsafe { Self::node(node) };
+            let found = this.heap.take_finding();
+            if found.is_some() {
+                return found;
+            }
+            at = this.next;
+        }
+        None
     }
 }
 

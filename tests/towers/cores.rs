@@ -5,6 +5,7 @@ use heapwright::cache::{
     Classes, ConstSlot, Exactly, KeepAll, KeepSlabs, ReleaseAtOnce, Retention, SizeClasses, SlabCore,
     SlabHeap,
 };
+use heapwright::check::Hardened;
 use heapwright::conformance::{Source, heap, heap_over, try_heap_over};
 use heapwright::heap::NoHeap;
 use heapwright::sizing::{Bounded, Checked, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -35,12 +36,15 @@ arenas! {
     arena_4kib_of_100_bytes: Sizing4KiB, 100;
     arena_4kib_bounded: Bounded<Sizing4KiB>, 4000;
     arena_4kib_checked: Checked<Sizing4KiB>, 4001;
+    arena_4kib_hardened: Checked<Sizing4KiB, Hardened>, 4001;
     arena_128kib: Sizing128KiB, 30_000;
     arena_128kib_bounded: Bounded<Sizing128KiB>, 30_001;
     arena_128kib_checked: Checked<Sizing128KiB>, 30_007;
+    arena_128kib_hardened: Checked<Sizing128KiB, Hardened>, 30_007;
     arena_16mib: Sizing16MiB, 50_000;
     arena_16mib_bounded: Bounded<Sizing16MiB>, 50_000;
     arena_16mib_checked: Checked<Sizing16MiB>, 50_003;
+    arena_16mib_hardened: Checked<Sizing16MiB, Hardened>, 50_003;
     arena_of_nothing: Sizing16MiB, 0;
 }
 
