@@ -168,7 +168,7 @@ mod slot;
 mod untyped_cache;
 mod watch;
 
-pub use self::chunk_heap::{ChunkHeap, ChunkStats, Chunks};
+pub use self::chunk_heap::{ChunkHeap, ChunkPlace, ChunkStats, Chunks};
 pub use self::clock::Clock;
 #[cfg(feature = "std")]
 pub use self::clock::StdClock;

@@ -9,7 +9,7 @@
 //! | a pointer from elsewhere, or into a block's middle | – | yes | yes |
 //! | a layout that the block can't have, another heap's block | – | yes | yes |
 //! | writes behind a block | – | – | when it is freed or resized; at once at a guard page |
-//! | writes to a freed block | – | – | when its memory is used again |
+//! | writes to a freed block | – | – | when its memory is used again, as long as its slab was in use all the time |
 //! | | | | |
 //! | freed memory is zeroed | – | – | yes |
 //! | freed memory rests before it is used again | – | – | yes, as long as a bound allows |
@@ -28,6 +28,9 @@
 //!
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way.
+//!
+//! A report says what is wrong, and not whose mistake it is. Where the block was allocated, and where it was freed before, is known to a traced heap: `Traced<Recall<Backtraces>, ..>` of
+//! [`trace`](crate::trace) keeps the call sites of both, and `AbortWith` is a [`Report`] that tells them.
 //!
 //! # Write your own in three steps
 //! 1. A type without fields, for what is done about a misuse, and one for the policy.
@@ -94,5 +97,5 @@ pub use self::finding::Finding;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
-pub(crate) use self::secret::{Dice, Secret};
+pub(crate) use self::secret::{Dice, Secret, entropy};
 pub use self::switch::{Fresh, Off, On, Switch};

@@ -616,6 +616,17 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Whether an object begins at the address `object` in the slab at `base`.
+    #[inline(always)]
+    pub(crate) const fn is_start(&self, base: usize, object: usize) -> bool {
+        // Below the first object it wraps, to more than there are.
+        let offset = object.wrapping_sub(base).wrapping_sub(self.first(base)) as u32;
+        let index = (offset as u64 * self.reciprocal) >> 32;
+        index < self.capacity as u64 && index * self.stride as u64 == offset as u64
+    }
+}
+
 /// What lies behind the last object so that its end is a multiple of the alignment.
 const fn align_gap(slab_size: usize, align: usize) -> usize {
     slab_size & (align - 1)
