@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use crate::check::Secret;
+use crate::check::entropy;
 
 /// Bytes of an encoded link.
 pub(super) const LINK_LEN: usize = size_of::<u64>();
@@ -22,11 +22,9 @@ pub(super) const LINK_LEN: usize = size_of::<u64>();
 pub(super) struct Key(pub(super) u32);
 
 impl Key {
-    /// A new one.
-    pub(super) fn new() -> Self {
-        let secret = Secret::new();
-        secret.make();
-        Key(mixed(secret.get() as u64) as u32 | 1)
+    /// A new one, for the slab with this header.
+    pub(super) fn new(salt: usize) -> Self {
+        Key(mixed(entropy(salt) as u64) as u32 | 1)
     }
 
     /// The link in the object `index` to the number `next`, both below 2¹⁶.
@@ -74,7 +72,7 @@ mod tests {
     /// What is written is read, and no flipped bit goes unseen.
     #[test]
     fn links_hold_and_damage_shows() {
-        let key = Key::new();
+        let key = Key::new(0);
         for (index, next) in [(0, 0), (0, 1), (1, 0), (500, 501), (65_533, 65_534)] {
             let mut object = [0u8; LINK_LEN];
             let place = NonNull::from(&mut object).cast();

@@ -414,7 +414,7 @@ unsafe impl<P: Checks> FreeObjects for IntrusiveList<P> {
     const CAPACITY_MAX: usize = u16::MAX as usize - 1;
 
     unsafe fn start(slab: SlabView) {
-        let key = if P::ENCODE { Key::new() } else { Key(0) };
+        let key = if P::ENCODE { Key::new(slab.notes.addr().get()) } else { Key(0) };
         // SAFETY: the notes are the account's.
         unsafe { Self::note(slab, &Ends { first: Self::NONE, fresh: slab.reserved, key }) };
     }
