@@ -166,6 +166,7 @@ mod slab_cache;
 mod slab_heap;
 mod slot;
 mod untyped_cache;
+mod watch;
 
 pub use self::chunk_heap::{ChunkHeap, ChunkPlace, ChunkStats, Chunks};
 pub use self::clock::Clock;

@@ -21,6 +21,8 @@
 //! |---|---|
 //! | arenas | the adaptor [`sizing::Checked<S, C>`](crate::sizing::Checked) |
 //! | general allocators | the last parameter of the stock of chunks in their settings, [`ChunkHeap`](crate::cache::ChunkHeap); ready-made as [`preset::CheckedMalloc`](crate::preset) and `HardenedMalloc` |
+//! | caches of raw memory, and heaps of them | the last parameter of [`SlabCache`](crate::cache::SlabCache) and [`SlabHeap`](crate::cache::SlabHeap); a list through free objects takes it as well, [`IntrusiveList<P>`](crate::slab::IntrusiveList). The guide's chapter [`caches`](crate::guide::caches) says what each row means and costs there |
+//! | object caches, caches of made slots | none: their handles are safe, and what they keep stays as it is |
 //!
 //! What a policy is in an arena:
 //!

@@ -22,6 +22,13 @@ impl Secret {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Makes the number, if it has not been made. Callers have it to themselves.
+    pub(crate) fn make(&self) {
+        if self.get() == 0 {
+            self.set(entropy(core::ptr::from_ref(self).addr()));
+        }
+    }
+
     /// Gives the number its value, if it has none. Callers are under one lock; `number` is from [`entropy`], asked for outside it.
     pub(crate) fn set(&self, number: usize) {
         if self.get() == 0 {
