@@ -47,6 +47,8 @@ macro_rules! heap {
 
 heap!(CHECKED, CheckedHeap, CheckedParts, Checked<Note>);
 heap!(HARDENED, HardenedHeap, HardenedParts, Hardened<Note>);
+// For a test that looks at freed memory, which nobody else may have been given meanwhile.
+heap!(ALONE, LonelyHeap, LonelyParts, Hardened<Note>);
 
 /// How often: more with `HEAPWRIGHT_LONG`.
 pub(crate) fn times(short: usize, long: usize) -> usize {

@@ -1,6 +1,6 @@
 //! Right use, on several threads: nothing is reported, contents stay, and what is freed is zero.
 
-use crate::{Chance, CheckedHeap, HardenedHeap, found, times};
+use crate::{Chance, CheckedHeap, HardenedHeap, LonelyHeap, found, times};
 use std::alloc::{GlobalAlloc, Layout};
 
 /// Random right operations; blocks change threads by the end of them.
@@ -93,11 +93,11 @@ fn hardened_heaps_zero_what_is_freed() {
     for size in [16, 100, 5000, 32_000, 60_000] {
         let layout = Layout::from_size_align(size, 8).unwrap();
         // SAFETY: the size is not zero.
-        let block = unsafe { HardenedHeap.alloc(layout) };
+        let block = unsafe { LonelyHeap.alloc(layout) };
         // SAFETY: live, and so long.
         unsafe { block.write_bytes(0x55, size) };
         // SAFETY: live, with its layout.
-        unsafe { HardenedHeap.dealloc(block, layout) };
+        unsafe { LonelyHeap.dealloc(block, layout) };
         for at in size_of::<usize>()..size {
             // SAFETY: memory of the heap, which no other thread of this test uses: a peek.
             let byte = unsafe { block.wrapping_add(at).read_volatile() };
