@@ -14,6 +14,7 @@ use heapwright::cache::{
     KeepSlabs, Magazined, ObjectCache, PerCpu, ReleaseAtOnce, SizeClasses, SlabCache, SlabCore, SlabHeap,
     StdClock, UntypedCache, WithReset, WorkingSet,
 };
+use heapwright::check::Hardened;
 use heapwright::combine::{
     self, Affix, AlignUp, Arenas, AtMost, Chain, Downward, DynHeap, FailNth, Fallback, FixedChunks,
     FreeLists, Growing, OnBoth, PerClass, Percent, Quantize, Quarantine, Quota, RedZones, Region, Ring,
@@ -241,6 +242,29 @@ ObjectCache, up to 129 objects at hand (1056 bytes)
 │  ├─ colors: ByStride, objects of a multiple of 512 bytes
 │  └─ source: Pages of the OS
 └─ free slabs: WorkingSet of the last 15000 ms by StdClock (24 bytes)
+",
+    );
+    is_described::<
+        SlabCache<
+            AlignedSlabs<Pages, 4096, IntrusiveList<Hardened>>,
+            NoLock,
+            Exactly<40, 8>,
+            KeepAll,
+            0,
+            Hardened,
+        >,
+    >(
+        "
+Locked
+├─ lock: NoLock, for one thread (1 byte)
+└─ core: SlabCore, no objects at hand (160 bytes)
+   ├─ layout: Exactly 40 bytes aligned to 8
+   ├─ slabs: AlignedSlabs of 4096 bytes, with a header of 56 bytes each (104 bytes)
+   │  ├─ free objects: IntrusiveList, nothing per object, links encoded, at least 8 bytes each
+   │  ├─ colors: ByStride, objects of a multiple of 512 bytes
+   │  └─ source: Pages of the OS
+   ├─ free slabs: KeepAll
+   └─ checks: Hardened<Abort>
 ",
     );
     is_described::<

@@ -9,7 +9,7 @@
 //! | a pointer from elsewhere, or into a block's middle | – | yes | yes |
 //! | a layout that the block can't have, another heap's block | – | yes | yes |
 //! | writes behind a block | – | – | when it is freed or resized; at once at a guard page |
-//! | writes to a freed block | – | – | when its memory is used again |
+//! | writes to a freed block | – | – | when its memory is used again, as long as its slab was in use all the time |
 //! | | | | |
 //! | freed memory is zeroed | – | – | yes |
 //! | freed memory rests before it is used again | – | – | yes, as long as a bound allows |
@@ -21,6 +21,8 @@
 //! |---|---|
 //! | arenas | the adaptor [`sizing::Checked<S, C>`](crate::sizing::Checked) |
 //! | general allocators | the last parameter of the stock of chunks in their settings, [`ChunkHeap`](crate::cache::ChunkHeap); ready-made as [`preset::CheckedMalloc`](crate::preset) and `HardenedMalloc` |
+//! | caches of raw memory, and heaps of them | the last parameter of [`SlabCache`](crate::cache::SlabCache) and [`SlabHeap`](crate::cache::SlabHeap); a list through free objects takes it as well, [`IntrusiveList<P>`](crate::slab::IntrusiveList). The guide's chapter [`caches`](crate::guide::caches) says what each row means and costs there |
+//! | object caches, caches of made slots | none: their handles are safe, and what they keep stays as it is |
 //!
 //! What a policy is in an arena:
 //!
@@ -37,6 +39,9 @@
 //!
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way.
+//!
+//! A report says what is wrong, and not whose mistake it is. Where the block was allocated, and where it was freed before, is known to a traced heap: `Traced<Recall<Backtraces>, ..>` of
+//! [`trace`](crate::trace) keeps the call sites of both, and `AbortWith` is a [`Report`] that tells them.
 //!
 //! # Write your own in three steps
 //! 1. A type without fields, for what is done about a misuse, and one for the policy.
@@ -103,5 +108,5 @@ pub use self::finding::Finding;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
-pub(crate) use self::secret::{Dice, Secret};
+pub(crate) use self::secret::{Dice, Secret, entropy};
 pub use self::switch::{Fresh, Off, On, Switch};

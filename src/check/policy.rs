@@ -39,6 +39,12 @@ pub trait Checks: Sized + 'static {
 
     /// Whether links that lie in free memory are encoded.
     const ENCODE: bool = false;
+
+    /// Whether nothing of all this is done. (It follows from the others.)
+    const NONE: bool = !<Self::Frees as Switch>::ON
+        && !<Self::Quarantine as Switch>::ON
+        && Self::RED_ZONE == 0
+        && !(Self::ZERO_FREED || Self::SHUFFLE || Self::GUARDS || Self::ENCODE);
 }
 
 /// What is done about a misuse, by a function of a type.
@@ -49,6 +55,7 @@ pub trait Checks: Sized + 'static {
 /// | | what it does |
 /// |---|---|
 /// | [`Abort`] | writes the report to standard error (with `std`) and ends the process |
+/// | `AbortWith<W>` of [`trace`](crate::trace) | the same, and tells where the block was allocated and freed, if the heap is traced (with `std`) |
 /// | [`Ignore`] | nothing: for heaps that count, and programs that look at the count |
 ///
 /// [The module's docs](crate::check) have one that counts.

@@ -5,7 +5,7 @@ use heapwright::cache::{
     Classes, ConstSlot, Exactly, KeepAll, KeepSlabs, ReleaseAtOnce, Retention, SizeClasses, SlabCore,
     SlabHeap,
 };
-use heapwright::check::Hardened;
+use heapwright::check::{Checks, Hardened};
 use heapwright::conformance::{Source, heap, heap_over, try_heap_over};
 use heapwright::heap::NoHeap;
 use heapwright::sizing::{Bounded, Checked, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -18,6 +18,10 @@ heapwright::size_classes! { pub(crate) struct Small = 8..=1024, 4 per doubling; 
 heapwright::size_classes! { pub(crate) struct Odd = [8, 24, 40, 72, 136, 144, 1000, 4104], waste 90 %; }
 
 pub(crate) type Pages = Source<4096, true>;
+
+/// Policies of checks, which end the process at a mistake: there is none.
+type CheckedFrees = heapwright::check::Checked;
+type HardenedAll = Hardened;
 
 /// An arena in lent memory.
 fn arena<S: Sizing>(source: &Source, len: usize, align: usize) -> Arena<'static, S> {
@@ -85,6 +89,42 @@ slab_cores! {
     slab_core_large: Source, LargeSlabs<Source>, 300, 16, KeepAll, 4;
     slab_core_large_list: Source, LargeSlabs<Source, 9000, IntrusiveList>, 1000, 64, KeepSlabs<2>, 0;
     slab_core_large_pages: Pages, LargeSlabs<Pages>, 3000, 32, ReleaseAtOnce, 2;
+}
+
+/// A slab core with a policy of checks.
+fn watched_slabs<S: SlabSystem, Z: ConstSlot, const FRONT: usize, P: Checks>(
+    source: S::Source,
+) -> SlabCore<S, Z, KeepAll, FRONT, P> {
+    SlabCore::new(source)
+}
+
+macro_rules! watched_cores {
+    ($($name:ident: $source:ty, $system:ty, $size:literal, $align:literal, $front:literal, $policy:ty;)*) => {rows! {$(
+        $name: heap_over(|source: $source| watched_slabs::<$system, Exactly<$size, $align>, $front, $policy>(source))
+            .sizes_to($size).aligns_to($align).size_zero_fits().inspects().gives_all_back();
+    )*}};
+}
+
+watched_cores! {
+    slab_core_checked: Source, AlignedSlabs<Source, 4096, IndexStack>, 40, 8, 5, CheckedFrees;
+    slab_core_checked_list: Source, LargeSlabs<Source, 2000, IntrusiveList>, 24, 8, 0, CheckedFrees;
+    slab_core_hardened: Source, AlignedSlabs<Source>, 64, 8, 16, HardenedAll;
+    slab_core_hardened_alone: Source, AlignedSlabs<Source, 1024>, 7, 1, 0, HardenedAll;
+    slab_core_hardened_pages: Pages, AlignedSlabs<Pages>, 100, 64, 3, HardenedAll;
+    slab_core_hardened_list: Source, LargeSlabs<Source, 9000, IntrusiveList<HardenedAll>>, 300, 16, 4, HardenedAll;
+}
+
+/// A heap of slabs with a policy of checks.
+fn watched_heap<C: SizeClasses, S: SlabSystem<Source = Source>, const FRONT: usize, P: Checks>(
+    source: Source,
+) -> SlabHeap<C, S, SourceHeap<Source>, KeepSlabs<1>, FRONT, P> {
+    SlabHeap::new(source.clone(), SourceHeap::new(source))
+}
+
+rows! {
+    slab_heap_checked: heap_over(watched_heap::<Small, AlignedSlabs<Source>, 16, CheckedFrees>).inspects();
+    slab_heap_hardened: heap_over(watched_heap::<Classes, AlignedSlabs<Source>, 4, HardenedAll>).inspects();
+    slab_heap_hardened_list: heap_over(watched_heap::<Odd, LargeSlabs<Source, 0, IntrusiveList<HardenedAll>>, 0, HardenedAll>).inspects();
 }
 
 /// Two sources in one heap: slabs from the one, larger blocks from the other.
