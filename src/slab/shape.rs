@@ -52,7 +52,7 @@ pub struct Rules {
     /// Bytes that the source has for a slab's header in another place; 0: headers lie in slabs.
     pub(super) header_room: usize,
     /// Bytes behind each object that are not its user's.
-    zone: usize,
+    pub(super) zone: usize,
     /// Whether objects come out of their slabs as they came in, but for fresh ones.
     pub(super) restores: bool,
     /// Whether fresh objects are zero.
