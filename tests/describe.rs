@@ -257,14 +257,14 @@ ObjectCache, up to 129 objects at hand (1056 bytes)
         "
 Locked
 ├─ lock: NoLock, for one thread (1 byte)
-└─ core: SlabCore, no objects at hand (160 bytes)
+└─ core: SlabCore, no objects at hand (184 bytes)
    ├─ layout: Exactly 40 bytes aligned to 8
-   ├─ slabs: AlignedSlabs of 4096 bytes, with a header of 56 bytes each (104 bytes)
+   ├─ slabs: AlignedSlabs of 4 KiB, with a header of 56 bytes each (104 bytes)
    │  ├─ free objects: IntrusiveList, nothing per object, links encoded, at least 8 bytes each
    │  ├─ colors: ByStride, objects of a multiple of 512 bytes
    │  └─ source: Pages of the OS
    ├─ free slabs: KeepAll
-   └─ checks: Hardened<Abort>
+   └─ checks: Hardened
 ",
     );
     is_described::<

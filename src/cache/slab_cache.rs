@@ -381,9 +381,15 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCo
         })
     }
 
-    /// Whether a block of this layout fits into a slot.
+    /// Whether a block of this layout can be had. Where there are zones, one of no byte can't: it could not be told from its zone.
     #[inline(always)]
     fn fits(&self, layout: Layout) -> bool {
+        self.has_room(layout) && (P::ZONE == 0 || layout.size() > 0)
+    }
+
+    /// Whether a block of this layout fits into a slot.
+    #[inline(always)]
+    fn has_room(&self, layout: Layout) -> bool {
         let shape = self.shape();
         layout.size() <= Self::room(&shape) && layout.align() <= shape.align()
     }
@@ -443,7 +449,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCo
         let (shape, address) = (self.shape(), ptr.addr().get());
         // SAFETY: the invariant of `fronted`, T1.
         let place = unsafe { self.fronted.place_of(&shape, address) };
-        let place = place.and(if self.fits(layout) { Ok(()) } else { Err(Wrong::WrongLayout) });
+        let place = place.and(if self.has_room(layout) { Ok(()) } else { Err(Wrong::WrongLayout) });
         let place = place.map_err(|wrong| Misuse::new(wrong, address, layout));
         // SAFETY: an object of ours that is live, and the layout fits.
         unsafe { self.watch.lets_back(place, renewed(ptr), layout, shape.stride()) }
@@ -502,7 +508,7 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCo
 // SAFETY: H1: a free object is in its slab or at hand, and leaves that place when it is handed out (Y1); it has the shape's stride and
 // alignment, and `fits` has checked the layout against these. It is handed out with its slab's provenance (Y5). H2: slabs are blocks of
 // the source. H3: Y4, and policies do not unwind. H4: Y4. H5: B5; what is done at hand calls nothing but
-// `shape` (T2). H6: a size of zero fits. H7: the stride, or with zones the size itself, as no block is longer than what was asked for.
+// `shape` (T2). H6: a size of zero fits, or is an error. H7: the stride, or with zones the size itself, as no block is longer than what was asked for.
 unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> Heap
     for SlabCore<S, Z, R, FRONT, P>
 {

@@ -123,7 +123,7 @@ impl Rules {
     /// use core::alloc::Layout;
     /// use heapwright::slab::{Rules, Shape};
     /// let shape = Shape::new(&Rules::new(4096).with_zone(8), Layout::new::<[u64; 8]>(), false)?;
-    /// assert_eq!((shape.stride(), shape.capacity()), (72, 55));
+    /// assert_eq!((shape.stride(), shape.capacity()), (72, 56));
     /// # Ok::<(), heapwright::slab::ShapeError>(())
     /// ```
     #[must_use]

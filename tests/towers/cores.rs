@@ -99,19 +99,26 @@ fn watched_slabs<S: SlabSystem, Z: ConstSlot, const FRONT: usize, P: Checks>(
 }
 
 macro_rules! watched_cores {
-    ($($name:ident: $source:ty, $system:ty, $size:literal, $align:literal, $front:literal, $policy:ty;)*) => {rows! {$(
-        $name: heap_over(|source: $source| watched_slabs::<$system, Exactly<$size, $align>, $front, $policy>(source))
-            .sizes_to($size).aligns_to($align).size_zero_fits().inspects().gives_all_back();
+    ($($name:ident: $source:ty, $system:ty, $size:literal, $align:literal, $front:literal;)*) => {rows! {$(
+        $name: heap_over(|source: $source| watched_slabs::<$system, Exactly<$size, $align>, $front, HardenedAll>(source))
+            .sizes_to($size).aligns_to($align).inspects().gives_all_back();
     )*}};
 }
 
+rows! {
+    slab_core_checked: heap_over(|source: Source| {
+        watched_slabs::<AlignedSlabs<Source, 4096, IndexStack>, Exactly<40, 8>, 5, CheckedFrees>(source)
+    }).sizes_to(40).aligns_to(8).size_zero_fits().inspects().gives_all_back();
+    slab_core_checked_list: heap_over(|source: Source| {
+        watched_slabs::<LargeSlabs<Source, 2000, IntrusiveList>, Exactly<24, 8>, 0, CheckedFrees>(source)
+    }).sizes_to(24).aligns_to(8).size_zero_fits().inspects().gives_all_back();
+}
+
 watched_cores! {
-    slab_core_checked: Source, AlignedSlabs<Source, 4096, IndexStack>, 40, 8, 5, CheckedFrees;
-    slab_core_checked_list: Source, LargeSlabs<Source, 2000, IntrusiveList>, 24, 8, 0, CheckedFrees;
-    slab_core_hardened: Source, AlignedSlabs<Source>, 64, 8, 16, HardenedAll;
-    slab_core_hardened_alone: Source, AlignedSlabs<Source, 1024>, 7, 1, 0, HardenedAll;
-    slab_core_hardened_pages: Pages, AlignedSlabs<Pages>, 100, 64, 3, HardenedAll;
-    slab_core_hardened_list: Source, LargeSlabs<Source, 9000, IntrusiveList<HardenedAll>>, 300, 16, 4, HardenedAll;
+    slab_core_hardened: Source, AlignedSlabs<Source>, 64, 8, 16;
+    slab_core_hardened_alone: Source, AlignedSlabs<Source, 1024>, 7, 1, 0;
+    slab_core_hardened_pages: Pages, AlignedSlabs<Pages>, 100, 64, 3;
+    slab_core_hardened_list: Source, LargeSlabs<Source, 9000, IntrusiveList<HardenedAll>>, 300, 16, 4;
 }
 
 /// A heap of slabs with a policy of checks.
