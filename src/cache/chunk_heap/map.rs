@@ -3,9 +3,8 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
-use super::region::exposed;
 use crate::AllocError;
 use crate::check::Fresh;
 use crate::source::BackingSource;
@@ -24,20 +23,17 @@ pub(super) enum Kind {
     LargeAtOnce = 3,
 }
 
-/// Two bits for each region's length of address space.
-const BITS: usize = 2;
 /// Regions' lengths that a leaf tells of.
 const LEAF: usize = 1 << 15;
-const WORDS: usize = LEAF * BITS / 32;
 /// Leaves: with regions of 2 MiB for all addresses of 48 bits, or of 32.
 const LEAVES: usize = if size_of::<usize>() > 4 { 1 << 12 } else { 1 };
 
-/// The words of a leaf; all zero when new.
-type Leaf = [AtomicU32; WORDS];
+/// A [`Kind`] for each region's length of addresses; all zero when new.
+type Leaf = [AtomicU8; LEAF];
 
 /// A map of all addresses, with leaves where there is something to tell. Read without a lock, written under the stock's.
 ///
-/// A look-up is two loads that are nearly always in the cache: a leaf tells of 64 GiB. Leaves come from the stock's source and stay with it.
+/// A look-up is two loads that are nearly always in the cache: a leaf tells of 64 GiB, and a page of it of 8 GiB. Leaves come from the stock's source and stay with it.
 pub(super) struct RegionMap {
     leaves: [AtomicPtr<Leaf>; LEAVES],
 }
@@ -54,12 +50,11 @@ impl RegionMap {
         // What a leaf says is read after it: it is written by an address that is handed out after.
         let Some(leaf) = NonNull::new(leaf.load(Ordering::Acquire)) else { return Kind::Nothing };
         // SAFETY: leaves are never given back while the stock is in use.
-        let word = unsafe { leaf.as_ref() }[unit % LEAF / (32 / BITS)].load(Ordering::Relaxed);
-        match word >> (unit % (32 / BITS) * BITS) & 3 {
-            0 => Kind::Nothing,
+        match unsafe { leaf.as_ref() }[unit % LEAF].load(Ordering::Relaxed) {
             1 => Kind::Region,
             2 => Kind::Large,
-            _ => Kind::LargeAtOnce,
+            3 => Kind::LargeAtOnce,
+            _ => Kind::Nothing,
         }
     }
 
@@ -88,24 +83,18 @@ impl RegionMap {
             }
         };
         // SAFETY: leaves are never given back while the stock is in use.
-        Self::set(unsafe { leaf.as_ref() }, unit, kind);
+        let leaf = unsafe { leaf.as_ref() };
+        leaf[unit % LEAF].store(kind as u8, Ordering::Relaxed);
         Ok(())
     }
 
     /// Notes that nothing begins in the unit any more. Callers are under the stock's lock.
     pub(super) fn forget(&self, unit: usize) {
         let leaf = self.leaves.get(unit / LEAF).map_or(ptr::null_mut(), |leaf| leaf.load(Ordering::Relaxed));
-        if let Some(leaf) = NonNull::new(leaf) {
-            // SAFETY: leaves are never given back while the stock is in use.
-            Self::set(unsafe { exposed::<Leaf>(leaf.addr().get()).as_ref() }, unit, Kind::Nothing);
+        // SAFETY: leaves are never given back while the stock is in use.
+        if let Some(leaf) = unsafe { leaf.as_ref() } {
+            leaf[unit % LEAF].store(Kind::Nothing as u8, Ordering::Relaxed);
         }
-    }
-
-    fn set(leaf: &Leaf, unit: usize, kind: Kind) {
-        let (word, shift) = (&leaf[unit % LEAF / (32 / BITS)], unit % (32 / BITS) * BITS);
-        // One writer at a time, so that nothing is lost between the two.
-        let all = word.load(Ordering::Relaxed);
-        word.store(all & !(3 << shift) | (kind as u32) << shift, Ordering::Relaxed);
     }
 }
 

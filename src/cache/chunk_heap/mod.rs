@@ -55,7 +55,7 @@ use crate::source::{BackingSource, SideHeaders};
 /// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is cloned for each call, as one
 /// whose clones are all one source may be (B7): [`Pages`](crate::source::Pages), say, or a reference to a shared heap.
 ///
-/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its regions (32 KiB in this value, and 8 KiB for each 64 GiB of
+/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its regions (32 KiB in this value, and a page for each 8 GiB of
 /// addresses in which it has memory); one with guards leaves a chunk that can't be touched behind each slab, which takes addresses and no memory. The heap above does the rest.
 ///
 /// # Cost

@@ -96,11 +96,11 @@ impl<I: MallocInstance> Malloc<I> {
         unsafe { Shapes::<ClassesOf<I>, Slabs<I::Settings>>::of(class) }
     }
 
-    /// Whether an object of this class would begin at the address, which lies in a slab of it.
+    /// Whether an object of the shape would begin at the address, which lies in a slab of it.
     #[inline(always)]
-    fn is_start(class: usize, address: usize) -> bool {
+    fn is_start(shape: &Shape, address: usize) -> bool {
         let base = address & !(<SourceOf<I> as SideHeaders>::SLAB_SIZE - 1);
-        Self::shape(class).is_start(base, address)
+        shape.is_start(base, address)
     }
 
     /// The first word of an object, good for all of it.
@@ -116,18 +116,18 @@ impl<I: MallocInstance> Malloc<I> {
         I::shared().stock().secret() ^ address.rotate_left(usize::BITS / 2) | 1
     }
 
-    /// Whether a live object of the class begins at the address. It is as good as certain that an object is live that has not the mark of a free one.
+    /// Whether a live object of the class begins at the address. It is as good as certain that an object is live that has not `mark`, that of a free one there.
     #[inline(always)]
-    fn is_live(class: usize, address: usize) -> bool {
-        if I::shared().stock().noted(address) != Numbers::<I::Settings>::size(class)
-            || !Self::is_start(class, address)
-        {
+    fn is_live(class: usize, address: usize, mark: usize) -> bool {
+        let shape = Self::shape(class);
+        // A class's objects lie side by side: the stride is their size.
+        if I::shared().stock().noted(address) != shape.stride() || !Self::is_start(shape, address) {
             return false;
         }
         let object = ptr::with_exposed_provenance::<usize>(address);
         // SAFETY: an object of ours, of a word at least, aligned to one; its provenance is exposed (Y5).
         let word = unsafe { object.read() };
-        word != Self::mark(address)
+        word != mark
     }
 
     /// Makes an object ready for its user, who asked for `size` bytes. `class` is less than `COUNT`.
@@ -209,7 +209,8 @@ impl<I: MallocInstance> Malloc<I> {
         if ChecksOf::<I>::NONE {
             return Some(ptr);
         }
-        if Self::FREES && !Self::is_live(class, ptr.addr().get()) {
+        let mark = if Self::FREES { Self::mark(ptr.addr().get()) } else { 0 };
+        if Self::FREES && !Self::is_live(class, ptr.addr().get(), mark) {
             Self::misused(ptr, Some(class), layout);
             return None;
         }
@@ -220,7 +221,7 @@ impl<I: MallocInstance> Malloc<I> {
         }
         if Self::FREES {
             // SAFETY: an object has a word, and this one is ours now.
-            unsafe { Self::mark_of(object).write(Self::mark(object.addr().get())) };
+            unsafe { Self::mark_of(object).write(mark) };
         }
         Some(object)
     }
@@ -275,7 +276,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// As [`retire`](Malloc::retire); `new` has that class too.
     pub(super) unsafe fn resize_object(ptr: NonNull<u8>, class: usize, old: Layout, new: Layout) -> bool {
-        if Self::FREES && !Self::is_live(class, ptr.addr().get()) {
+        if Self::FREES && !Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get())) {
             Self::misused(ptr, Some(class), old);
             return false;
         }
@@ -297,7 +298,7 @@ impl<I: MallocInstance> Malloc<I> {
             return true;
         }
         if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
-            let live = Self::is_live(class, ptr.addr().get());
+            let live = Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get()));
             if !live {
                 Self::misused(ptr, Some(class), layout);
             }
@@ -456,10 +457,10 @@ impl<I: MallocInstance> Malloc<I> {
             Err(wrong) => misuse(wrong),
             Ok(ChunkPlace { start, len, is_large }) => {
                 let own = ClassesOf::<I>::SIZES.binary_search(&len).ok().filter(|_| !is_large);
-                let starts = own.map_or(start == address, |own| Self::is_start(own, address));
+                let starts = own.map_or(start == address, |own| Self::is_start(Self::shape(own), address));
                 let wrong = if !starts {
                     Wrong::Interior
-                } else if own.is_some_and(|own| !Self::is_live(own, address)) {
+                } else if own.is_some_and(|own| !Self::is_live(own, address, Self::mark(address))) {
                     Wrong::DoubleFree
                 } else if own.is_some() && own == class {
                     // It was free when it was looked at, and is not any more: others use what this thread took for its own.
