@@ -245,7 +245,7 @@ impl<'h, H: Look> Play<'h, H> {
     }
 }
 
-/// How often what is done at random is done, in all parts of a test together: 100,000 times, and ten times as often with `HEAPWRIGHT_LONG=1`.
+/// How often what is done at random is done, in all parts of a test together: 20,000 times, and 1,000,000 times with `HEAPWRIGHT_LONG=1`.
 pub(crate) fn times(parts: usize) -> usize {
     let long = std::env::var_os("HEAPWRIGHT_LONG").is_some_and(|value| value == "1");
     let all = if cfg!(miri) {
@@ -253,7 +253,7 @@ pub(crate) fn times(parts: usize) -> usize {
     } else if long {
         1_000_000
     } else {
-        100_000
+        20_000
     };
     all / parts + 1
 }

@@ -4,7 +4,7 @@ use crate::{Chance, CheckedHeap, HardenedHeap, found, times};
 use heapwright::check::{Misuse, Wrong};
 use std::alloc::{GlobalAlloc, Layout};
 
-const SHORT: usize = 100_000;
+const SHORT: usize = 20_000;
 const LONG: usize = 1_000_000;
 
 /// Live blocks in a heap.
@@ -232,7 +232,7 @@ fn hardened_heaps_find_writes_to_freed_objects() {
         // SAFETY: the size is not zero.
         unsafe { HardenedHeap.alloc(layout) }
     };
-    for _ in 0..times(SHORT / 100, LONG / 100) {
+    for _ in 0..times(SHORT / 100, LONG / 1000) {
         let layout = Layout::from_size_align(1 + chance.below(500), 8).unwrap();
         // Enough that its slab does not become free altogether: then its memory would be wiped.
         let mut live: Vec<_> = (0..300).map(|_| alloc(layout)).collect();

@@ -10,7 +10,7 @@ fn valid<A: GlobalAlloc + Sync>(heap: &'static A) {
             std::thread::spawn(move || {
                 let mut chance = Chance::new(77 + seed);
                 let mut blocks: Vec<(usize, Layout, u8)> = Vec::new();
-                for number in 0..times(30_000, 10_000_000) {
+                for number in 0..times(20_000, 10_000_000) {
                     step(heap, &mut chance, &mut blocks, number as u8);
                 }
                 assert_eq!(found(), []);
