@@ -4,6 +4,7 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod every_call;
 mod failures;
 mod handles;
 mod items;

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod imports;
+mod promises;
 mod rules;
 mod text;
 
@@ -178,6 +179,14 @@ fn no_forbidden_word_is_anywhere() {
 #[test]
 fn every_dependency_has_a_reason() {
     assert_none(&rules::dependencies(&read("Cargo.toml").unwrap(), &read("CONTRIBUTING.md").unwrap()));
+}
+
+#[test]
+fn every_promise_has_its_test() {
+    let promises = read("SECURITY.md").unwrap();
+    assert!(promises::named(&promises).count() > 30, "the promises are not where they were expected");
+    let file = |name: &str| root().join(name).is_file().then(|| read(name)).flatten();
+    assert_none(&promises::missing(&promises, file));
 }
 
 #[test]

@@ -25,6 +25,7 @@ macro_rules! little {
 
 little!(LITTLE as LittleMalloc, LittleSettings, LittleLedger);
 little!(OTHER as OtherMalloc, OtherSettings, OtherLedger);
+little!(ONCE as OnceMalloc, OnceSettings, OnceLedger);
 
 #[test]
 fn every_request_to_the_source_fails_once_and_nothing_is_lost() {
@@ -53,6 +54,35 @@ fn every_request_to_the_source_fails_once_and_nothing_is_lost() {
         let stats = LittleMalloc.stats();
         assert_eq!((stats.bytes_live, stats.bytes_in_slabs), (0, 0), "{stats}");
     }
+}
+
+#[test]
+fn a_request_that_was_refused_is_met_at_the_second_try() {
+    let mut failed = 0;
+    for before in 0..8 {
+        let (mut random, mut shadow) = (Random::new(before as u64), Shadow::default());
+        OnceLedger::account().lock().unwrap().before_one_fails = before;
+        for _ in 0..1500 {
+            let layout = crate::shadow::any_layout(&mut random);
+            if !shadow.alloc(&OnceMalloc, layout, false) {
+                assert!(shadow.alloc(&OnceMalloc, layout, true), "{layout:?} is refused again");
+            }
+            if random.below(3) == 0 {
+                shadow.free(&OnceMalloc, &mut random);
+            }
+            if random.below(8) == 0 {
+                let size = random.size(16);
+                shadow.resize(&OnceMalloc, &mut random, size);
+            }
+        }
+        let left = std::mem::replace(&mut OnceLedger::account().lock().unwrap().before_one_fails, usize::MAX);
+        failed += usize::from(left > before);
+        shadow.clear(&OnceMalloc);
+        OnceMalloc.release();
+        let stats = OnceMalloc.stats();
+        assert_eq!((stats.bytes_live, stats.bytes_in_slabs), (0, 0), "{stats}");
+    }
+    assert!(failed > 2, "{failed} requests to the source have failed");
 }
 
 #[test]

@@ -8,10 +8,13 @@ use std::sync::Mutex;
 use heapwright::AllocError;
 use heapwright::source::{BackingSource, Pages};
 
-/// What has been handed out, by address, and how many more requests are met.
+/// What has been handed out, by address, and which requests are met.
 pub(crate) struct Account {
     pub(crate) out: Vec<(usize, Layout)>,
+    /// How many more, and then none.
     pub(crate) left: usize,
+    /// How many more, and then all but one.
+    pub(crate) before_one_fails: usize,
 }
 
 /// Where the account of a source is.
@@ -26,7 +29,11 @@ macro_rules! ledger {
         impl $crate::source::Ledger for $name {
             fn account() -> &'static std::sync::Mutex<$crate::source::Account> {
                 static ACCOUNT: std::sync::Mutex<$crate::source::Account> =
-                    std::sync::Mutex::new($crate::source::Account { out: Vec::new(), left: usize::MAX });
+                    std::sync::Mutex::new($crate::source::Account {
+                        out: Vec::new(),
+                        left: usize::MAX,
+                        before_one_fails: usize::MAX,
+                    });
                 &ACCOUNT
             }
         }
@@ -60,6 +67,9 @@ unsafe impl<W: Ledger> BackingSource for Watched<W> {
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let mut account = W::account().lock().unwrap();
         account.left = account.left.checked_sub(1).ok_or(AllocError)?;
+        let before = account.before_one_fails.checked_sub(1);
+        account.before_one_fails = before.unwrap_or(usize::MAX);
+        before.ok_or(AllocError)?;
         let block = Pages.acquire(layout)?;
         let whole = Layout::from_size_align(block.len(), layout.align()).unwrap();
         account.out.push((block.cast::<u8>().addr().get(), whole));

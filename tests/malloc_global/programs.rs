@@ -83,6 +83,29 @@ fn one_vector_grows_from_a_byte_to_all_sizes_and_back() {
     }
 }
 
+/// What runs before `main`, and before the standard library knows of anything.
+#[cfg(target_os = "linux")]
+mod before_main {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static LEN: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn allocate() {
+        let texts: Vec<String> = (0..100).map(|number| format!("early {number}")).collect();
+        LEN.store(texts.concat().len(), Ordering::Relaxed);
+    }
+
+    // SAFETY: the section is for functions of this type, which are called before `main`.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static CALLED: extern "C" fn() = allocate;
+
+    #[test]
+    fn what_runs_before_main_allocates() {
+        assert_eq!(LEN.load(Ordering::Relaxed), 100 * 6 + 190);
+    }
+}
+
 /// Allocates and frees when its thread ends.
 struct Late(Vec<String>);
 
