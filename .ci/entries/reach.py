@@ -1,4 +1,4 @@
-"""Reads a disassembly; prints for each function named entry_* which panics it reaches by direct calls and jumps, and the shortest way there."""
+"""Reads a disassembly; prints for each preset which panics its functions, named entry_*, reach by direct calls and jumps."""
 
 import collections
 import re
@@ -41,29 +41,41 @@ def readable(symbol):
     return symbol
 
 
+def short(symbol):
+    """The last two names of a path: the type and the function."""
+    return "::".join(readable(symbol).split("::")[-2:])
+
+
+def reached(calls, entry):
+    """Each panic that can be reached, with each function that calls it, and the last function of this crate on the shortest way there."""
+    way, queue, found = {entry: None}, collections.deque([entry]), set()
+    while queue:
+        here = queue.popleft()
+        for target in calls[here]:
+            if PANIC.search(target):
+                step = here
+                while step != entry and "heapwright" not in step:
+                    step = way[step]
+                inside = "" if step == here else f", called for {short(step)}"
+                found.add(f"{short(target)} in {short(here)}{inside}")
+            elif target not in way:
+                way[target] = here
+                queue.append(target)
+    return found
+
+
 def main():
     calls = read(sys.stdin)
-    entries = sorted(name for name in calls if name.startswith("entry_"))
-    if not entries:
+    presets = collections.defaultdict(set)
+    for name in list(calls):
+        if match := re.fullmatch(r"entry_(.+)_(alloc|zeroed|dealloc|realloc)", name):
+            presets[match[1]] |= reached(calls, name)
+    if not presets:
         sys.exit("no entry is in the library")
-    for entry in entries:
-        way, queue, panics = {entry: None}, collections.deque([entry]), []
-        while queue:
-            here = queue.popleft()
-            if PANIC.search(here):
-                panics.append(here)
-                continue
-            for target in calls[here]:
-                if target not in way:
-                    way[target] = here
-                    queue.append(target)
-        print(f"{entry}: {len(panics) or 'no'} panics")
-        for panic in sorted(panics, key=readable):
-            steps, here = [], panic
-            while here and here != entry:
-                steps.append(readable(here))
-                here = way[here]
-            print("    " + " <- ".join(steps))
+    for preset in sorted(presets):
+        print(f"{preset}: {len(presets[preset]) or 'no'} panics")
+        for line in sorted(presets[preset]):
+            print(f"    {line}")
 
 
 main()
