@@ -28,7 +28,8 @@ impl<'a> Bytes<'a> {
             5 => low * 8,
             6 => (within << 8) + low,
             _ if within < 4 => (isize::MAX as usize - (align - 1)).checked_sub(low)?,
-            _ if within < 8 => (usize::MAX >> 1) >> (low as u32 % usize::BITS),
+            // More than any machine has; what some might have would take too long to fill.
+            _ if within < 8 => isize::MAX as usize >> (low % 4),
             _ => (within << 10) + low,
         };
         Layout::from_size_align(size, align).ok()
