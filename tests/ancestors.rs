@@ -11,6 +11,7 @@ use allocator_api2_04::alloc::Allocator;
 use allocator_api2_04::boxed::Box;
 use allocator_api2_04::vec::Vec;
 use heapwright::arena::Teaspoon;
+use heapwright::check::{Checks, Switch};
 use heapwright::heap::Usage;
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::sizing::{Bounded, Checked, Link, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -24,6 +25,7 @@ struct Memory<T, const N: usize>([T; N]);
 struct Own16;
 
 impl Sizing for Own16 {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 16;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 100_000;
@@ -190,7 +192,7 @@ fn tables<S: Sizing>() {
         let mut memory = vec![MaybeUninit::uninit(); len];
         let usage = Teaspoon::<S, NoLock>::from(memory.as_mut_slice()).usage();
         let granule = granule::<S>(len);
-        let bits = (len / granule).div_ceil(32) * 4 * if S::CHECKED { 2 } else { 1 };
+        let bits = (len / granule).div_ceil(32) * 4 * if <S::Checks as Checks>::Frees::ON { 2 } else { 1 };
         let coarsest = (len.ilog2() as usize + 1) * S::LINK.bytes() / 2;
         let bound = bits + coarsest.max(len / 128) + granule;
         assert!(usage.tables() <= bound, "{len}: {usage:?}, {bound}");
@@ -268,7 +270,7 @@ fn min_arena_size<S: Sizing>() {
     assert!((shortest..256).all(&mut serves), "what {shortest} bytes do, more do too");
     let granule = granule::<S>(0);
     // A word of bits, twice if checked, a list head, the granule: rounded up to granules.
-    let words = if S::CHECKED { 8 } else { 4 };
+    let words = if <S::Checks as Checks>::Frees::ON { 8 } else { 4 };
     let bound = (words + S::LINK.bytes() / 2).next_multiple_of(granule) + granule;
     assert!(shortest <= bound, "{shortest} bytes, {bound} expected");
 }

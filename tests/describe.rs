@@ -14,6 +14,7 @@ use heapwright::cache::{
     KeepSlabs, Magazined, ObjectCache, PerCpu, ReleaseAtOnce, SizeClasses, SlabCache, SlabCore, SlabHeap,
     StdClock, UntypedCache, WithReset, WorkingSet,
 };
+use heapwright::check::Hardened;
 use heapwright::combine::{
     self, Affix, AlignUp, Arenas, AtMost, Chain, Downward, DynHeap, FailNth, Fallback, FixedChunks,
     FreeLists, Growing, OnBoth, PerClass, Percent, Quantize, Quarantine, Quota, RedZones, Region, Ring,
@@ -51,6 +52,7 @@ heapwright::size_classes! { struct Packets = [64, 128, 576, 1536], waste 80 %; }
 struct Sizing1GiB;
 
 impl Sizing for Sizing1GiB {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 16;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 1 << 30;
@@ -244,6 +246,29 @@ ObjectCache, up to 129 objects at hand (1056 bytes)
     );
     is_described::<
         SlabCache<
+            AlignedSlabs<Pages, 4096, IntrusiveList<Hardened>>,
+            NoLock,
+            Exactly<40, 8>,
+            KeepAll,
+            0,
+            Hardened,
+        >,
+    >(
+        "
+Locked
+├─ lock: NoLock, for one thread (1 byte)
+└─ core: SlabCore, no objects at hand (184 bytes)
+   ├─ layout: Exactly 40 bytes aligned to 8
+   ├─ slabs: AlignedSlabs of 4 KiB, with a header of 56 bytes each (104 bytes)
+   │  ├─ free objects: IntrusiveList, nothing per object, links encoded, at least 8 bytes each
+   │  ├─ colors: ByStride, objects of a multiple of 512 bytes
+   │  └─ source: Pages of the OS
+   ├─ free slabs: KeepAll
+   └─ checks: Hardened
+",
+    );
+    is_described::<
+        SlabCache<
             LargeSlabs<Buffer<'static>, 1200, IndexStack, Colored>,
             NoLock,
             Exactly<40, 8>,
@@ -290,7 +315,7 @@ PerThread, a front of 1032 bytes for each thread
          ├─ slabs: LargeSlabs of 512 bytes, with a header of 56 bytes each, found in a map (144 bytes)
          │  ├─ free objects: IndexStack, 2 bytes per object
          │  ├─ colors: Colored, objects of two cache lines or more
-         │  └─ source: StaticArena of 1 KiB, 64 bytes of it for tables (79 bytes)
+         │  └─ source: StaticArena of 1 KiB, 64 bytes of it for tables (143 bytes)
          │     ├─ lock: SpinLock (1 byte)
          │     └─ sizing: Checked<Sizing4KiB>, granules of 4 bytes with 2 bits each, objects of up to 4 KiB
          └─ free slabs: KeepAll
@@ -319,7 +344,7 @@ Locked
     is_described::<NodeHeap>(
         "
 Of<NODES>, a handle
-└─ heap: StaticArena of 1 KiB, 64 bytes of it for tables (79 bytes)
+└─ heap: StaticArena of 1 KiB, 64 bytes of it for tables (143 bytes)
    ├─ lock: SpinLock (1 byte)
    └─ sizing: Checked<Sizing4KiB>, granules of 4 bytes with 2 bits each, objects of up to 4 KiB
 ",

@@ -8,6 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 
 use heapwright::arena::{Arena, StaticArena, Teaspoon};
+use heapwright::check::{Checks, Switch};
 use heapwright::heap::{ChunkKind, Heap, Inspect, Locked, SharedHeap, Usage};
 use heapwright::lock::{NoLock, SpinLock, TicketLock};
 use heapwright::sizing::{Bounded, Checked, Link, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -17,6 +18,7 @@ use heapwright::sizing::{Bounded, Checked, Link, Sizing, Sizing4KiB, Sizing16MiB
 struct Own16;
 
 impl Sizing for Own16 {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 16;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 100_000;
@@ -28,6 +30,7 @@ impl Sizing for Own16 {
 struct Own4096;
 
 impl Sizing for Own4096 {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 4096;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 1 << 20;
@@ -436,7 +439,7 @@ fn null_is_ignored<S: Sizing>() {
 
 /// Under `Checked`, each wrong free or resize is ignored and counted: every live block keeps its place and bytes.
 fn misuse_is_ignored_and_counted<S: Sizing>() {
-    const { assert!(S::CHECKED) };
+    const { assert!(<S::Checks as Checks>::Frees::ON) };
     let (mut memory, mut other_memory) =
         (vec![MaybeUninit::uninit(); 4096], vec![MaybeUninit::uninit(); 4096]);
     let spoon = Teaspoon::<S, NoLock>::from_slice(&mut memory);
@@ -713,12 +716,15 @@ tests! {
 mod checked {
     use super::*;
 
+    /// What is wrong is counted, and the program goes on.
+    type Counts = heapwright::check::Checked<heapwright::check::Ignore>;
+
     tests! {
-        four_kib: Checked<Sizing4KiB>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
-        four_kib_bounded: Bounded<Checked<Sizing4KiB>>, [misuse_is_ignored_and_counted, chunks_show_single_objects];
-        of_128_kib: Checked<Sizing128KiB>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
-        of_16_mib: Checked<Sizing16MiB>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
-        bounded_16_mib: Checked<Bounded<Sizing16MiB>>, [misuse_is_ignored_and_counted, chunks_show_single_objects];
-        own: Checked<Own16>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
+        four_kib: Checked<Sizing4KiB, Counts>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
+        four_kib_bounded: Bounded<Checked<Sizing4KiB, Counts>>, [misuse_is_ignored_and_counted, chunks_show_single_objects];
+        of_128_kib: Checked<Sizing128KiB, Counts>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
+        of_16_mib: Checked<Sizing16MiB, Counts>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
+        bounded_16_mib: Checked<Bounded<Sizing16MiB>, Counts>, [misuse_is_ignored_and_counted, chunks_show_single_objects];
+        own: Checked<Own16, Counts>, [every_small_region, misuse_is_ignored_and_counted, chunks_show_single_objects];
     }
 }

@@ -1,6 +1,7 @@
 //! The presets as types: what they are made of, weigh, and who may share them.
 
 use heapwright::arena::StaticArena;
+use heapwright::check::{Checks, Switch};
 use heapwright::lock::{Lock, NoLock, SpinLock};
 use heapwright::preset::{FirmwareSizing, StaticHeap, TinyHeap4KiB, TinyHeap16MiB, TinyHeap128KiB, Whole};
 use heapwright::sizing::{Bounded, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -48,8 +49,8 @@ fn same<S: Sizing, T: Sizing>() -> bool {
             T::GRANULE_SMALL,
             T::REGION_SMALL_MAX,
         )
-        && (S::PLACEMENT, S::QUICK_SIZES, S::BIN_STEPS, S::CHECKED)
-            == (T::PLACEMENT, T::QUICK_SIZES, T::BIN_STEPS, T::CHECKED)
+        && (S::PLACEMENT, S::QUICK_SIZES, S::BIN_STEPS, <S::Checks as Checks>::Frees::ON)
+            == (T::PLACEMENT, T::QUICK_SIZES, T::BIN_STEPS, <T::Checks as Checks>::Frees::ON)
 }
 
 #[test]

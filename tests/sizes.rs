@@ -4,6 +4,7 @@
 //! A size that changes here changes the documentation of `Teaspoon`, `StaticArena` and `SourceTeaspoon`, and the guide's chapter `arenas`.
 
 use heapwright::arena::{Arena, SourceArena, SourceTeaspoon, StaticArena, Teaspoon, View};
+use heapwright::check::{Hardened, Unchecked};
 use heapwright::heap::{Locked, Usage};
 use heapwright::lock::{Lock, NoLock, SpinLock, TicketLock};
 use heapwright::sizing::{Bounded, Checked, Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -60,7 +61,10 @@ mod cores {
     const_assert_eq!(size_of::<Arena<'static, Sizing4KiB>>(), ARENA);
     const_assert_eq!(size_of::<Arena<'static, Sizing128KiB>>(), ARENA);
     const_assert_eq!(size_of::<Arena<'static, Sizing16MiB>>(), ARENA);
-    const_assert_eq!(size_of::<Arena<'static, Bounded<Checked<Sizing128KiB>>>>(), ARENA);
+    const_assert_eq!(size_of::<Arena<'static, Checked<Sizing16MiB, Unchecked>>>(), ARENA);
+    // What was found, the secret, and two words of four bytes, under any policy that checks.
+    const_assert_eq!(size_of::<Arena<'static, Bounded<Checked<Sizing128KiB>>>>(), ARENA + 64);
+    const_assert_eq!(size_of::<Arena<'static, Checked<Sizing4KiB, Hardened>>>(), ARENA + 64);
     // The source, and the block and its layout.
     const_assert_eq!(size_of::<SourceArena<Free, Sizing4KiB>>(), ARENA + 3 * WORD);
     const_assert_eq!(size_of::<SourceArena<Limited<Free>, Sizing16MiB>>(), ARENA + 5 * WORD);

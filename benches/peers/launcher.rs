@@ -41,7 +41,14 @@ fn races(arguments: &[String]) -> ExitCode {
 
 /// Starts the programs. Each allocator is built by itself, so that those whose compiler is missing are left out alone.
 fn programs(arguments: &[String]) -> ExitCode {
-    let own = ["programs", "program-heapwright", "program-compact", "program-glibc"];
+    let own = [
+        "programs",
+        "program-heapwright",
+        "program-compact",
+        "program-checked",
+        "program-hardened",
+        "program-glibc",
+    ];
     let Some(place) = build("programs", &own, "programs,ours") else {
         say("the programs could not be built");
         return ExitCode::FAILURE;

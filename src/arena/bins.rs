@@ -37,6 +37,7 @@ pub(super) fn take_exact<S: Sizing>(view: &mut View<'_, S>, granules: usize, ali
     } else {
         view.set_prev(next - 1, 0);
     }
+    view.clear_node(block, granules as u32);
     view.set_bit(Bitmap::Bits, block, false);
     view.set_bit(Bitmap::Bits, block + class, false);
     Some(block)
@@ -77,6 +78,10 @@ pub(super) fn take<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usiz
     };
     let end = start + granules;
     remove(view, block, len);
+    if View::<S>::ENCODE {
+        // Before there is a free block in front of it (A7).
+        view.start(start);
+    }
     if start == block {
         view.set_bit(Bitmap::Bits, block, false);
     } else {
@@ -184,6 +189,9 @@ fn take_at_frontier<S: Sizing>(view: &mut View<'_, S>, granules: u32, align: usi
         return None;
     }
     advance_frontier(view, end);
+    if View::<S>::ENCODE {
+        view.start(start);
+    }
     if start > frontier {
         insert_marked(view, frontier, start - frontier);
     }
@@ -198,6 +206,7 @@ fn advance_frontier<S: Sizing>(view: &mut View<'_, S>, end: u32) {
         view.clear_words(known, needed);
     }
     view.state.frontier = end;
+    view.raise(end);
 }
 
 /// Gives granules back, merging them with their free neighbours.
@@ -281,7 +290,7 @@ fn remove_marked<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
 /// The list then tends to have low addresses in front, at no more than the first block's cache line: nearly the
 /// density of a list in address order (Wilson et al. 1995, 3.6).
 #[inline]
-fn insert<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
+pub(super) fn insert<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
     insert_in_class(view, block, len, view.shape.class(len));
 }
 
@@ -294,6 +303,10 @@ fn insert_in_class<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32, clas
         view.set_class_head(class, link);
         view.state.mark_class(class, true);
     } else if link < head {
+        if View::<S>::ENCODE {
+            // What is wrong with it is seen before it is written over.
+            view.node(head - 1);
+        }
         view.set_node(block, Node { next: head, prev: 0 }, len);
         view.set_prev(head - 1, link);
         view.set_class_head(class, link);
@@ -311,6 +324,7 @@ fn insert_in_class<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32, clas
 #[inline]
 fn remove<S: Sizing>(view: &mut View<'_, S>, block: u32, len: u32) {
     let Node { next, prev } = view.node(block);
+    view.clear_node(block, len);
     if next != 0 {
         view.set_prev(next - 1, prev);
     }

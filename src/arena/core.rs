@@ -6,14 +6,15 @@ use core::marker::PhantomData;
 use super::shape::Shape;
 use super::view::{Bitmap, HOT_OFF, State, View};
 use super::{bins, quick, runs};
+use crate::check::Fresh;
 use crate::sizing::{Placement, Sizing};
 
 impl<S: Sizing> View<'_, S> {
     /// Granules that `size` bytes take.
     #[inline(always)]
     pub(super) fn granules_for(&self, size: usize) -> usize {
-        // A layout's size is at most `isize::MAX`: no overflow.
-        (size + self.granule() - 1) >> self.shift()
+        // A layout's size is at most `isize::MAX`, and the zone at most 4096 (Z6): no overflow.
+        (size + Self::ZONE + self.granule() - 1) >> self.shift()
     }
 
     /// The index of the granule at `address`, which is that of a block of this arena.
@@ -139,7 +140,11 @@ impl<S: Sizing> View<'_, S> {
     pub(super) fn take(&mut self, granules: u32, align: usize) -> Option<u32> {
         self.state.changed = true;
         match S::PLACEMENT {
-            Placement::BitmapRuns => runs::take(self, granules, align),
+            Placement::BitmapRuns => {
+                let start = runs::take(self, granules, align)?;
+                self.raise(start + granules);
+                Some(start)
+            }
             Placement::Bins => bins::take(self, granules, align),
         }
     }
@@ -155,17 +160,17 @@ impl<S: Sizing> View<'_, S> {
         }
     }
 
-    /// Takes back the block of `size` bytes at `address`.
+    /// Takes back the block at `address`.
     #[inline]
-    pub(super) fn give_block(&mut self, address: usize, size: usize) {
-        let granules = self.granules_for(size);
-        if S::CHECKED && !self.is_live(address, granules) {
-            self.misused();
+    pub(super) fn give_block(&mut self, address: usize, layout: Layout) {
+        let granules = self.granules_for(layout.size());
+        if Self::CHECKED {
+            self.give_checked(address, layout, granules as u32);
             return;
         }
         let index = self.index_of(address);
         // Without the mark of its start, a checked neighbour could not tell that its own room ends there.
-        if !S::CHECKED && self.state.hot == 0 {
+        if self.state.hot == 0 {
             if self.state.hot_size == granules as u32 || self.may_be_hot(granules as u32) {
                 self.state.hot = u64::from(index) << 32 | granules as u64;
                 return;
@@ -181,12 +186,21 @@ impl<S: Sizing> View<'_, S> {
         give_slowly::<S>(self.origin, self.shape, self.state, index, granules as u32);
     }
 
+    /// As `give_block`, if there is such a block; otherwise the call is noted.
+    fn give_checked(&mut self, address: usize, layout: Layout, granules: u32) {
+        let Some(index) = self.admit(address, layout) else { return };
+        self.uncount(granules);
+        self.wipe(index, granules);
+        give_slowly::<S>(self.origin, self.shape, self.state, index, granules);
+        self.mend();
+    }
+
     // ---- marks of live objects (`CHECKED`) --------------------------------------------------------------------
 
     /// Marks the start of a live object.
     #[inline]
     pub(super) fn start(&mut self, index: u32) {
-        if S::CHECKED {
+        if Self::CHECKED {
             self.set_bit(Bitmap::Starts, index, true);
         }
     }
@@ -194,7 +208,7 @@ impl<S: Sizing> View<'_, S> {
     /// Removes the mark.
     #[inline]
     pub(super) fn end(&mut self, index: u32) {
-        if S::CHECKED {
+        if Self::CHECKED {
             self.set_bit(Bitmap::Starts, index, false);
         }
     }
@@ -237,20 +251,20 @@ impl<S: Sizing> View<'_, S> {
         }
     }
 
-    /// Counts a refused call.
-    pub(super) fn misused(&mut self) {
-        self.state.misuses = self.state.misuses.saturating_add(1);
-    }
-
     /// Forgets all blocks.
     pub(super) fn forget_all(&mut self) {
-        *self.state = State { misuses: self.state.misuses, changed: true, ..State::EMPTY };
+        let notes = core::mem::replace(&mut self.state.notes, Fresh::NEW);
+        *self.state = State { misuses: self.state.misuses, changed: true, notes, ..State::EMPTY };
+        if let Some(notes) = self.notes() {
+            notes.high.set(0);
+            notes.broken.set(0);
+        }
         self.clear_tables();
     }
 }
 
 /// The arena whose parts these are, for code that needs no lead.
-fn view_of<'s, S: Sizing>(origin: *mut u8, shape: &'s Shape, state: &'s mut State) -> View<'s, S> {
+fn view_of<'s, S: Sizing>(origin: *mut u8, shape: &'s Shape, state: &'s mut State<S>) -> View<'s, S> {
     View { origin, lead: 0, shape, state, sizing: PhantomData }
 }
 
@@ -260,7 +274,7 @@ fn view_of<'s, S: Sizing>(origin: *mut u8, shape: &'s Shape, state: &'s mut Stat
 fn take_slowly<S: Sizing>(
     origin: *mut u8,
     shape: &Shape,
-    state: &mut State,
+    state: &mut State<S>,
     size: usize,
     align: usize,
 ) -> (u32, u32) {
@@ -282,7 +296,7 @@ fn take_slowly<S: Sizing>(
 fn search<S: Sizing>(
     origin: *mut u8,
     shape: &Shape,
-    state: &mut State,
+    state: &mut State<S>,
     size: usize,
     align: usize,
 ) -> (u32, u32) {
@@ -297,10 +311,12 @@ fn search<S: Sizing>(
 /// Gives a block, already out of the books, back to the placement.
 #[cold]
 #[inline(never)]
-fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State, index: u32, granules: u32) {
+fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State<S>, index: u32, granules: u32) {
     let mut view = view_of::<S>(origin, shape, state);
-    view.end(index);
     let done = S::PLACEMENT == Placement::Bins && bins::give_lone(&mut view, index, granules);
+    if done {
+        view.end(index);
+    }
     if !done || (S::QUICK_SIZES > 0 && view.state.quick_max == 0) {
         merge::<S>(origin, shape, state, index, granules, done);
     }
@@ -311,7 +327,7 @@ fn give_slowly<S: Sizing>(origin: *mut u8, shape: &Shape, state: &mut State, ind
 fn merge<S: Sizing>(
     origin: *mut u8,
     shape: &Shape,
-    state: &mut State,
+    state: &mut State<S>,
     index: u32,
     granules: u32,
     given: bool,
@@ -319,6 +335,8 @@ fn merge<S: Sizing>(
     let mut view = view_of::<S>(origin, shape, state);
     if !given {
         view.give(index, granules);
+        // Only now, so that a broken free block before it can still be told from it (A7).
+        view.end(index);
     }
     if S::QUICK_SIZES > 0 && view.state.quick_max == 0 {
         quick::switch_on(&mut view);

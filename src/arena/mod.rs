@@ -32,10 +32,13 @@
 
 mod bins;
 mod core;
+mod links;
+mod notes;
 mod quick;
 mod region;
 mod resize;
 mod runs;
+mod scrub;
 mod shape;
 mod sourced;
 mod static_arena;

@@ -1,6 +1,7 @@
 //! The arena over borrowed memory, and the face that every kind of arena shows.
 
 use core::alloc::Layout;
+use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -10,6 +11,7 @@ use core::slice;
 use super::shape::Shape;
 use super::view::{State, View};
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, Owns, Reset, Usage};
 use crate::lock::{Lock, SpinLock};
@@ -105,21 +107,21 @@ pub type Teaspoon16MiB<'a, L = SpinLock> = Teaspoon<'a, Sizing16MiB, L>;
 /// unsafe { arena.dealloc(block.cast(), Layout::new::<[u8; 6]>()) };
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
-pub struct Arena<'a, S> {
+pub struct Arena<'a, S: Sizing> {
     /// First granule (A1). Dangling if there is none.
     origin: NonNull<u8>,
     /// Bytes from the region's first byte to the origin.
     lead: u32,
     shape: Shape,
-    state: State,
+    state: State<S>,
     region: PhantomData<&'a mut [MaybeUninit<u8>]>,
     sizing: PhantomData<fn() -> S>,
 }
 
 // SAFETY: the region is borrowed exclusively, like a `&mut` slice, and the state is plain data.
-unsafe impl<S> Send for Arena<'_, S> {}
-// SAFETY: through `&Arena` nothing but plain fields is read.
-unsafe impl<S> Sync for Arena<'_, S> {}
+unsafe impl<S: Sizing> Send for Arena<'_, S> {}
+// SAFETY: through `&Arena` nothing but plain fields is read; the cells of the notes are a view's, which takes `&mut`.
+unsafe impl<S: Sizing> Sync for Arena<'_, S> {}
 
 impl<'a, S: Sizing> Arena<'a, S> {
     /// An arena in a slice. What the slice held is lost.
@@ -224,7 +226,7 @@ impl<'a, S: Sizing> Arena<'a, S> {
     }
 }
 
-impl<S> fmt::Debug for Arena<'_, S> {
+impl<S: Sizing> fmt::Debug for Arena<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Arena")
             .field("shape", &self.shape)
@@ -233,7 +235,7 @@ impl<S> fmt::Debug for Arena<'_, S> {
     }
 }
 
-impl<S> fmt::Debug for View<'_, S> {
+impl<S: Sizing> fmt::Debug for View<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View").field("shape", &self.shape).field("state", &self.state).finish_non_exhaustive()
     }
@@ -246,6 +248,17 @@ impl<S: Sizing> View<'_, S> {
         let start = unsafe { NonNull::new_unchecked(self.at(index)) };
         mem::slice(start, (granules as usize) << self.shift())
     }
+
+    /// What a resize to layout `new` answers.
+    #[inline(always)]
+    fn resized(&mut self, found: Option<(u32, u32)>, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if Self::HARDENED {
+            self.mend();
+            let (index, granules) = found.ok_or(AllocError)?;
+            return Ok(self.enclose(index, granules, new.size()));
+        }
+        Ok(self.block(found.ok_or(AllocError)?))
+    }
 }
 
 // SAFETY: H1: blocks are whole granules that are marked taken (A4) or in no list (quick), at least the size, at an aligned
@@ -255,6 +268,9 @@ impl<S: Sizing> View<'_, S> {
 unsafe impl<S: Sizing> Heap for View<'_, S> {
     #[inline]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if Self::HARDENED {
+            return self.alloc_hardened(layout);
+        }
         match self.take_block(layout) {
             Some(found) => Ok(self.block(found)),
             None => Err(AllocError),
@@ -263,7 +279,7 @@ unsafe impl<S: Sizing> Heap for View<'_, S> {
 
     #[inline]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        self.give_block(ptr.addr().get(), layout.size());
+        self.give_block(ptr.addr().get(), layout);
     }
 
     #[inline]
@@ -273,8 +289,8 @@ unsafe impl<S: Sizing> Heap for View<'_, S> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let found = self.resize_where_it_stands(ptr.addr().get(), old, new).ok_or(AllocError)?;
-        Ok(self.block(found))
+        let found = self.resize_where_it_stands(ptr.addr().get(), old, new);
+        self.resized(found, new)
     }
 
     #[inline]
@@ -285,13 +301,20 @@ unsafe impl<S: Sizing> Heap for View<'_, S> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
-        let found = unsafe { self.resize_block(ptr.addr().get(), old, new) }.ok_or(AllocError)?;
-        Ok(self.block(found))
+        let found = unsafe { self.resize_block(ptr.addr().get(), old, new) };
+        self.resized(found, new)
     }
 
     #[inline]
     fn good_size(&self, layout: Layout) -> usize {
         self.peek().good_size(layout)
+    }
+
+    const CHECKS: bool = Self::CHECKED;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.finding(type_name::<Self>())
     }
 }
 
@@ -327,15 +350,19 @@ impl<S: Sizing> Reset for View<'_, S> {
 }
 
 /// An arena looked at: what can be told from its fields alone.
-pub(super) struct Peek<'s> {
+pub(super) struct Peek<'s, S: Sizing> {
     origin: usize,
     shape: &'s Shape,
-    state: &'s State,
+    state: &'s State<S>,
 }
 
-impl Peek<'_> {
+impl<S: Sizing> Peek<'_, S> {
     #[inline]
     pub(super) fn good_size(&self, layout: Layout) -> usize {
+        // With a zone behind it a block is as long as it was asked for, so that the zone is found again.
+        if View::<S>::ZONE > 0 {
+            return layout.size();
+        }
         let granule = 1usize << self.shape.shift;
         // A layout's size is at most `isize::MAX`: no overflow.
         (layout.size() + granule - 1) & !(granule - 1)
@@ -367,16 +394,16 @@ impl Peek<'_> {
     }
 }
 
-impl<S> View<'_, S> {
+impl<S: Sizing> View<'_, S> {
     #[inline]
-    fn peek(&self) -> Peek<'_> {
+    fn peek(&self) -> Peek<'_, S> {
         Peek { origin: self.origin.addr(), shape: self.shape, state: self.state }
     }
 }
 
-impl<S> Arena<'_, S> {
+impl<S: Sizing> Arena<'_, S> {
     #[inline]
-    fn peek(&self) -> Peek<'_> {
+    fn peek(&self) -> Peek<'_, S> {
         Peek { origin: self.origin.addr().get(), shape: &self.shape, state: &self.state }
     }
 }
@@ -422,6 +449,13 @@ macro_rules! forward_to_view {
             #[inline]
             fn good_size(&$self, layout: Layout) -> usize {
                 $peek.good_size(layout)
+            }
+
+            const CHECKS: bool = View::<S>::CHECKED;
+
+            #[inline(always)]
+            fn take_finding(&mut $self) -> Option<Finding> {
+                $view.finding(type_name::<Self>())
             }
         }
 

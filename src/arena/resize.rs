@@ -18,22 +18,23 @@ impl<S: Sizing> View<'_, S> {
         new: Layout,
     ) -> Option<(u32, u32)> {
         let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
-        if let Some(done) = self.resize_here(address, had, want, new.align()) {
+        if let Some(done) = self.resize_here(address, had, want, new) {
             return Some(done);
         }
         // The hot block may be the neighbour that is in the way.
         if self.cool() {
-            if let Some(done) = self.resize_here(address, had, want, new.align()) {
+            if let Some(done) = self.resize_here(address, had, want, new) {
                 return Some(done);
             }
         }
         let index = self.index_of(address);
         let bytes = old.size().min(new.size());
         // SAFETY: the caller's promise, and both are granules of this block's layouts.
-        if let Some(start) = unsafe { self.slide(index, had, want, new.align(), bytes) } {
+        if let Some(start) = unsafe { self.slide(index, had, want, new, bytes) } {
             return Some((start, want));
         }
         if let Some(start) = self.take(want, new.align()) {
+            self.look_at_fresh(start, want, new);
             // SAFETY: `start` is fresh, so it overlaps nothing; both have `bytes` bytes.
             unsafe { self.move_to(index, had, start, want, bytes) };
             return Some((start, want));
@@ -56,17 +57,18 @@ impl<S: Sizing> View<'_, S> {
         new: Layout,
     ) -> Option<(u32, u32)> {
         let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
-        self.resize_here(address, had, want, new.align())
+        self.resize_here(address, had, want, new)
     }
 
     /// As `resize_where_it_stands`, for a live block of `had` granules that is to have `want`.
     #[inline]
-    fn resize_here(&mut self, address: usize, had: u32, want: u32, align: usize) -> Option<(u32, u32)> {
-        if address & (align - 1) != 0 {
+    fn resize_here(&mut self, address: usize, had: u32, want: u32, new: Layout) -> Option<(u32, u32)> {
+        if address & (new.align() - 1) != 0 {
             return None;
         }
         let index = self.index_of(address);
         if want < had {
+            self.wipe(index + want, had - want);
             self.give(index + want, had - want);
         } else if want > had {
             let end = index + had;
@@ -74,18 +76,18 @@ impl<S: Sizing> View<'_, S> {
                 return None;
             }
             self.take_after(end, want - had);
+            self.look_at_fresh(end, want - had, new);
         }
         self.state.tally = self.state.tally + u64::from(want) - u64::from(had);
         Some((index, want))
     }
 
-    /// The granules of the block at `address`, whose layout is `old`; `None` (and counted) if there is no such block and this is checked.
+    /// The granules of the block at `address`, whose layout is `old`; `None` (and noted) if there is no such block and this is checked.
     #[inline]
     fn live_granules(&mut self, address: usize, old: Layout) -> Option<u32> {
         let granules = self.granules_for(old.size());
-        if S::CHECKED && !self.is_live(address, granules) {
-            self.misused();
-            return None;
+        if Self::CHECKED {
+            self.admit(address, old)?;
         }
         Some(granules as u32)
     }
@@ -98,7 +100,8 @@ impl<S: Sizing> View<'_, S> {
     ///
     /// # Safety
     /// `had` granules at `index` are live and hold `bytes` bytes, and so do `want`.
-    unsafe fn slide(&mut self, index: u32, had: u32, want: u32, align: usize, bytes: usize) -> Option<u32> {
+    unsafe fn slide(&mut self, index: u32, had: u32, want: u32, new: Layout, bytes: usize) -> Option<u32> {
+        let align = new.align();
         let mut before = self.free_before(index);
         let mut start = self.align_index(index - before, align);
         if start >= index {
@@ -114,21 +117,26 @@ impl<S: Sizing> View<'_, S> {
         }
         if before > 0 {
             self.take_before(index, before);
+            self.look_at_fresh(index - before, before, new);
         }
         if after > 0 {
             self.take_after(old_end, after);
+            self.look_at_fresh(old_end, after, new);
         }
         self.end(index);
         // SAFETY: both lie in granules that are this block's alone now; they may overlap, which `copy` allows.
         unsafe { self.at(start).copy_from(self.at(index), bytes) };
+        // Before there is a free block in front of it (A7).
+        self.start(start);
         if start > index - before {
+            self.wipe(index - before, start - (index - before));
             self.give(index - before, start - (index - before));
         }
         let whole_end = old_end + after;
         if whole_end > end {
+            self.wipe(end, whole_end - end);
             self.give(end, whole_end - end);
         }
-        self.start(start);
         self.state.tally = self.state.tally + u64::from(want) - u64::from(had);
         Some(start)
     }
@@ -140,8 +148,10 @@ impl<S: Sizing> View<'_, S> {
     unsafe fn move_to(&mut self, index: u32, had: u32, start: u32, want: u32, bytes: usize) {
         // SAFETY: two different blocks of this region, both at least `bytes` bytes long.
         unsafe { self.at(start).copy_from_nonoverlapping(self.at(index), bytes) };
-        self.end(index);
+        self.wipe(index, had);
         self.give(index, had);
+        // Only now, so that a broken free block before it can still be told from it (A7).
+        self.end(index);
         self.start(start);
         self.state.tally = self.state.tally + u64::from(want) - u64::from(had);
     }
@@ -161,7 +171,10 @@ impl<S: Sizing> View<'_, S> {
     fn take_after(&mut self, end: u32, granules: u32) {
         self.state.changed = true;
         match S::PLACEMENT {
-            Placement::BitmapRuns => self.fill_bits(super::view::Bitmap::Bits, end, end + granules, true),
+            Placement::BitmapRuns => {
+                self.fill_bits(super::view::Bitmap::Bits, end, end + granules, true);
+                self.raise(end + granules);
+            }
             Placement::Bins => bins::take_after(self, end, granules),
         }
     }

@@ -1,5 +1,6 @@
 //! The shape of an arena: how one region is divided into tables and granules.
 
+use crate::check::{Checks, Switch};
 use crate::mem::align_up;
 use crate::sizing::{Placement, Sizing};
 
@@ -55,7 +56,7 @@ const BINS_PART: usize = 112;
 const CLASSES_MAX: usize = 128;
 
 impl Shape {
-    /// Rules Z1 to Z5 of [`Sizing`], checked when an arena type is first used.
+    /// Rules Z1 to Z6 of [`Sizing`], checked when an arena type is first used.
     const fn check<S: Sizing>() {
         let word = S::LINK.bytes();
         assert!(
@@ -79,10 +80,26 @@ impl Shape {
         );
         assert!(S::QUICK_SIZES <= 256, "Sizing rule Z4: QUICK_SIZES is at most 256");
         assert!(
-            !S::CHECKED || S::QUICK_SIZES == 0,
-            "Sizing rule Z4: a kept block has no marks to check; with CHECKED set QUICK_SIZES to 0, or use Checked<..>"
+            !Self::checked::<S>() || S::QUICK_SIZES == 0,
+            "Sizing rule Z4: a kept block has no marks to check; with checks of frees set QUICK_SIZES to 0, or use Checked<..>"
         );
         assert!(S::BIN_STEPS <= 4, "Sizing rule Z5: BIN_STEPS is at most 4");
+        assert!(
+            <S::Checks as Checks>::RED_ZONE <= 4096,
+            "Sizing rule Z6: the RED_ZONE of an arena's checks is at most 4096 bytes"
+        );
+        assert!(
+            Self::checked::<S>()
+                || <S::Checks as Checks>::RED_ZONE == 0
+                    && !<S::Checks as Checks>::ZERO_FREED
+                    && !<S::Checks as Checks>::ENCODE,
+            "Sizing rule Z6: the other checks of an arena need those of frees; take `type Frees = On`"
+        );
+    }
+
+    /// Whether there is a second bitmap, of starts.
+    const fn checked<S: Sizing>() -> bool {
+        <S::Checks as Checks>::Frees::ON
     }
 
     /// The granule of a region of `len` bytes.
@@ -148,7 +165,7 @@ impl Shape {
 
     /// Bytes of all tables for so many granules.
     const fn tables_for<S: Sizing>(&self, granules: u32) -> usize {
-        let bitmaps = if S::CHECKED { 2 } else { 1 };
+        let bitmaps = if Self::checked::<S>() { 2 } else { 1 };
         let bits = Self::words(granules) * 4 * bitmaps;
         let bytes = bits + self.heads_bytes::<S>(granules);
         match align_up(bytes, 1 << self.shift) {

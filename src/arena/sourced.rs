@@ -1,12 +1,15 @@
 //! The arena over a block of a backing source.
 
 use core::alloc::Layout;
+use core::any::type_name;
 use core::fmt;
 use core::ptr::NonNull;
 
 use super::region::{Arena, forward_to_view};
 use super::shape::Shape;
+use super::view::View;
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, Owns, Reset, Usage};
 use crate::lock::{Lock, SpinLock};

@@ -1,6 +1,7 @@
 //! The arena that is a `static`.
 
 use core::alloc::Layout;
+use core::any::type_name;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,7 +13,7 @@ use super::view::{State, View};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
 use crate::describe::{Bytes, Cost, Describe, Tree};
-use crate::heap::{Chunks, Corruption, Inspect, Owns, Reset, SharedHeap, Usage};
+use crate::heap::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage, told};
 use crate::lock::{Lock, SpinLock};
 use crate::sizing::{Sizing, describe_sizing};
 
@@ -67,18 +68,18 @@ use crate::sizing::{Sizing, describe_sizing};
 /// static HEAP: StaticArena<1024, Sizing4KiB, NoLock> = StaticArena::new();
 /// ```
 #[repr(C, align(16))]
-pub struct StaticArena<const N: usize, S, L = SpinLock> {
+pub struct StaticArena<const N: usize, S: Sizing, L = SpinLock> {
     /// Reached by raw pointer only: a `&mut` to it would take the blocks from their owners. Former blocks leave bytes
     /// uninitialised, which move with the arena.
     region: UnsafeCell<[MaybeUninit<u8>; N]>,
     /// Touched only under `lock`, or through `&mut self`.
-    state: UnsafeCell<State>,
+    state: UnsafeCell<State<S>>,
     lock: L,
     sizing: PhantomData<fn() -> S>,
 }
 
 // SAFETY: state and tables are touched under the lock only (L1, L2), and blocks by their owners.
-unsafe impl<const N: usize, S, L: Sync> Sync for StaticArena<N, S, L> {}
+unsafe impl<const N: usize, S: Sizing, L: Sync> Sync for StaticArena<N, S, L> {}
 
 /// The alignment of the region in bytes, as `repr` says.
 const REGION_ALIGN: usize = 16;
@@ -124,11 +125,13 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
     }
 
     /// Runs `work` on the arena under the lock; `None` on re-entry.
-    fn under_lock<R>(&self, work: impl FnOnce(View<'_, S>) -> R) -> Option<R> {
-        self.lock.with(|| {
+    fn under_lock<R>(&self, work: impl FnOnce(&mut View<'_, S>) -> R) -> Option<R> {
+        let locked = self.lock.with(|| {
             // SAFETY: the lock is held for longer than the view lives.
-            work(unsafe { self.view() })
-        })
+            let mut view = unsafe { self.view() };
+            (work(&mut view), view.finding(type_name::<Self>()))
+        });
+        locked.map(told)
     }
 
     /// How full the arena is. O(1), under the lock. All zero on re-entry.
@@ -153,10 +156,10 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
     /// # Errors
     /// The first rule found broken.
     pub fn verify(&self) -> Result<(), Corruption> {
-        self.under_lock(|mut view| view.verify()).unwrap_or(Ok(()))
+        self.under_lock(|view| view.verify()).unwrap_or(Ok(()))
     }
 
-    /// How many wrong frees and resizes were detected and refused; 0 unless the sizing is `Checked`.
+    /// How many misuses were found; 0 unless the sizing is `Checked`.
     #[must_use]
     pub fn misuses(&self) -> usize {
         self.under_lock(|view| view.misuses()).unwrap_or(0)
@@ -167,7 +170,8 @@ impl<const N: usize, S: Sizing, L: Lock> StaticArena<N, S, L> {
         // SAFETY: `&mut self` is exclusive use.
         let mut view = unsafe { self.view() };
         // SAFETY: nobody borrows the arena, so nobody can free into it; what raw pointers do is their user's promise.
-        unsafe { Reset::reset(&mut view) }
+        unsafe { Reset::reset(&mut view) };
+        told(((), view.finding(type_name::<Self>())));
     }
 }
 
@@ -177,7 +181,7 @@ impl<const N: usize, S: Sizing, L: Lock> Default for StaticArena<N, S, L> {
     }
 }
 
-impl<const N: usize, S, L: fmt::Debug> fmt::Debug for StaticArena<N, S, L> {
+impl<const N: usize, S: Sizing, L: fmt::Debug> fmt::Debug for StaticArena<N, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StaticArena").field("bytes", &N).field("lock", &self.lock).finish_non_exhaustive()
     }
@@ -193,6 +197,14 @@ unsafe impl<const N: usize, S: Sizing, L: Lock> SharedHeap for StaticArena<N, S,
 
     #[inline]
     unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
+        if Self::Core::<'_>::CHECKS {
+            let locked = self.lock.with(|| {
+                // SAFETY: the lock is held for longer than the view lives.
+                let mut view = unsafe { self.view() };
+                (work(&mut view), view.finding(type_name::<Self>()))
+            });
+            return locked.map(told).ok_or(AllocError);
+        }
         let locked = self.lock.with(|| {
             // SAFETY: the lock is held for longer than the view lives.
             let mut view = unsafe { self.view() };

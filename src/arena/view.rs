@@ -11,18 +11,20 @@
 //!   first or the last of a free block below the frontier. The hot block, blocks in quick lists, and the quick table count as taken.
 //! - **A5** (merged) under `Bins` no two free blocks touch, and none touches the frontier.
 //! - **A6** (links) the first granule of a free block under `Bins` holds its links in the list of its class, and its
-//!   length, which also stands in its last four bytes; see [`Node`].
+//!   length, which also stands in its last four bytes; see [`Node`]. Under `ENCODE` all of these words are encoded; see [`super::links`].
+//! - **A8** (zero) under `ZERO_FREED` the free granules before `notes.high` are zero, but for the words of A6, and none from there on was ever handed out.
 
 use core::fmt;
 use core::marker::PhantomData;
 
+use super::notes::NotesOf;
 use super::shape::Shape;
+use crate::check::{Checks, Fresh, Switch};
 use crate::describe::{Cost, Describe, Tree};
 use crate::sizing::{Link, Sizing, describe_sizing};
 
 /// What an arena remembers outside its region. All zero is an empty arena.
-#[derive(Debug)]
-pub(super) struct State {
+pub(super) struct State<S: Sizing> {
     /// Blocks that are out in the upper half, granules of them in the lower. Out are live objects and the hot block.
     pub(super) tally: u64,
     /// The hot block: the last one freed, still unmerged and still in the tally. First granule in the upper half, granules in the
@@ -45,16 +47,18 @@ pub(super) struct State {
     pub(super) quick_table: usize,
     /// Frees still to come before the quick lists may be switched on again.
     pub(super) quick_pause: u8,
-    /// Frees and resizes that were refused (`CHECKED`).
+    /// Wrong calls, and bytes that are not as they were left, that were found (`CHECKED`).
     pub(super) misuses: u32,
+    /// What the sizing's checks need beside.
+    pub(super) notes: NotesOf<S>,
     /// Whether blocks have come or gone since the last step of a walk: it has to find its place anew then.
     pub(super) changed: bool,
     /// Where the last step of a walk ended: the first granule of a chunk, or the region's end, unless `changed`.
     pub(super) walked: u32,
 }
 
-impl State {
-    pub(super) const EMPTY: State = State {
+impl<S: Sizing> State<S> {
+    pub(super) const EMPTY: Self = State {
         tally: 0,
         hot: 0,
         hot_size: 0,
@@ -66,6 +70,7 @@ impl State {
         quick_table: 0,
         quick_pause: 0,
         misuses: 0,
+        notes: Fresh::NEW,
         changed: false,
         walked: 0,
     };
@@ -105,6 +110,18 @@ impl State {
     /// Live objects.
     pub(super) const fn objects(&self) -> u32 {
         (self.tally >> 32) as u32 - (self.hot as u32 != 0) as u32
+    }
+}
+
+impl<S: Sizing> fmt::Debug for State<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("used", &self.used())
+            .field("objects", &self.objects())
+            .field("frontier", &self.frontier)
+            .field("quick_max", &self.quick_max)
+            .field("misuses", &self.misuses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -156,16 +173,28 @@ pub(super) enum Bitmap {
 /// assert_eq!(usage, arena.usage());
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
-pub struct View<'s, S> {
+pub struct View<'s, S: Sizing> {
     pub(super) origin: *mut u8,
     /// Bytes from the region's first byte to the origin.
     pub(super) lead: u32,
     pub(super) shape: &'s Shape,
-    pub(super) state: &'s mut State,
+    pub(super) state: &'s mut State<S>,
     pub(super) sizing: PhantomData<fn() -> S>,
 }
 
 impl<S: Sizing> View<'_, S> {
+    /// Whether there is a mark on the start of each live object, by which wrong calls are told.
+    pub(super) const CHECKED: bool = <S::Checks as Checks>::Frees::ON;
+    /// At least so many bytes behind each object hold a pattern.
+    pub(super) const ZONE: usize = <S::Checks as Checks>::RED_ZONE;
+    /// Whether free memory is zero, but for links and lengths.
+    pub(super) const ZERO: bool = <S::Checks as Checks>::ZERO_FREED;
+    /// Whether links are encoded, and looked at before they are followed. Where there are no links, there is nothing to be done.
+    pub(super) const ENCODE: bool =
+        <S::Checks as Checks>::ENCODE && matches!(S::PLACEMENT, crate::sizing::Placement::Bins);
+    /// Whether there is more to be done than to tell wrong calls.
+    pub(super) const HARDENED: bool = Self::ZONE > 0 || Self::ZERO || Self::ENCODE;
+
     /// log2 of the granule; a constant unless the sizing has two granules.
     #[inline(always)]
     pub(super) fn shift(&self) -> u32 {
@@ -186,7 +215,7 @@ impl<S: Sizing> View<'_, S> {
 
     /// Reads the four bytes at `ptr`, which lie in this arena's tables or free granules.
     #[inline(always)]
-    fn load(&self, ptr: *mut u8) -> u32 {
+    pub(super) fn load(&self, ptr: *mut u8) -> u32 {
         debug_assert!(self.is_inside(ptr, 4));
         // SAFETY: by A1 and A3 the bytes are in the region and the arena's own, initialised (A2, A6), and granules and
         // tables are multiples of four bytes long and aligned.
@@ -254,6 +283,20 @@ impl<S: Sizing> View<'_, S> {
         end
     }
 
+    /// The last granule up to `from` whose bit is set.
+    pub(super) fn find_bit_back(&self, map: Bitmap, from: u32) -> Option<u32> {
+        let mut word = from as usize / 32;
+        // The bits up to that one, moved up so that it is the top one.
+        let mut bits = self.word(map, word) << (31 - from % 32);
+        let mut top = from;
+        while bits == 0 {
+            word = word.checked_sub(1)?;
+            bits = self.word(map, word);
+            top = word as u32 * 32 + 31;
+        }
+        Some(top - bits.leading_zeros())
+    }
+
     /// Whether no bit of `from..end` is set.
     pub(super) fn none_set(&self, map: Bitmap, from: u32, end: u32) -> bool {
         self.find_bit(map, from, end, true) == end
@@ -276,7 +319,7 @@ impl<S: Sizing> View<'_, S> {
     pub(super) fn clear_words(&mut self, from: usize, end: usize) {
         for word in from..end {
             self.set_word(Bitmap::Bits, word, 0);
-            if S::CHECKED {
+            if Self::CHECKED {
                 self.set_word(Bitmap::Starts, word, 0);
             }
         }
@@ -286,12 +329,15 @@ impl<S: Sizing> View<'_, S> {
     pub(super) fn clear_tables(&mut self) {
         match S::PLACEMENT {
             crate::sizing::Placement::BitmapRuns => self.clear_words(0, Shape::words(self.shape.granules)),
-            crate::sizing::Placement::Bins => {
-                let heads = self.shape.heads_bytes::<S>(self.shape.granules);
-                // SAFETY: by A1 and the shape the list heads are the last bytes of the tables.
-                unsafe { self.origin.wrapping_sub(heads).write_bytes(0, heads) }
-            }
+            crate::sizing::Placement::Bins => self.clear_class_heads(),
         }
+    }
+
+    /// Makes all lists of free blocks empty.
+    pub(super) fn clear_class_heads(&mut self) {
+        let heads = self.shape.heads_bytes::<S>(self.shape.granules);
+        // SAFETY: by A1 and the shape the list heads are the last bytes of the tables.
+        unsafe { self.origin.wrapping_sub(heads).write_bytes(0, heads) }
     }
 
     // ---- list heads -------------------------------------------------------------------------------------------
@@ -376,38 +422,85 @@ impl<S: Sizing> View<'_, S> {
 
     // ---- free blocks (A6) -------------------------------------------------------------------------------------
 
+    /// Reads a word of links or a length, encoded if that is asked for.
+    #[inline(always)]
+    fn load_link(&self, ptr: *mut u8) -> u32 {
+        self.load(ptr) ^ self.key(ptr)
+    }
+
+    #[inline(always)]
+    fn store_link(&mut self, ptr: *mut u8, value: u32) {
+        let key = self.key(ptr);
+        self.store(ptr, value ^ key);
+    }
+
     /// The links of the free block at `index`.
     #[inline]
     pub(super) fn node(&self, index: u32) -> Node {
+        let node = self.raw_node(index);
+        if Self::ENCODE { self.believed(index, node) } else { node }
+    }
+
+    /// The links as they stand there.
+    #[inline]
+    pub(super) fn raw_node(&self, index: u32) -> Node {
         let ptr = self.at(index);
-        let low = self.load(ptr);
+        let low = self.load_link(ptr);
         match S::LINK {
+            // The bit that nobody uses is looked at where links are not believed.
+            Link::Bits15 if Self::ENCODE => Node { next: low & LINK15, prev: low >> 15 & 0xffff },
             Link::Bits15 => Node { next: low & LINK15, prev: low >> 15 & LINK15 },
-            Link::Bits31 => Node { next: low, prev: self.load(ptr.wrapping_add(4)) & !SINGLE },
+            Link::Bits31 => Node { next: low, prev: self.load_link(ptr.wrapping_add(4)) & !SINGLE },
         }
+    }
+
+    /// Whether links and length are all that a free block of so many granules has room for.
+    #[inline]
+    fn is_single(&self, granules: u32) -> bool {
+        granules == 1 && self.granule() == S::LINK.bytes()
     }
 
     /// Writes the links and the length of the free block at `index`.
     #[inline]
     pub(super) fn set_node(&mut self, index: u32, node: Node, granules: u32) {
-        let single = granules == 1 && self.granule() == S::LINK.bytes();
+        let single = self.is_single(granules);
+        if Self::ZERO {
+            self.look_at_node(index, granules);
+        }
         self.set_links(index, node, if single { SINGLE } else { 0 });
         if !single {
             let ptr = self.at(index);
-            self.store(ptr.wrapping_add(S::LINK.bytes()), granules);
+            self.store_link(ptr.wrapping_add(S::LINK.bytes()), granules);
             let end = self.at(index + granules);
-            self.store(end.wrapping_sub(4), granules);
+            self.store_link(end.wrapping_sub(4), granules);
         }
+    }
+
+    /// Makes links and length of a block that leaves its list zero, where free memory is to be that.
+    #[inline]
+    pub(super) fn clear_node(&mut self, index: u32, granules: u32) {
+        if Self::ZERO {
+            for offset in self.node_words(granules) {
+                self.store(self.at(index).wrapping_add(offset), 0);
+            }
+        }
+    }
+
+    /// Where the words of links and lengths are in a free block of so many granules, in bytes from its first.
+    pub(super) fn node_words(&self, granules: u32) -> impl Iterator<Item = usize> + use<S> {
+        let words = S::LINK.bytes() / 4 + usize::from(!self.is_single(granules));
+        let last = ((granules as usize) << self.shift()) - 4;
+        (0..words).map(|word| word * 4).chain([last])
     }
 
     #[inline]
     fn set_links(&mut self, index: u32, node: Node, single: u32) {
         let ptr = self.at(index);
         match S::LINK {
-            Link::Bits15 => self.store(ptr, node.next | node.prev << 15 | single),
+            Link::Bits15 => self.store_link(ptr, node.next | node.prev << 15 | single),
             Link::Bits31 => {
-                self.store(ptr, node.next);
-                self.store(ptr.wrapping_add(4), node.prev | single);
+                self.store_link(ptr, node.next);
+                self.store_link(ptr.wrapping_add(4), node.prev | single);
             }
         }
     }
@@ -418,10 +511,10 @@ impl<S: Sizing> View<'_, S> {
         let ptr = self.at(index);
         match S::LINK {
             Link::Bits15 => {
-                let word = self.load(ptr);
-                self.store(ptr, word & !LINK15 | next);
+                let word = self.load_link(ptr);
+                self.store_link(ptr, word & !LINK15 | next);
             }
-            Link::Bits31 => self.store(ptr, next),
+            Link::Bits31 => self.store_link(ptr, next),
         }
     }
 
@@ -431,12 +524,12 @@ impl<S: Sizing> View<'_, S> {
         let ptr = self.at(index);
         match S::LINK {
             Link::Bits15 => {
-                let word = self.load(ptr);
-                self.store(ptr, word & !(LINK15 << 15) | prev << 15);
+                let word = self.load_link(ptr);
+                self.store_link(ptr, word & !(LINK15 << 15) | prev << 15);
             }
             Link::Bits31 => {
-                let single = self.load(ptr.wrapping_add(4)) & SINGLE;
-                self.store(ptr.wrapping_add(4), prev | single);
+                let single = self.load_link(ptr.wrapping_add(4)) & SINGLE;
+                self.store_link(ptr.wrapping_add(4), prev | single);
             }
         }
     }
@@ -444,17 +537,35 @@ impl<S: Sizing> View<'_, S> {
     /// The length in granules of the free block that starts at `index`.
     #[inline]
     pub(super) fn len_from_start(&self, index: u32) -> u32 {
+        if Self::ENCODE {
+            return self.len_by_tables(index);
+        }
         let ptr = self.at(index);
         // The top bit of the links' last word.
-        let tag = self.load(ptr.wrapping_add(S::LINK.bytes() - 4));
-        if tag & SINGLE != 0 { 1 } else { self.load(ptr.wrapping_add(S::LINK.bytes())) }
+        let tag = self.load_link(ptr.wrapping_add(S::LINK.bytes() - 4));
+        if tag & SINGLE != 0 { 1 } else { self.load_link(ptr.wrapping_add(S::LINK.bytes())) }
     }
 
     /// The length in granules of the free block that ends before granule `end`.
     #[inline]
     pub(super) fn len_from_end(&self, end: u32) -> u32 {
-        let len = self.load(self.at(end).wrapping_sub(4));
+        if Self::ENCODE {
+            return self.len_by_tables_back(end);
+        }
+        let len = self.load_link(self.at(end).wrapping_sub(4));
         if len & SINGLE != 0 { 1 } else { len }
+    }
+
+    /// Whether the words of the free block at `index`, which has so many granules, tell that.
+    pub(super) fn tells_len(&self, index: u32, granules: u32) -> bool {
+        let ptr = self.at(index);
+        let single = self.load_link(ptr.wrapping_add(S::LINK.bytes() - 4)) & SINGLE != 0;
+        if self.is_single(granules) {
+            return single;
+        }
+        let first = self.load_link(ptr.wrapping_add(S::LINK.bytes()));
+        let last = self.load_link(self.at(index + granules).wrapping_sub(4));
+        !single && first == granules && last == granules
     }
 
     // ---- alignment --------------------------------------------------------------------------------------------

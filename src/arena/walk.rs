@@ -21,7 +21,7 @@ impl<S: Sizing> View<'_, S> {
             Placement::Bins if bit => (ChunkKind::Free, index + self.len_from_start(index)),
             Placement::Bins => (ChunkKind::Used, self.find_bit(Bitmap::Bits, index, limit, true)),
         };
-        if S::CHECKED && kind == ChunkKind::Used {
+        if Self::CHECKED && kind == ChunkKind::Used {
             end = self.find_bit(Bitmap::Starts, index + 1, end, true);
         }
         (kind, end - index)
@@ -86,7 +86,7 @@ impl<S: Sizing> View<'_, S> {
         self.ensure(all == u64::from(self.taken_limit()), "live, free and kept granules add up", 0)?;
         let (used, objects) = (self.state.used(), self.state.objects());
         self.ensure(objects <= used && (objects == 0) == (used == 0), "every object takes granules", 0)?;
-        if S::CHECKED {
+        if Self::CHECKED {
             let limit = self.taken_limit();
             let mut starts = 0;
             let mut index = self.find_bit(Bitmap::Starts, 0, limit, true);
@@ -96,7 +96,7 @@ impl<S: Sizing> View<'_, S> {
             }
             self.ensure(starts == objects, "every object has one start mark", 0)?;
         }
-        Ok(())
+        self.ensure(!self.is_broken(), "links and lengths of free blocks are what was written", 0)
     }
 
     fn verify_quick(&self) -> Result<(), Corruption> {

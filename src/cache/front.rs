@@ -6,9 +6,11 @@ use core::ptr::{self, NonNull};
 
 use super::retention::Retention;
 use super::slab_cache::CacheStats;
+use super::watch::SlabChecks;
 use crate::AllocError;
+use crate::check::{Checks, Dice, Fresh, Switch, Unchecked, Wrong};
 use crate::heap::ChunkKind;
-use crate::slab::{Shape, Slab, SlabInfo, SlabSystem, Taken};
+use crate::slab::{Census, Lookup, Shape, Slab, SlabInfo, SlabMap, SlabSystem, Taken};
 
 /// Room for an object's pointer.
 pub(super) type Room = MaybeUninit<NonNull<u8>>;
@@ -17,9 +19,8 @@ pub(super) type Room = MaybeUninit<NonNull<u8>>;
 ///
 /// The objects at hand are free ones that their slabs count as taken: an allocation takes the last, a free puts one behind it.
 /// Source and shape come by argument: each call brings the same source, and the one shape, made by [`Shape::new`] from `S::RULES`.
-/// If the shape is tracked, all objects at hand are constructed ones.
-#[derive(Debug)]
-pub(super) struct Fronted<S, R, const FRONT: usize, const HOT: bool> {
+/// If the shape is tracked, all objects at hand are constructed ones, and the policy `P` looks at nothing.
+pub(super) struct Fronted<S, R, const FRONT: usize, const HOT: bool, P: Checks = Unchecked> {
     /// An object that came back when there was none here. Where one comes and goes at a time that is the last, and what is wanted next, and
     /// it comes and goes without a count of the others (whose change, read again right away, takes longer than all the rest). `None` if
     /// `FRONT` is 0, or `HOT` false:
@@ -29,22 +30,38 @@ pub(super) struct Fronted<S, R, const FRONT: usize, const HOT: bool> {
     /// How many more objects are at hand: `front[..top]` are free objects of ours, as is `hot`. At most `FRONT`.
     top: usize,
     front: [Room; FRONT],
-    slabs: Slabs<S, R>,
+    slabs: Slabs<S, R, P>,
 }
 
 /// What is behind the front.
-#[derive(Debug)]
-struct Slabs<S, R> {
+struct Slabs<S, R, P: Checks> {
     system: S,
     retention: R,
     /// Slabs that the policy wants gone, and whose objects have to be destroyed first.
     surplus: usize,
     /// The most objects ever taken.
     taken_peak: usize,
+    known: <P::Frees as Switch>::Of<Known>,
 }
 
-// SAFETY: the free objects at hand are this value's alone, and no thread's in particular; the other fields may be sent.
-unsafe impl<S: Send, R: Send, const FRONT: usize, const HOT: bool> Send for Fronted<S, R, FRONT, HOT> {}
+/// What is remembered about slabs whose objects are looked at when they come back.
+struct Known {
+    /// The slabs, of systems that would have to walk; those of which there was no memory to remember them are missing.
+    map: SlabMap,
+    dice: Dice,
+    /// A free object that was written to, found where its slab takes it for a link.
+    damaged: Option<NonNull<u8>>,
+}
+
+impl Fresh for Known {
+    const NEW: Self = Known { map: SlabMap::NEW, dice: Dice::NEW, damaged: None };
+}
+
+// SAFETY: the free objects at hand are this value's alone, and no thread's in particular, as is what is known about slabs; the other fields may be sent.
+unsafe impl<S: Send, R: Send, const FRONT: usize, const HOT: bool, P: Checks> Send
+    for Fronted<S, R, FRONT, HOT, P>
+{
+}
 
 /// Which slab to detach.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +74,7 @@ pub(super) enum Wanted {
     Any,
 }
 
-impl<S: SlabSystem, R: Retention> Slabs<S, R> {
+impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
     /// Objects of the slabs into `out` from its front; those to be used first come last. Tracked: all constructed, or a raw one; says which.
     ///
     /// # Safety
@@ -69,10 +86,21 @@ impl<S: SlabSystem, R: Retention> Slabs<S, R> {
         shape: &Shape,
         out: &mut [Room],
     ) -> Result<Taken, AllocError> {
-        let free = self.system.census().free_slabs;
+        const {
+            assert!(
+                !P::RESTORES || S::RULES.restores(),
+                "free objects of this slab system hold links in the clear: name the policy of checks in the bookkeeping too, `IntrusiveList<Hardened>`, or use `Bitmap` or `IndexStack`"
+            );
+        }
+        let before = self.system.census();
+        let free = before.free_slabs;
         // SAFETY: the caller's promise is the same.
         let taken = unsafe { self.system.take(source, shape, out) }?;
         let census = self.system.census();
+        if P::LOOKS {
+            // SAFETY: the caller's promise; the objects have just been taken.
+            unsafe { self.learn(source, shape, &out[..taken.count], &before) };
+        }
         self.taken_peak = self.taken_peak.max(census.taken);
         if census.free_slabs < free {
             self.retention.used(census.free_slabs.saturating_sub(self.surplus));
@@ -131,13 +159,212 @@ impl<S: SlabSystem, R: Retention> Slabs<S, R> {
         for _ in 0..most {
             // SAFETY: the caller's promise is the same.
             let Some(slab) = (unsafe { self.system.detach(shape, false) }) else { break };
+            if P::LOOKS {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.forget(source, shape, &slab) };
+            }
             // SAFETY: the slab has just been detached; its objects are raw.
             unsafe { self.system.release(source, shape, slab) };
         }
     }
 }
 
-impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S, R, FRONT, HOT> {
+/// What is known about slabs whose objects are looked at when they come back.
+impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
+    /// Notes what a take has changed: a new slab, and objects that were lost.
+    ///
+    /// # Safety
+    /// Source and shape are those of every call; `objects` are what was taken since there was `before`, and nobody's yet.
+    unsafe fn learn(&mut self, source: &mut S::Source, shape: &Shape, objects: &[Room], before: &Census) {
+        let (Some(known), Some(first)) = (P::Frees::get_mut(&mut self.known), objects.first()) else {
+            return;
+        };
+        // SAFETY: it has just been taken.
+        let first = unsafe { first.assume_init() };
+        let is_new = self.system.census().slabs > before.slabs;
+        if !is_new && !P::ENCODE {
+            return;
+        }
+        // SAFETY: the object lies in a slab.
+        let Some(slab) = (unsafe { self.system.slab_of(shape, first.addr().get()) }) else { return };
+        // Objects come from one slab at a time.
+        if is_new {
+            if P::ZEROES && !S::RULES.is_zeroed() {
+                // SAFETY: no object of a new slab is anybody's.
+                unsafe { slab.first_object().write_bytes(0, slab.capacity() * slab.stride()) };
+            }
+            let base = slab.base();
+            // SAFETY: the map has seen this source and this length only.
+            if S::LOOKUP == Lookup::Walk && unsafe { known.map.reserve(source, shape.slab_size()) }.is_ok() {
+                // SAFETY: there is room for one more, and the slab is new, and overlaps none.
+                unsafe { known.map.insert(base, shape.slab_size()) };
+            }
+        }
+        if P::ENCODE && slab.is_damaged() {
+            known.damaged = Some(first);
+            if P::ZEROES {
+                // What is told once is not told again.
+                // SAFETY: the object has just been taken, and is nobody's.
+                unsafe { first.write_bytes(0, shape.stride()) };
+            }
+        }
+    }
+
+    /// Forgets a slab that is released.
+    ///
+    /// # Safety
+    /// Source and shape are those of every call.
+    unsafe fn forget(&mut self, source: &mut S::Source, shape: &Shape, slab: &Slab) {
+        let (Some(known), Some(base)) = (P::Frees::get_mut(&mut self.known), slab.base()) else { return };
+        if let Some(slab) = known.map.find(base.addr().get(), shape.slab_size()) {
+            // SAFETY: it is in the map, which has seen this source and this length only.
+            unsafe { known.map.remove(source, slab, shape.slab_size()) };
+        }
+    }
+
+    /// The slab in which an address lies, which may be anything.
+    ///
+    /// # Safety
+    /// The shape is that of every call.
+    unsafe fn slab_at(&self, shape: &Shape, address: usize) -> Option<SlabInfo<'_>> {
+        let known = P::Frees::get(&self.known)?;
+        let mapped = S::LOOKUP == Lookup::Walk;
+        if mapped && known.map.find(address, shape.slab_size()).is_some() {
+            // SAFETY: it lies in a slab; the caller's promise.
+            return unsafe { self.system.slab_of(shape, address) };
+        }
+        if mapped && known.map.len() == self.system.census().slabs {
+            return None;
+        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.system.slab_at(shape, address) }
+    }
+
+    /// An object of one slab, by chance, where none is kept at hand.
+    ///
+    /// # Safety
+    /// Source and shape are those of every call.
+    unsafe fn draw(&mut self, source: &mut S::Source, shape: &Shape) -> Result<NonNull<u8>, AllocError> {
+        let mut some = [const { MaybeUninit::uninit() }; SOME];
+        let peak = self.taken_peak;
+        // SAFETY: the caller's promise is the same.
+        let taken = unsafe { self.take(source, shape, &mut some) }?;
+        let last = taken.count.checked_sub(1).ok_or(AllocError)?;
+        let drawn = P::Frees::get(&self.known).map_or(last, |known| known.dice.below(taken.count));
+        some.swap(drawn, last);
+        // SAFETY: so many have been written.
+        let rest = unsafe { objects(&some[..last]) };
+        // SAFETY: they have just been taken.
+        unsafe { self.system.put(shape, rest, true) };
+        self.taken_peak = peak.max(self.system.census().taken);
+        // SAFETY: it has been written.
+        Ok(unsafe { some[last].assume_init() })
+    }
+}
+
+/// Of how many objects one is drawn where none are kept at hand.
+const SOME: usize = 16;
+
+/// What a policy has looked at, and what it leaves to chance.
+impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool, P: Checks>
+    Fronted<S, R, FRONT, HOT, P>
+{
+    /// The fewest objects at hand of which one is drawn.
+    const LEAST: usize = if P::RESTS { Self::BATCH } else { 1 };
+
+    /// One of the objects at hand, by chance.
+    fn draw(&mut self) -> Option<NonNull<u8>> {
+        let known = P::Frees::get(&self.slabs.known)?;
+        let last = self.top.checked_sub(1)?;
+        self.front.swap(known.dice.below(self.top), last);
+        self.top = last;
+        // SAFETY: places below the old top hold objects.
+        Some(renewed(unsafe { self.front[last].assume_init() }))
+    }
+
+    /// As [`refill`](Fronted::refill), when fewer than `LEAST` are at hand, or none can be.
+    ///
+    /// # Safety
+    /// The same.
+    unsafe fn refill_and_draw(
+        &mut self,
+        source: &mut S::Source,
+        shape: &Shape,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if FRONT == 0 {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { self.slabs.draw(source, shape) };
+        }
+        if let Some(out) = self.front.get_mut(self.top..self.top + Self::BATCH) {
+            // SAFETY: the caller's promise is the same. If there are no more, those at hand have to do.
+            if let Ok(taken) = unsafe { self.slabs.take(source, shape, out) } {
+                self.top += taken.count;
+            }
+        }
+        self.draw().ok_or(AllocError)
+    }
+
+    /// As [`take`](Fronted::take), each by chance.
+    ///
+    /// # Safety
+    /// The same.
+    unsafe fn draw_some(
+        &mut self,
+        source: &mut S::Source,
+        shape: &Shape,
+        out: &mut [Room],
+    ) -> Result<Taken, AllocError> {
+        let mut count = 0;
+        while let Some(place) = out.get_mut(count) {
+            let object = match self.pop() {
+                Some(object) => Ok(object),
+                // SAFETY: the caller's promise is the same.
+                None => unsafe { self.refill_and_draw(source, shape) },
+            };
+            let Ok(object) = object else { break };
+            place.write(object);
+            count += 1;
+        }
+        if count == 0 { Err(AllocError) } else { Ok(Taken { count, constructed: true }) }
+    }
+
+    /// Whether a live object of ours begins at an address, which may be anything. O(`FRONT`), and what the slab system takes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    ///
+    /// # Safety
+    /// The shape is that of every call.
+    pub(super) unsafe fn place_of(&self, shape: &Shape, address: usize) -> Result<(), Wrong> {
+        if S::LOOKUP != Lookup::None {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.slabs.slab_at(shape, address) }.ok_or(Wrong::Foreign)?.place_of(address)?;
+        }
+        // SAFETY: places below the top hold objects.
+        let front = unsafe { objects(&self.front[..self.top]) };
+        // Without a way out in between, which would keep several from being compared at once.
+        let is_here = |found, object: &NonNull<u8>| found | (object.addr().get() == address);
+        if front.iter().chain(&self.hot).fold(false, is_here) { Err(Wrong::DoubleFree) } else { Ok(()) }
+    }
+
+    /// Whether an address lies in one of the slabs, as far as their system tells.
+    ///
+    /// # Safety
+    /// The shape is that of every call.
+    pub(super) unsafe fn has(&self, shape: &Shape, address: usize) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.slabs.slab_at(shape, address) }.is_some()
+    }
+
+    /// A free object that was written to, found since the last call.
+    pub(super) fn take_damaged(&mut self) -> Option<NonNull<u8>> {
+        P::Frees::get_mut(&mut self.slabs.known)?.damaged.take()
+    }
+}
+
+impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool, P: Checks>
+    Fronted<S, R, FRONT, HOT, P>
+{
     /// How many objects move between front and slabs at once.
     const BATCH: usize = FRONT.div_ceil(2);
 
@@ -146,7 +373,7 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
         hot: None,
         top: 0,
         front: [const { MaybeUninit::uninit() }; FRONT],
-        slabs: Slabs { system: S::NEW, retention: R::NEW, surplus: 0, taken_peak: 0 },
+        slabs: Slabs { system: S::NEW, retention: R::NEW, surplus: 0, taken_peak: 0, known: Fresh::NEW },
     };
 
     /// An object from those at hand.
@@ -154,6 +381,9 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
     pub(super) fn pop(&mut self) -> Option<NonNull<u8>> {
         if FRONT == 0 {
             return None;
+        }
+        if P::CHANCE {
+            return if self.top < Self::LEAST { None } else { self.draw() };
         }
         if HOT {
             if let Some(object) = self.hot.take() {
@@ -177,7 +407,7 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
         if FRONT == 0 {
             return false;
         }
-        if HOT && self.hot.is_none() {
+        if HOT && !P::CHANCE && self.hot.is_none() {
             self.hot = Some(object);
             return true;
         }
@@ -197,6 +427,10 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
         source: &mut S::Source,
         shape: &Shape,
     ) -> Result<(NonNull<u8>, bool), AllocError> {
+        if P::CHANCE {
+            // SAFETY: the caller's promise is the same.
+            return Ok((unsafe { self.refill_and_draw(source, shape) }?, true));
+        }
         let mut one = [MaybeUninit::uninit()];
         let out = if FRONT == 0 { &mut one[..] } else { &mut self.front[..Self::BATCH] };
         // SAFETY: the caller's promise is the same.
@@ -264,6 +498,10 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
         shape: &Shape,
         out: &mut [Room],
     ) -> Result<Taken, AllocError> {
+        if P::CHANCE {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { self.draw_some(source, shape, out) };
+        }
         let mut count = 0;
         while let Some(place) = out.get_mut(count) {
             let Some(object) = self.pop() else { break };
@@ -355,8 +593,16 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
         unsafe { self.flush(source, shape) };
         // SAFETY: the caller's promise is the same.
         while let Some(slab) = unsafe { self.detach(shape, Wanted::Any) } {
+            if P::LOOKS {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.slabs.forget(source, shape, &slab) };
+            }
             // SAFETY: the slab has just been detached; raw memory is of no more use to anybody.
             unsafe { self.slabs.system.release(source, shape, slab) };
+        }
+        if let Some(known) = P::Frees::get_mut(&mut self.slabs.known) {
+            // SAFETY: the map has seen this source only.
+            unsafe { known.map.release(source) };
         }
         // SAFETY: the caller's promise is the same.
         unsafe { self.slabs.system.close(source, shape) };
@@ -389,6 +635,13 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool> Fronted<S
     #[inline(always)]
     pub(super) const fn system_mut(&mut self) -> &mut S {
         &mut self.slabs.system
+    }
+}
+
+impl<S, R, const FRONT: usize, const HOT: bool, P: Checks> fmt::Debug for Fronted<S, R, FRONT, HOT, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at_hand = self.top + usize::from(self.hot.is_some());
+        f.debug_struct("Fronted").field("at_hand", &at_hand).finish_non_exhaustive()
     }
 }
 

@@ -166,8 +166,9 @@ mod slab_cache;
 mod slab_heap;
 mod slot;
 mod untyped_cache;
+mod watch;
 
-pub use self::chunk_heap::{ChunkHeap, ChunkStats, Chunks};
+pub use self::chunk_heap::{ChunkHeap, ChunkPlace, ChunkStats, Chunks};
 pub use self::clock::Clock;
 #[cfg(feature = "std")]
 pub use self::clock::StdClock;

@@ -15,6 +15,7 @@ use super::retention::{KeepAll, Retention};
 use super::slab_cache::{CacheStats, SlabCore, SlabStats};
 use super::slot::{ConstSlot, Constructed, Slot};
 use crate::AllocError;
+use crate::check::Unchecked;
 use crate::describe::{Child, Cost, Describe, Tree, name};
 use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
@@ -43,6 +44,9 @@ use crate::slab::{Slab, SlabSystem};
 ///
 /// Objects are aligned as their type is. For more, put them into a type of yours with `#[repr(align(64))]`, which also keeps two of them
 /// from sharing a cache line.
+///
+/// It takes no policy of [checks](crate::check): handles are safe, and what is kept constructed can be neither zeroed nor enclosed. What comes back by `unsafe`
+/// calls ([`free_slot`](UntypedObjectAlloc::free_slot), [`Obj::from_raw`]) is taken at its word.
 ///
 /// Cost: the fast path of an allocation and of a free is an array's pop and push under the lock. With [`Bitmap`](crate::slab::Bitmap) two
 /// bits per object, one if nothing is kept ([`Uninit`](super::Uninit)).
@@ -390,7 +394,7 @@ where
     R: Retention,
 {
     fn slot_layout(&self) -> Layout {
-        let shape = Constructed::<T, I>::NEW.shape::<S>();
+        let shape = Constructed::<T, I>::NEW.shape::<S, Unchecked>();
         Layout::from_size_align(shape.stride(), shape.align()).unwrap_or(Layout::new::<T>())
     }
 

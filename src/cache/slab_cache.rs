@@ -9,11 +9,13 @@ use super::front::{AtHand, Fronted, Room, Wanted, renewed, stretch};
 use super::object_alloc::{RawSlots, UntypedObjectAlloc};
 use super::retention::{KeepAll, Retention};
 use super::slot::{AtRunTime, ConstSlot, Slot};
+use super::watch::{SlabChecks, Watch};
 use crate::AllocError;
+use crate::check::{Checks, Finding, Misuse, Unchecked, Wrong};
 use crate::describe::{Child, Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Locked, SharedHeap, UsableSize, Usage};
 use crate::lock::{Lock, NoLock};
-use crate::slab::{Shape, ShapeError, Slab, SlabSystem, Taken};
+use crate::slab::{Lookup, Shape, ShapeError, Slab, SlabSystem, Taken};
 
 /// A cache of raw memory blocks of one layout, under the lock `L`: a slab system `S` with a few objects at hand.
 ///
@@ -28,10 +30,14 @@ use crate::slab::{Shape, ShapeError, Slab, SlabSystem, Taken};
 /// | `Z` | the layout: [`For<T>`](super::For) or [`Exactly`](super::Exactly) at compile time ([`over`](Locked::over)), [`AtRunTime`] ([`with_layout`](Locked::with_layout)) |
 /// | `R` | which slabs without live objects to keep |
 /// | `FRONT` | how many free objects are kept at hand, outside their slabs: 8 bytes each. 0 for none |
+/// | `P` | what is [checked](crate::check) when a block comes back, and goes out |
 ///
 /// The objects at hand are what makes it fast: a free puts the object's address into an array, an allocation takes the last one, and neither
 /// touches a slab, nor the object. Half of the array at a time goes back to the slabs or comes from there. (The idea is Bonwick and
 /// Adams's magazine, 2001.)
+///
+/// With a policy `P` that looks at [frees](Checks::Frees), what comes back, to be freed or resized, has to be a live block of this cache, and its layout to fit: else it is left alone,
+/// counted ([`misuses`](Locked::misuses)), and told. The guide's chapter [`caches`](crate::guide::caches#checks) says what the rest of a policy comes to, and what it costs.
 ///
 /// Dropped while blocks are out (which only a leaked handle or a raw pointer can bring about), it gives back the slabs without live blocks, and leaves
 /// the others as they are, for good. Cost: an allocation and a free are O(1), bookkeeping apart.
@@ -54,8 +60,31 @@ use crate::slab::{Shape, ShapeError, Slab, SlabSystem, Taken};
 /// # }
 /// assert!(cache.try_alloc(Layout::new::<[u64; 3]>()).is_err(), "larger than the slot");
 /// ```
-pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize = 128> =
-    Locked<SlabCore<S, Z, R, FRONT>, L>;
+///
+/// With checks:
+/// ```
+/// use heapwright::cache::{Exactly, KeepAll, SlabCache};
+/// use heapwright::check::{Checked, Ignore};
+/// use heapwright::heap::SharedHeap;
+/// use heapwright::lock::NoLock;
+/// use heapwright::slab::AlignedSlabs;
+/// use heapwright::source::StaticBuffer;
+/// use std::alloc::Layout;
+///
+/// static RAM: StaticBuffer<8192> = StaticBuffer::new();
+/// type Buffers = SlabCache<AlignedSlabs<&'static StaticBuffer<8192>, 1024>, NoLock, Exactly<64, 8>, KeepAll, 16, Checked<Ignore>>;
+/// let cache = Buffers::over(&RAM);
+/// let block = cache.try_alloc(Layout::new::<[u64; 8]>())?.cast::<u8>();
+/// // SAFETY: the first free is right; what is wrong with the second, the policy finds.
+/// unsafe {
+///     cache.free(block, Layout::new::<[u64; 8]>());
+///     cache.free(block, Layout::new::<[u64; 8]>());
+/// }
+/// assert_eq!(cache.misuses(), 1);
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize = 128, P = Unchecked> =
+    Locked<SlabCore<S, Z, R, FRONT, P>, L>;
 
 /// The core of a [`SlabCache`], without a lock.
 ///
@@ -72,11 +101,12 @@ pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize
 /// unsafe { core.dealloc(block.cast(), Layout::new::<u64>()) };
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
-pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> {
+pub struct SlabCore<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks = Unchecked> {
     /// Invariant: every call brings `source`, and the shape of `slot`, which are never changed.
-    fronted: Fronted<S, R, FRONT, true>,
+    fronted: Fronted<S, R, FRONT, true, P>,
     source: S::Source,
     slot: Z,
+    watch: Watch<P>,
 }
 
 /// How full a cache is, in objects, slabs and bytes.
@@ -165,7 +195,7 @@ impl CacheStats {
     }
 }
 
-impl<S: SlabSystem, Z: ConstSlot, R: Retention, const FRONT: usize> SlabCore<S, Z, R, FRONT> {
+impl<S: SlabSystem, Z: ConstSlot, R: Retention, const FRONT: usize, P: Checks> SlabCore<S, Z, R, FRONT, P> {
     /// A cache over `source`, with a layout known at compile time.
     #[must_use]
     pub const fn new(source: S::Source) -> Self {
@@ -173,15 +203,15 @@ impl<S: SlabSystem, Z: ConstSlot, R: Retention, const FRONT: usize> SlabCore<S, 
     }
 }
 
-impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R, FRONT> {
+impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCore<S, Z, R, FRONT, P> {
     pub(super) const fn with_slot(source: S::Source, slot: Z) -> Self {
-        SlabCore { fronted: Fronted::NEW, source, slot }
+        SlabCore { fronted: Fronted::NEW, source, slot, watch: Watch::NEW }
     }
 
     /// Where the objects lie in their slabs.
     #[inline(always)]
     pub(super) fn shape(&self) -> Shape {
-        self.slot.shape::<S>()
+        self.slot.shape::<S, P>()
     }
 
     /// An object from those at hand (tracked: a constructed one).
@@ -351,46 +381,169 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> SlabCore<S, Z, R,
         })
     }
 
-    /// Whether a block of this layout fits into a slot.
+    /// Whether a block of this layout can be had. Where there are zones, one of no byte can't: it could not be told from its zone.
     #[inline(always)]
     fn fits(&self, layout: Layout) -> bool {
+        self.has_room(layout) && (P::ZONE == 0 || layout.size() > 0)
+    }
+
+    /// Whether a block of this layout fits into a slot.
+    #[inline(always)]
+    fn has_room(&self, layout: Layout) -> bool {
         let shape = self.shape();
-        layout.size() <= shape.stride() && layout.align() <= shape.align()
+        layout.size() <= Self::room(&shape) && layout.align() <= shape.align()
+    }
+
+    /// Bytes of an object that can be a block.
+    #[inline(always)]
+    const fn room(shape: &Shape) -> usize {
+        shape.stride() - P::ZONE
+    }
+
+    /// The layout of a slot: that of the largest block.
+    #[inline(always)]
+    fn slot_layout_of(shape: &Shape) -> Layout {
+        Layout::from_size_align(Self::room(shape), shape.align()).unwrap_or(Layout::new::<u8>())
+    }
+
+    /// An object as a block of `layout`.
+    #[inline(always)]
+    fn block(&self, object: NonNull<u8>, layout: Layout) -> NonNull<[u8]> {
+        // Where there are zones, they begin where the block ends.
+        let len = if P::ZONE == 0 { self.shape().stride() } else { layout.size() };
+        NonNull::slice_from_raw_parts(object, len)
+    }
+}
+
+/// What the policy has looked at.
+impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCore<S, Z, R, FRONT, P> {
+    /// An object, ready to be a block of `layout`, which fits.
+    #[inline(always)]
+    fn take_ready(&mut self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        let (object, _) = self.take()?;
+        if P::LOOKS {
+            // SAFETY: the object is ours, and the layout fits.
+            unsafe { self.make_ready(object, layout) };
+        }
+        Ok(object)
+    }
+
+    /// Makes an object ready to be a block of `layout`.
+    ///
+    /// # Safety
+    /// It has just been taken from here, and the layout fits.
+    unsafe fn make_ready(&mut self, object: NonNull<u8>, layout: Layout) {
+        let shape = self.shape();
+        if let Some(damaged) = self.fronted.take_damaged() {
+            self.watch.note(Misuse::new(Wrong::Metadata, damaged.addr().get(), layout));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.watch.ready(object, layout, shape.stride(), S::LOOKUP != Lookup::None) };
+    }
+
+    /// Whether a block may come back: it is live, ours, and `layout` fits. If not, that is noted.
+    ///
+    /// # Safety
+    /// As [`Heap::dealloc`], but for what is looked at.
+    unsafe fn lets_back(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let (shape, address) = (self.shape(), ptr.addr().get());
+        // SAFETY: the invariant of `fronted`, T1.
+        let place = unsafe { self.fronted.place_of(&shape, address) };
+        let place = place.and(if self.has_room(layout) { Ok(()) } else { Err(Wrong::WrongLayout) });
+        let place = place.map_err(|wrong| Misuse::new(wrong, address, layout));
+        // SAFETY: an object of ours that is live, and the layout fits.
+        unsafe { self.watch.lets_back(place, renewed(ptr), layout, shape.stride()) }
+    }
+
+    /// Takes a block back that is looked at first.
+    ///
+    /// # Safety
+    /// As [`Heap::dealloc`], but for what is looked at.
+    #[inline(always)]
+    unsafe fn take_back(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        if P::LOOKS {
+            // SAFETY: the caller's promise is the same.
+            if !unsafe { self.lets_back(ptr, layout) } {
+                return;
+            }
+            // SAFETY: a live object of ours, which is free now.
+            unsafe { Watch::<P>::clear(renewed(ptr), self.shape().stride()) };
+        }
+        // SAFETY: the caller's promise: a live block.
+        unsafe { self.give(ptr) };
+    }
+
+    /// As [`take_back`](SlabCore::take_back), of many.
+    ///
+    /// # Safety
+    /// The same, of each. Raw memory is in no state that counts.
+    #[inline(always)]
+    unsafe fn take_all_back(&mut self, blocks: &[NonNull<u8>], layout: Layout) {
+        if !P::LOOKS {
+            // SAFETY: the caller's promise: live blocks, all different.
+            return unsafe { self.put(blocks, true) };
+        }
+        for &block in blocks {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.take_back(block, layout) };
+        }
+    }
+
+    /// As [`take_many`](SlabCore::take_many), each ready to be a block of `layout`, which fits.
+    #[inline(always)]
+    fn take_many_ready(&mut self, out: &mut [Room], layout: Layout) -> Result<usize, AllocError> {
+        let count = self.take_many(out)?;
+        if P::LOOKS {
+            for object in &out[..count] {
+                // SAFETY: it has been written.
+                let object = unsafe { object.assume_init() };
+                // SAFETY: it has just been taken, and the layout fits.
+                unsafe { self.make_ready(object, layout) };
+            }
+        }
+        Ok(count)
     }
 }
 
 // SAFETY: H1: a free object is in its slab or at hand, and leaves that place when it is handed out (Y1); it has the shape's stride and
 // alignment, and `fits` has checked the layout against these. It is handed out with its slab's provenance (Y5). H2: slabs are blocks of
 // the source. H3: Y4, and policies do not unwind. H4: Y4. H5: B5; what is done at hand calls nothing but
-// `shape` (T2). H6: a size of zero fits.
-unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Heap for SlabCore<S, Z, R, FRONT> {
+// `shape` (T2). H6: a size of zero fits, or is an error. H7: the stride, or with zones the size itself, as no block is longer than what was asked for.
+unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> Heap
+    for SlabCore<S, Z, R, FRONT, P>
+{
     #[inline]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if !self.fits(layout) {
             return Err(AllocError);
         }
-        let (object, _) = self.take()?;
-        Ok(NonNull::slice_from_raw_parts(object, self.shape().stride()))
+        let object = self.take_ready(layout)?;
+        Ok(self.block(object, layout))
     }
 
     #[inline]
-    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, _: Layout) {
-        // SAFETY: the caller's promise: a live block.
-        unsafe { self.give(ptr) };
+    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.take_back(ptr, layout) };
     }
 
-    const AT_HAND: bool = FRONT > 0;
+    /// What is looked at takes longer than any leaf.
+    const AT_HAND: bool = FRONT > 0 && !P::LOOKS;
 
     #[inline(always)]
     fn alloc_at_hand(&mut self, layout: Layout) -> Option<NonNull<[u8]>> {
-        if !self.fits(layout) {
+        if P::LOOKS || !self.fits(layout) {
             return None;
         }
-        Some(NonNull::slice_from_raw_parts(self.pop()?, self.shape().stride()))
+        let object = self.pop()?;
+        Some(self.block(object, layout))
     }
 
     #[inline(always)]
     unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, _: Layout) -> bool {
+        if P::LOOKS {
+            return false;
+        }
         // SAFETY: the caller's promise: a live block.
         unsafe { self.push(ptr) }
     }
@@ -399,27 +552,45 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Heap for S
     unsafe fn resize_in_place(
         &mut self,
         ptr: NonNull<u8>,
-        _: Layout,
+        old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        if P::LOOKS && !unsafe { self.lets_back(ptr, old) } {
+            return Err(AllocError);
+        }
         if !self.fits(new) {
             return Err(AllocError);
         }
-        Ok(NonNull::slice_from_raw_parts(renewed(ptr), self.shape().stride()))
+        // SAFETY: a live object of ours, and nobody needs what lies behind the new size.
+        unsafe { Watch::<P>::enclose(renewed(ptr), new.size(), self.shape().stride()) };
+        Ok(self.block(renewed(ptr), new))
+    }
+
+    /// What does not fit where it is fits nowhere.
+    #[inline]
+    unsafe fn resize(
+        &mut self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.resize_in_place(ptr, old, new) }
     }
 
     #[inline]
     fn good_size(&self, layout: Layout) -> usize {
-        if self.fits(layout) { self.shape().stride() } else { layout.size() }
+        if self.fits(layout) && P::ZONE == 0 { self.shape().stride() } else { layout.size() }
     }
 
     fn alloc_batch(&mut self, layout: Layout, out: &mut [Room]) -> usize {
-        if self.fits(layout) { self.take_many(out).unwrap_or(0) } else { 0 }
+        if self.fits(layout) { self.take_many_ready(out, layout).unwrap_or(0) } else { 0 }
     }
 
-    unsafe fn dealloc_batch(&mut self, _: Layout, blocks: &[NonNull<u8>]) {
-        // SAFETY: the caller's promise: live blocks, all different. Raw memory is in no state that counts.
-        unsafe { self.put(blocks, false) };
+    unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.take_all_back(blocks, layout) };
     }
 
     fn release_unused(&mut self) -> usize {
@@ -427,9 +598,18 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Heap for S
         self.trim_slabs(0);
         held - self.stats().bytes_held
     }
+
+    const CHECKS: bool = P::LOOKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.watch.take()
+    }
 }
 
-impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabCore<S, Z, R, FRONT> {
+impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> Inspect
+    for SlabCore<S, Z, R, FRONT, P>
+{
     fn usage(&self) -> Usage {
         let stats = self.stats();
         Usage {
@@ -460,10 +640,14 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Inspect for SlabC
         // SAFETY: the invariant of `fronted`, T1.
         unsafe { self.fronted.system().verify(&self.shape()) }
     }
+
+    fn misuses(&self) -> usize {
+        self.watch.misuses()
+    }
 }
 
-impl<S: SlabSystem, Z: ConstSlot, R: Retention, L: Lock, const FRONT: usize>
-    Locked<SlabCore<S, Z, R, FRONT>, L>
+impl<S: SlabSystem, Z: ConstSlot, R: Retention, L: Lock, const FRONT: usize, P: Checks>
+    Locked<SlabCore<S, Z, R, FRONT, P>, L>
 {
     /// A cache over `source` for objects of a layout known at compile time.
     #[must_use]
@@ -472,13 +656,15 @@ impl<S: SlabSystem, Z: ConstSlot, R: Retention, L: Lock, const FRONT: usize>
     }
 }
 
-impl<S: SlabSystem, R: Retention, L: Lock, const FRONT: usize> Locked<SlabCore<S, AtRunTime, R, FRONT>, L> {
+impl<S: SlabSystem, R: Retention, L: Lock, const FRONT: usize, P: Checks>
+    Locked<SlabCore<S, AtRunTime, R, FRONT, P>, L>
+{
     /// A cache over `source` for objects of this layout.
     ///
     /// # Errors
     /// When no slab can hold such an object, or the source can't align such slabs.
     pub fn with_layout(source: S::Source, layout: Layout) -> Result<Self, ShapeError> {
-        match AtRunTime::new::<S>(layout) {
+        match AtRunTime::new::<S, P>(layout) {
             Ok(slot) => Ok(Locked::new(SlabCore::with_slot(source, slot))),
             Err(error) => Err(error),
         }
@@ -486,9 +672,11 @@ impl<S: SlabSystem, R: Retention, L: Lock, const FRONT: usize> Locked<SlabCore<S
 }
 
 /// What caches of raw memory can do besides what every [`Locked`] heap can.
-impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<SlabCore<S, Z, R, FRONT>, L> {
+impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize, P: Checks>
+    Locked<SlabCore<S, Z, R, FRONT, P>, L>
+{
     /// Runs `work` on the core, which is locked; the default of `T` on re-entry.
-    fn locked<T: Default>(&self, work: impl FnOnce(&mut SlabCore<S, Z, R, FRONT>) -> T) -> T {
+    fn locked<T: Default>(&self, work: impl FnOnce(&mut SlabCore<S, Z, R, FRONT, P>) -> T) -> T {
         // SAFETY: the closures in this file call nothing but the core, leave it in its place and do not unwind.
         unsafe { self.enter(work) }.unwrap_or_default()
     }
@@ -535,8 +723,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> Locked<S
 }
 
 // SAFETY: V1: every block is a slot, which fits all layouts that it was asked for with.
-unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> UsableSize
-    for Locked<SlabCore<S, Z, R, FRONT>, L>
+unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize, P: Checks> UsableSize
+    for Locked<SlabCore<S, Z, R, FRONT, P>, L>
 {
     unsafe fn usable_size(&self, _: NonNull<u8>) -> usize {
         self.slot_layout().size()
@@ -544,15 +732,15 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
 }
 
 // SAFETY: U1: H1, H2, and a dropped core releases no slab with live objects. U2: T1. U3: raw memory. U4: H4, and no user code is called.
-unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> UntypedObjectAlloc
-    for Locked<SlabCore<S, Z, R, FRONT>, L>
+unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize, P: Checks> UntypedObjectAlloc
+    for Locked<SlabCore<S, Z, R, FRONT, P>, L>
 {
     fn slot_layout(&self) -> Layout {
-        let (size, align) = match Z::KNOWN {
-            Some(slot) => (slot.shape::<S>().stride(), slot.shape::<S>().align()),
-            None => self.locked(|core| (core.shape().stride(), core.shape().align())),
-        };
-        Layout::from_size_align(size, align).unwrap_or(Layout::new::<u8>())
+        let layout_of = SlabCore::<S, Z, R, FRONT, P>::slot_layout_of;
+        match Z::KNOWN {
+            Some(slot) => layout_of(&slot.shape::<S, P>()),
+            None => self.locked(|core| Some(layout_of(&core.shape()))).unwrap_or(Layout::new::<u8>()),
+        }
     }
 
     #[inline]
@@ -561,41 +749,61 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> U
         if let Some(Some(object)) = unsafe { self.at_hand(SlabCore::pop) } {
             return Ok(object);
         }
+        let take = |core: &mut SlabCore<S, Z, R, FRONT, P>| {
+            let layout = SlabCore::<S, Z, R, FRONT, P>::slot_layout_of(&core.shape());
+            core.take_ready(layout)
+        };
         // SAFETY: the closure only calls the core.
-        let (object, _) = unsafe { self.enter(SlabCore::take) }??;
-        Ok(object)
+        unsafe { self.enter(take) }?
     }
 
     #[inline]
     unsafe fn free_slot(&self, slot: NonNull<u8>) {
         // SAFETY: the caller's promise is the same.
-        let push = |core: &mut SlabCore<S, Z, R, FRONT>| unsafe { core.push(slot) };
+        let push = |core: &mut SlabCore<S, Z, R, FRONT, P>| unsafe { core.push(slot) };
         // SAFETY: `push` calls nothing and does not unwind.
         if unsafe { self.at_hand(push) } == Some(true) {
             return;
         }
-        // SAFETY: the caller's promise is the same.
-        self.locked(|core| unsafe { core.give(slot) });
+        self.locked(|core| {
+            let layout = SlabCore::<S, Z, R, FRONT, P>::slot_layout_of(&core.shape());
+            // SAFETY: the caller's promise is the same.
+            unsafe { core.take_back(slot, layout) };
+        });
     }
 
     fn alloc_slots(&self, out: &mut [MaybeUninit<NonNull<u8>>]) -> Result<usize, AllocError> {
+        let take = |core: &mut SlabCore<S, Z, R, FRONT, P>| {
+            let layout = SlabCore::<S, Z, R, FRONT, P>::slot_layout_of(&core.shape());
+            core.take_many_ready(out, layout)
+        };
         // SAFETY: the closure only calls the core.
-        unsafe { self.enter(|core| core.take_many(out)) }?
+        unsafe { self.enter(take) }?
     }
 
     unsafe fn free_slots(&self, slots: &[NonNull<u8>]) {
+        if P::LOOKS {
+            // One by one, so that each that is wrong is told.
+            for &slot in slots {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.free_slot(slot) };
+            }
+            return;
+        }
         // SAFETY: the caller's promise is the same.
         self.locked(|core| unsafe { core.put(slots, true) });
     }
 }
 
 // SAFETY: raw memory; H3.
-unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize> RawSlots
-    for Locked<SlabCore<S, Z, R, FRONT>, L>
+unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize, P: Checks> RawSlots
+    for Locked<SlabCore<S, Z, R, FRONT, P>, L>
 {
 }
 
-impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Drop for SlabCore<S, Z, R, FRONT> {
+impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> Drop
+    for SlabCore<S, Z, R, FRONT, P>
+{
     fn drop(&mut self) {
         let shape = self.shape();
         // SAFETY: the invariant of `fronted`, T1; this is its end. Constructed objects are the business of `ObjectCache`, whose end was before.
@@ -603,22 +811,30 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> Drop for SlabCore
     }
 }
 
-impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize> fmt::Debug for SlabCore<S, Z, R, FRONT> {
+impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> fmt::Debug
+    for SlabCore<S, Z, R, FRONT, P>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SlabCore").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
-impl<S, Z, R, const FRONT: usize> Describe for SlabCore<S, Z, R, FRONT>
+impl<S, Z, R, const FRONT: usize, P> Describe for SlabCore<S, Z, R, FRONT, P>
 where
     S: SlabSystem + Describe,
     Z: Slot + Describe,
     R: Retention + Describe,
+    P: Checks + Describe,
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let cost = Cost::state_around::<Self, (S, S::Source, Z, R)>();
-        let parts: [Child<'_>; 3] =
-            [("layout", Z::describe), ("slabs", S::describe), ("free slabs", R::describe)];
-        tree.part(format_args!("SlabCore, {}", AtHand(FRONT, true)), cost, &parts)
+        let parts: [Child<'_>; 4] = [
+            ("layout", Z::describe),
+            ("slabs", S::describe),
+            ("free slabs", R::describe),
+            ("checks", P::describe),
+        ];
+        let parts = if P::LOOKS { &parts[..] } else { &parts[..3] };
+        tree.part(format_args!("SlabCore, {}", AtHand(FRONT, true)), cost, parts)
     }
 }

@@ -4,15 +4,17 @@ use core::alloc::Layout;
 use core::marker::PhantomData;
 
 use super::init::Init;
+use super::watch::SlabChecks;
+use crate::check::Checks;
 use crate::describe::{describe_leaf, name};
-use crate::slab::{Shape, ShapeError, SlabSystem};
+use crate::slab::{Rules, Shape, ShapeError, SlabSystem};
 
 /// The layout that a cache's objects have.
 ///
 /// # Safety
 /// An implementation keeps these:
-/// - **T1** (one shape) [`shape`](Slot::shape) gives, for one value and one `S`, always the same shape, made by [`Shape::new`] from `S::RULES` with
-///   `TRACKED`.
+/// - **T1** (one shape) [`shape`](Slot::shape) gives, for one value, one `S` and one `P`, always the same shape, made by [`Shape::new`] from `S::RULES` with
+///   `TRACKED`, and with the red zone that `P` names, if it looks at frees, as their [zone](Rules::with_zone).
 /// - **T2** (a leaf) it does not unwind, and uses no heap: it runs inside the cache, also where a lock does not note that anything does
 ///   ([`Lock::with_leaf`](crate::lock::Lock::with_leaf)).
 #[diagnostic::on_unimplemented(
@@ -26,8 +28,13 @@ pub unsafe trait Slot: Copy {
     /// A slot with the same shapes as any other value has, if there is one: then a cache tells its layout without taking its lock.
     const KNOWN: Option<Self> = None;
 
-    /// The shape of slabs of `S` for objects of this layout.
-    fn shape<S: SlabSystem>(&self) -> Shape;
+    /// The shape of slabs of `S` for objects of this layout, in a cache that checks what `P` says.
+    fn shape<S: SlabSystem, P: Checks>(&self) -> Shape;
+}
+
+/// The rules of slabs of `S` in a cache that checks what `P` says.
+const fn rules<S: SlabSystem, P: Checks>() -> Rules {
+    S::RULES.with_zone(P::ZONE)
 }
 
 /// A slot that needs no value: its layout is known at compile time.
@@ -58,13 +65,13 @@ impl<T> Clone for For<T> {
 
 impl<T> Copy for For<T> {}
 
-// SAFETY: T1, T2: one constant for each `S` and `T`.
+// SAFETY: T1, T2: one constant for each `S`, `T` and `P`.
 unsafe impl<T> Slot for For<T> {
     const KNOWN: Option<Self> = Some(Self::NEW);
 
     #[inline(always)]
-    fn shape<S: SlabSystem>(&self) -> Shape {
-        const { Shape::checked(&S::RULES, Layout::new::<T>(), false) }
+    fn shape<S: SlabSystem, P: Checks>(&self) -> Shape {
+        const { Shape::checked(&rules::<S, P>(), Layout::new::<T>(), false) }
     }
 }
 
@@ -84,13 +91,13 @@ impl<T, I> Clone for Constructed<T, I> {
 
 impl<T, I> Copy for Constructed<T, I> {}
 
-// SAFETY: T1, T2: one constant for each `S`, `T` and `I`.
+// SAFETY: T1, T2: one constant for each `S`, `T`, `I` and `P`.
 unsafe impl<T, I: Init<T>> Slot for Constructed<T, I> {
     const TRACKED: bool = I::KEEPS;
 
     #[inline(always)]
-    fn shape<S: SlabSystem>(&self) -> Shape {
-        const { Shape::checked(&S::RULES, Layout::new::<T>(), I::KEEPS) }
+    fn shape<S: SlabSystem, P: Checks>(&self) -> Shape {
+        const { Shape::checked(&rules::<S, P>(), Layout::new::<T>(), I::KEEPS) }
     }
 }
 
@@ -121,13 +128,13 @@ impl<const SIZE: usize, const ALIGN: usize> Exactly<SIZE, ALIGN> {
     };
 }
 
-// SAFETY: T1, T2: one constant for each `S` and each layout.
+// SAFETY: T1, T2: one constant for each `S`, `P` and layout.
 unsafe impl<const SIZE: usize, const ALIGN: usize> Slot for Exactly<SIZE, ALIGN> {
     const KNOWN: Option<Self> = Some(Self::NEW);
 
     #[inline(always)]
-    fn shape<S: SlabSystem>(&self) -> Shape {
-        const { Shape::checked(&S::RULES, Self::LAYOUT, false) }
+    fn shape<S: SlabSystem, P: Checks>(&self) -> Shape {
+        const { Shape::checked(&rules::<S, P>(), Self::LAYOUT, false) }
     }
 }
 
@@ -145,19 +152,19 @@ pub struct AtRunTime {
 }
 
 impl AtRunTime {
-    /// For caches over `S`, and no other.
-    pub(super) const fn new<S: SlabSystem>(layout: Layout) -> Result<Self, ShapeError> {
-        match Shape::new(&S::RULES, layout, false) {
+    /// For caches over `S` with the policy `P`, and no other.
+    pub(super) const fn new<S: SlabSystem, P: Checks>(layout: Layout) -> Result<Self, ShapeError> {
+        match Shape::new(&rules::<S, P>(), layout, false) {
             Ok(shape) => Ok(AtRunTime { shape }),
             Err(error) => Err(error),
         }
     }
 }
 
-// SAFETY: T1: the shape was made for the one `S` that the cache is over. T2: it is copied.
+// SAFETY: T1: the shape was made for the one `S` that the cache is over, and its one `P`. T2: it is copied.
 unsafe impl Slot for AtRunTime {
     #[inline(always)]
-    fn shape<S: SlabSystem>(&self) -> Shape {
+    fn shape<S: SlabSystem, P: Checks>(&self) -> Shape {
         self.shape
     }
 }
@@ -178,12 +185,12 @@ impl KeptAtRunTime {
     }
 }
 
-// SAFETY: T1: the shape was made for the one `S` that the cache is over. T2: it is copied.
+// SAFETY: T1: the shape was made for the one `S` that the cache is over, and caches of made slots check nothing. T2: it is copied.
 unsafe impl Slot for KeptAtRunTime {
     const TRACKED: bool = true;
 
     #[inline(always)]
-    fn shape<S: SlabSystem>(&self) -> Shape {
+    fn shape<S: SlabSystem, P: Checks>(&self) -> Shape {
         self.shape
     }
 }

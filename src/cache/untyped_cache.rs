@@ -11,6 +11,7 @@ use super::retention::{KeepAll, Retention};
 use super::slab_cache::{CacheStats, SlabCore, SlabStats};
 use super::slot::{KeptAtRunTime, Slot};
 use crate::AllocError;
+use crate::check::Unchecked;
 use crate::describe::{Child, Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Locked, SharedHeap, Usage};
 use crate::lock::{Lock, NoLock};
@@ -26,6 +27,8 @@ use crate::slab::{ShapeError, SlabSystem};
 /// Slots are taken and given by the methods of [`UntypedObjectAlloc`], also by way of [`Magazined`](super::Magazined). What they hold is
 /// their users' business: a cache that threads share has to be given only what any of them may find. Dropped while slots are out, it
 /// leaves their slabs as they are, for good. If `F` unwinds, the slot is raw again, and nothing is lost.
+///
+/// It takes no policy of [checks](crate::check), as slots stay as they come back: what does not come back as it should is taken at its word.
 ///
 /// Cost: that of an `ObjectCache`: an array's pop and push under the lock. One bit per object more than a `SlabCache`.
 ///
@@ -79,7 +82,7 @@ where
     /// ([`IntrusiveList`](crate::slab::IntrusiveList)).
     pub fn with_layout(source: S::Source, layout: Layout, init: F) -> Result<Self, ShapeError> {
         let slot = KeptAtRunTime::new::<S>(layout)?;
-        let shape = slot.shape::<S>();
+        let shape = slot.shape::<S, Unchecked>();
         let layout =
             Layout::from_size_align(shape.stride(), shape.align()).map_err(|_| ShapeError::TooLarge)?;
         Ok(UntypedCache { core: Locked::new(SlabCore::with_slot(source, slot)), init, layout })

@@ -3,6 +3,8 @@
 use core::alloc::Layout;
 use core::fmt;
 
+use crate::describe::write_short;
+
 /// A wrong use of a heap, found by a heap that checks.
 ///
 /// ```
@@ -37,18 +39,24 @@ pub struct Misuse {
 /// use heapwright::check::Owner;
 /// let owner = Owner { heap: "SlabMalloc", object_size: 48 };
 /// assert_eq!(owner.to_string(), "objects of 48 bytes of SlabMalloc");
+/// let owner = Owner { heap: "heapwright::preset::SlabMalloc", object_size: 0 };
+/// assert_eq!(owner.to_string(), "no live objects of SlabMalloc");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The heap, by the name of its type.
+    /// The heap, by the name of its type; printed without paths.
     pub heap: &'static str,
-    /// Bytes of each object of the cache, or of the block.
+    /// Bytes of each object of the cache, or of the block; 0 where there is none, or who knows what.
     pub object_size: usize,
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "objects of {} bytes of {}", self.object_size, self.heap)
+        match self.object_size {
+            0 => f.write_str("no live objects of ")?,
+            bytes => write!(f, "objects of {bytes} bytes of ")?,
+        }
+        write_short(self.heap, f)
     }
 }
 
@@ -75,6 +83,8 @@ pub enum Wrong {
     WrittenBehind,
     /// Bytes of a block were written after it was freed.
     WrittenAfterFree,
+    /// Bytes were written that the heap keeps its books with: links and lengths in free memory.
+    Metadata,
 }
 
 /// A byte that is not what it should be.
@@ -135,6 +145,7 @@ impl fmt::Display for Wrong {
             Wrong::WrittenBefore => "written before",
             Wrong::WrittenBehind => "written behind",
             Wrong::WrittenAfterFree => "written after it was freed:",
+            Wrong::Metadata => "the heap's books were written to, in",
         })
     }
 }
@@ -352,6 +363,7 @@ mod tests {
         assert_eq!(report(Wrong::Foreign), std::format!("not from this heap: {block}"));
         assert_eq!(report(Wrong::Interior), std::format!("not the start of a block: {block}"));
         assert_eq!(report(Wrong::WrongLayout), std::format!("with a layout that it can't have: {block}"));
+        assert_eq!(report(Wrong::Metadata), std::format!("the heap's books were written to, in {block}"));
         assert_eq!(report(Wrong::WrittenBefore), std::format!("written before {block}"));
         assert_eq!(report(Wrong::WrittenAfterFree), std::format!("written after it was freed: {block}"));
     }

@@ -9,7 +9,7 @@
 //! | a pointer from elsewhere, or into a block's middle | – | yes | yes |
 //! | a layout that the block can't have, another heap's block | – | yes | yes |
 //! | writes behind a block | – | – | when it is freed or resized; at once at a guard page |
-//! | writes to a freed block | – | – | when its memory is used again |
+//! | writes to a freed block | – | – | when its memory is used again, as long as its slab was in use all the time |
 //! | | | | |
 //! | freed memory is zeroed | – | – | yes |
 //! | freed memory rests before it is used again | – | – | yes, as long as a bound allows |
@@ -19,13 +19,29 @@
 //!
 //! | part | by |
 //! |---|---|
+//! | arenas | the adaptor [`sizing::Checked<S, C>`](crate::sizing::Checked) |
 //! | general allocators | the last parameter of the stock of chunks in their settings, [`ChunkHeap`](crate::cache::ChunkHeap); ready-made as [`preset::CheckedMalloc`](crate::preset) and `HardenedMalloc` |
+//! | caches of raw memory, and heaps of them | the last parameter of [`SlabCache`](crate::cache::SlabCache) and [`SlabHeap`](crate::cache::SlabHeap); a list through free objects takes it as well, [`IntrusiveList<P>`](crate::slab::IntrusiveList). The guide's chapter [`caches`](crate::guide::caches) says what each row means and costs there |
+//! | object caches, caches of made slots | none: their handles are safe, and what they keep stays as it is |
+//!
+//! What a policy is in an arena:
+//!
+//! | row | in an arena |
+//! |---|---|
+//! | what comes back is looked at | a mark on the first granule of each live object: every wrong call is found, whatever came before, but one for a place where another object of as many granules lives by now |
+//! | writes behind a block | `RED_ZONE` bytes and the rest of the last granule, which also tell the size: blocks are as long as was asked for |
+//! | writes to a freed block | free memory is zero, and looked at when it is handed out, or taken into a block that grows |
+//! | links that lie in free memory are encoded | and believed only if the marks, which lie apart, agree; what does not is [`Metadata`](Wrong::Metadata), and the lists are made anew. [`Sizing4KiB`](crate::sizing::Sizing4KiB) has none |
+//! | freed memory rests, chance, guard pages | not there: a block has one place, and there are no pages. [`Quarantine`](crate::combine::Quarantine) goes around it, as does [`RedZones`](crate::combine::RedZones) for writes before a block |
 //!
 //! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger and no instruction slower than one that
 //! could not check.
 //!
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way.
+//!
+//! A report says what is wrong, and not whose mistake it is. Where the block was allocated, and where it was freed before, is known to a traced heap: `Traced<Recall<Backtraces>, ..>` of
+//! [`trace`](crate::trace) keeps the call sites of both, and `AbortWith` is a [`Report`] that tells them.
 //!
 //! # Write your own in three steps
 //! 1. A type without fields, for what is done about a misuse, and one for the policy.
@@ -82,13 +98,15 @@
 //! Ideas: checks of places out of line, B. Perens' Electric Fence (guard pages), D. Micay's hardened_malloc (zero on free, verified when used again; a random place in a quarantine), glibc's `tcache`
 //! (a mark in freed memory), scudo and snmalloc (a policy of the build).
 
+mod finding;
 mod misuse;
 mod policy;
 mod secret;
 mod switch;
 
+pub use self::finding::Finding;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
-pub(crate) use self::secret::{Dice, Secret};
+pub(crate) use self::secret::{Dice, Secret, entropy};
 pub use self::switch::{Fresh, Off, On, Switch};

@@ -9,7 +9,7 @@ use crate::describe::{Cost, Describe, Tree, name};
 
 /// What a heap checks, and what is done about what it finds.
 ///
-/// [The module's docs](self) have a policy in three steps, and a table of what the ready-made ones find.
+/// [The module's docs](crate::check) have a policy in three steps, and a table of what the ready-made ones find.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what a heap checks",
     label = "this type parameter takes a policy of checks",
@@ -39,6 +39,12 @@ pub trait Checks: Sized + 'static {
 
     /// Whether links that lie in free memory are encoded.
     const ENCODE: bool = false;
+
+    /// Whether nothing of all this is done. (It follows from the others.)
+    const NONE: bool = !<Self::Frees as Switch>::ON
+        && !<Self::Quarantine as Switch>::ON
+        && Self::RED_ZONE == 0
+        && !(Self::ZERO_FREED || Self::SHUFFLE || Self::GUARDS || Self::ENCODE);
 }
 
 /// What is done about a misuse, by a function of a type.
@@ -49,9 +55,10 @@ pub trait Checks: Sized + 'static {
 /// | | what it does |
 /// |---|---|
 /// | [`Abort`] | writes the report to standard error (with `std`) and ends the process |
+/// | `AbortWith<W>` of [`trace`](crate::trace) | the same, and tells where the block was allocated and freed, if the heap is traced (with `std`) |
 /// | [`Ignore`] | nothing: for heaps that count, and programs that look at the count |
 ///
-/// [The module's docs](self) have one that counts.
+/// [The module's docs](crate::check) have one that counts.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what is done about a misuse",
     label = "this type parameter takes something to report to",

@@ -22,11 +22,17 @@ impl Secret {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Makes the number, if it has not been made. Callers are under one lock.
+    /// Makes the number, if it has not been made. Callers have it to themselves.
     pub(crate) fn make(&self) {
         if self.get() == 0 {
-            let salt = core::ptr::from_ref(self).addr();
-            self.0.store(entropy(salt) | 1, Ordering::Relaxed);
+            self.set(entropy(core::ptr::from_ref(self).addr()));
+        }
+    }
+
+    /// Gives the number its value, if it has none. Callers are under one lock; `number` is from [`entropy`], asked for outside it.
+    pub(crate) fn set(&self, number: usize) {
+        if self.get() == 0 {
+            self.0.store(number | 1, Ordering::Relaxed);
         }
     }
 }
@@ -68,6 +74,11 @@ impl Fresh for Dice {
 }
 
 impl Dice {
+    /// Dice with a state of their own.
+    pub(crate) const fn seeded(seed: u64) -> Self {
+        Dice(Cell::new(seed | 1))
+    }
+
     /// A number below `count`, which is not zero.
     #[inline]
     pub(crate) fn below(&self, count: usize) -> usize {
@@ -103,10 +114,10 @@ mod tests {
     fn secrets_differ_and_stay() {
         let (one, other) = (Secret::new(), Secret::new());
         assert_eq!(one.get(), 0);
-        one.make();
-        other.make();
+        one.set(entropy(1));
+        other.set(entropy(2));
         let first = one.get();
-        one.make();
+        one.set(entropy(3));
         assert_eq!(one.get(), first);
         assert_ne!(first, other.get());
     }

@@ -46,6 +46,9 @@ pub trait Switch: sealed::Sealed + Copy + core::fmt::Debug + Send + Sync + 'stat
 
     /// What there is of it.
     fn get<T: Fresh>(of: &Self::Of<T>) -> Option<&T>;
+
+    /// The same, to be changed.
+    fn get_mut<T: Fresh>(of: &mut Self::Of<T>) -> Option<&mut T>;
 }
 
 /// A type with a value to begin with that a constant can have.
@@ -76,6 +79,11 @@ impl Switch for On {
     fn get<T: Fresh>(of: &T) -> Option<&T> {
         Some(of)
     }
+
+    #[inline(always)]
+    fn get_mut<T: Fresh>(of: &mut T) -> Option<&mut T> {
+        Some(of)
+    }
 }
 
 impl Switch for Off {
@@ -84,6 +92,11 @@ impl Switch for Off {
 
     #[inline(always)]
     fn get<T: Fresh>((): &()) -> Option<&T> {
+        None
+    }
+
+    #[inline(always)]
+    fn get_mut<T: Fresh>((): &mut ()) -> Option<&mut T> {
         None
     }
 }

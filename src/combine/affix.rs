@@ -11,6 +11,7 @@ use super::attach::Attach;
 use super::exposed::{each_changed, expose_up_to, whole};
 use super::row::inspect_one;
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Inspect, Owns, Reset};
 use crate::mem;
@@ -444,6 +445,13 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
 
     fn release_unused(&mut self) -> usize {
         self.heap.release_unused()
+    }
+
+    const CHECKS: bool = P::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.heap.take_finding()
     }
 }
 

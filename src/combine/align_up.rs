@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use super::row::inspect_one;
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Heap, Inspect, Owns, Reset, UsableSize};
 
@@ -180,6 +181,13 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
 
     fn release_unused(&mut self) -> usize {
         self.heap.release_unused()
+    }
+
+    const CHECKS: bool = P::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.heap.take_finding()
     }
 }
 

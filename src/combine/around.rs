@@ -458,6 +458,13 @@ macro_rules! heap_around {
                 // What was kept may be part of what the heap gives back in turn.
                 $crate::combine::around::Within::heap_mut(self).release_unused().max(kept)
             }
+
+            const CHECKS: bool = <$heap as $crate::heap::Heap>::CHECKS;
+
+            #[inline(always)]
+            fn take_finding(&mut self) -> Option<$crate::check::Finding> {
+                $crate::combine::around::Within::heap_mut(self).take_finding()
+            }
         }
 
         // SAFETY: the blocks are those of the heap within, which tells its own.

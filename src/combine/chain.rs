@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use super::region::{self, Growth};
 use crate::AllocError;
 use crate::arena::Arena;
+use crate::check::Finding;
 use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Heap, Owns, Reset};
 use crate::sizing::{Sizing, describe_sizing};
@@ -170,6 +171,10 @@ impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
 /// # Cost
 /// Five words and the heap's state in each chunk, no other memory; three words of state, the factory's and the source's. A request that the first heap meets
 /// takes three instructions more than there; one that none meets asks each. A free and a resize ask each heap whether a block is its own.
+///
+/// # Checks
+/// What a heap finds is passed on. But live blocks are counted by the frees that come, and one that a heap refuses counts as well: after it a heap may be taken for one without blocks. So let
+/// a report of heaps in a chain be one that ends the process, as [`Abort`](crate::check::Abort) does.
 ///
 /// # Errors
 /// When no heap has room and the source no chunk, or the factory has no heap for the request.
@@ -524,6 +529,22 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
             at = next;
         }
         bytes
+    }
+
+    const CHECKS: bool = F::Heap::CHECKS;
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        let mut at = self.first.filter(|_| F::Heap::CHECKS);
+        while let Some(node) = at {
+            // SAFETY: it is in the list, and this is the only reference to it.
+            let this = unsafe { Self::node(node) };
+            let found = this.heap.take_finding();
+            if found.is_some() {
+                return found;
+            }
+            at = this.next;
+        }
+        None
     }
 }
 

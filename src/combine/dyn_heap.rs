@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use crate::AllocError;
 use crate::alloc::impl_allocators;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree, describe_leaf};
 use crate::heap::{Heap, SharedHeap};
 
@@ -57,7 +58,7 @@ pub trait DynHeap: Erased {}
 impl<A: SharedHeap> DynHeap for A {}
 
 mod erased {
-    use super::{AllocError, DynCore, Layout, MaybeUninit, NonNull};
+    use super::{AllocError, DynCore, Finding, Layout, MaybeUninit, NonNull};
 
     /// The methods of `SharedHeap` without generics. Each is unsafe as there.
     pub trait Erased {
@@ -103,6 +104,7 @@ mod erased {
         fn alloc_batch_dyn(&mut self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize;
         unsafe fn dealloc_batch_dyn(&mut self, layout: Layout, blocks: &[NonNull<u8>]);
         fn release_unused_dyn(&mut self) -> usize;
+        fn take_finding_dyn(&mut self) -> Option<Finding>;
     }
 }
 
@@ -176,6 +178,9 @@ impl<H: Heap> ErasedCore for H {
     }
     fn release_unused_dyn(&mut self) -> usize {
         self.release_unused()
+    }
+    fn take_finding_dyn(&mut self) -> Option<Finding> {
+        self.take_finding()
     }
 }
 
@@ -253,6 +258,13 @@ unsafe impl Heap for DynCore<'_> {
 
     fn release_unused(&mut self) -> usize {
         self.core.release_unused_dyn()
+    }
+
+    // Whether the core behind it does is not known here.
+    const CHECKS: bool = true;
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.core.take_finding_dyn()
     }
 }
 

@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use super::row::inspect_two;
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Heap, Inspect, Owns, Reset};
 
@@ -246,6 +247,13 @@ unsafe impl<P: Owns, S: Heap> Heap for Fallback<P, S> {
 
     fn release_unused(&mut self) -> usize {
         self.first.release_unused() + self.second.release_unused()
+    }
+
+    const CHECKS: bool = P::CHECKS || S::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.first.take_finding().or_else(|| self.second.take_finding())
     }
 }
 

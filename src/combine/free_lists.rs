@@ -10,6 +10,7 @@ use super::bound::{Bound, Unbounded};
 use super::exposed::{expose, expose_up_to, whole};
 use crate::AllocError;
 use crate::cache::{ClassArray, SizeClasses, slot_layout};
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Owns, Reset};
 use crate::mem;
@@ -511,6 +512,13 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
     fn release_unused(&mut self) -> usize {
         let bytes = self.flush();
         self.heap.release_unused().max(bytes)
+    }
+
+    const CHECKS: bool = P::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.heap.take_finding()
     }
 }
 

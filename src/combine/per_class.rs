@@ -10,6 +10,7 @@ use super::fallback::move_block;
 use super::row::{self, Step};
 use crate::AllocError;
 use crate::cache::{SizeClasses, slot_layout};
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Owns, Reset, Usage};
 use crate::mem;
@@ -272,6 +273,13 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
 
     fn release_unused(&mut self) -> usize {
         self.heaps.as_mut().iter_mut().map(Heap::release_unused).sum()
+    }
+
+    const CHECKS: bool = H::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.heaps.as_mut().iter_mut().find_map(Heap::take_finding)
     }
 }
 

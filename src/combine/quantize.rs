@@ -10,6 +10,7 @@ use super::exposed::{each_changed, expose, expose_some, whole};
 use super::round::Round;
 use super::row::inspect_one;
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Inspect, Owns, Reset};
 use crate::mem;
@@ -194,6 +195,13 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
 
     fn release_unused(&mut self) -> usize {
         self.heap.release_unused()
+    }
+
+    const CHECKS: bool = P::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.heap.take_finding()
     }
 }
 

@@ -8,7 +8,7 @@ use core::ptr::{self, NonNull};
 use super::around::{Within, reset_and_inspect};
 use super::pattern::{FREED, Other, ZONE, first_other};
 use crate::AllocError;
-use crate::check::{Abort, Damage, Misuse, OnMisuse, Wrong};
+use crate::check::{Abort, Damage, Finding, Misuse, OnMisuse, Wrong};
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::Heap;
 use crate::mem::{self, align_up};
@@ -362,6 +362,13 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
 
     fn release_unused(&mut self) -> usize {
         self.heap.release_unused()
+    }
+
+    const CHECKS: bool = P::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.heap.take_finding()
     }
 }
 

@@ -6,6 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Heap, Owns, Reset};
 
@@ -195,6 +196,13 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
 
     fn release_unused(&mut self) -> usize {
         self.frames.iter_mut().map(A::release_unused).sum()
+    }
+
+    const CHECKS: bool = A::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.frames.iter_mut().find_map(A::take_finding)
     }
 }
 

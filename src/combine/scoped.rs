@@ -6,6 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Reset, UsableSize, Usage};
 use crate::mem;
@@ -324,6 +325,13 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
 
     fn release_unused(&mut self) -> usize {
         self.parent.release_unused()
+    }
+
+    const CHECKS: bool = P::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.parent.take_finding()
     }
 }
 

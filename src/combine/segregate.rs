@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use super::fallback::move_block;
 use super::row::inspect_two;
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree, name};
 use crate::heap::{Heap, Inspect, Owns, Reset};
 use crate::mem;
@@ -339,6 +340,13 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
 
     fn release_unused(&mut self) -> usize {
         self.first.release_unused() + self.second.release_unused()
+    }
+
+    const CHECKS: bool = A::CHECKS || B::CHECKS;
+
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.first.take_finding().or_else(|| self.second.take_finding())
     }
 }
 

@@ -16,10 +16,12 @@ use super::law::Law;
 use super::probe::{Call, Probe};
 use super::run::guarded;
 use super::shadow::{Outcome, ensure};
+use crate::check::{Finding, Ignore, Misuse, Wrong};
 use crate::heap::{Heap, Owns, Reset};
 
 /// Checks that a heap around another one passes each request on as what it is: a wrapper that forgets `resize_in_place` or `resize`
-/// takes growth in place from everything above it, and says nothing.
+/// takes growth in place from everything above it, and says nothing; one that forgets `take_finding` keeps to itself what the heap within has found
+/// wrong.
 ///
 /// The closure puts the heap around a [`Probe`].
 ///
@@ -54,10 +56,14 @@ pub fn forwards<'a, H: Heap>(make: impl Fn(Probe) -> H + 'a) -> Forwards<'a, H> 
         Call::AllocBatch,
         Call::DeallocBatch,
         Call::ReleaseUnused,
+        Call::TakeFinding,
     ];
     let layout = Layout::new::<[u64; 5]>();
     Forwards { make: Box::new(make), calls: calls.to_vec(), layout, owns: None, reset: None }
 }
+
+/// Where the heap within has found something wrong.
+const FOUND_AT: usize = 0x1000;
 
 /// `owns` and `try_dealloc`.
 type OwnsFns<H> = (fn(&H, NonNull<u8>, Layout) -> bool, unsafe fn(&mut H, NonNull<u8>, Layout) -> bool);
@@ -166,6 +172,9 @@ impl<H: Heap> Forwards<'_, H> {
             _ => probe.calls(call),
         };
         let before = calls();
+        if call == Call::TakeFinding {
+            probe.find(Finding::new::<Ignore>(Misuse::new(Wrong::Foreign, FOUND_AT, layout)));
+        }
         let (done, text) = guarded(|| self.make_call(&mut heap, call, live))?;
         ensure!(done, Forwards, "{call:?} {text}");
         let got = calls() - before;
@@ -220,6 +229,11 @@ impl<H: Heap> Forwards<'_, H> {
                 let done =
                     self.owns.is_some_and(|(_, try_dealloc)| unsafe { try_dealloc(heap, ptr, layout) });
                 (done, "denies".into())
+            }
+            Call::TakeFinding => {
+                let found = heap.take_finding().map(|finding| finding.misuse().address);
+                let done = H::CHECKS && found == Some(FOUND_AT);
+                (done, format!("finds {found:x?} of {FOUND_AT:x?}, and `CHECKS` is {}", H::CHECKS))
             }
             Call::Reset => {
                 if let Some(reset) = self.reset {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::AllocError;
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Owns, Reset, Usage};
 
@@ -38,6 +39,8 @@ pub enum Call {
     DeallocBatch,
     /// [`Heap::release_unused`].
     ReleaseUnused,
+    /// [`Heap::take_finding`], and that [`Heap::CHECKS`] says so.
+    TakeFinding,
     /// [`Owns::owns`].
     Owns,
     /// [`Owns::try_dealloc`].
@@ -71,6 +74,7 @@ struct State {
     calls: BTreeMap<Call, usize>,
     /// Size, and the memory's layout, by address.
     live: BTreeMap<usize, (usize, Layout, NonNull<u8>)>,
+    finding: Option<Finding>,
 }
 
 // SAFETY: blocks that the probe owns; what their users do is theirs.
@@ -103,6 +107,11 @@ impl Probe {
     #[must_use]
     pub fn blocks(&self) -> usize {
         self.state().live.len()
+    }
+
+    /// Has the probe find something wrong: what it gives when it is asked.
+    pub(super) fn find(&self, finding: Finding) {
+        self.state().finding = Some(finding);
     }
 
     fn count(&self, call: Call) -> MutexGuard<'_, State> {
@@ -231,6 +240,12 @@ unsafe impl Heap for Probe {
     fn release_unused(&mut self) -> usize {
         drop(self.count(Call::ReleaseUnused));
         0
+    }
+
+    const CHECKS: bool = true;
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.count(Call::TakeFinding).finding.take()
     }
 }
 

@@ -181,34 +181,44 @@ pub struct Name<T: ?Sized>(PhantomData<fn() -> T>);
 
 impl<T: ?Sized> fmt::Display for Name<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let in_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
-        let mut rest = core::any::type_name::<T>();
+        let mut name = core::any::type_name::<T>();
         // Only a name can stand without what is in angle brackets: a tuple of two types can't.
-        if f.alternate() && rest.starts_with(in_path) {
-            rest = rest.split('<').next().unwrap_or(rest);
+        if f.alternate() && name.starts_with(in_path) {
+            name = name.split('<').next().unwrap_or(name);
         }
-        while !rest.is_empty() {
-            // Some compilers name lifetimes, and none tells which.
-            let lifetimes = ["<'_>", "'_, ", "'_ "];
-            if let Some(behind) = lifetimes.iter().find_map(|lifetime| rest.strip_prefix(lifetime)) {
-                rest = behind;
-                continue;
-            }
-            let path = rest.find(|character| !in_path(character)).unwrap_or(rest.len());
-            let (word, behind) = rest.split_at(path);
-            f.write_str(word.rsplit("::").next().unwrap_or(word))?;
-            rest = behind;
-            // After a path there may be a lifetime.
-            if word.is_empty() {
-                let mut signs = behind.chars();
-                if let Some(sign) = signs.next() {
-                    f.write_char(sign)?;
-                }
-                rest = signs.as_str();
-            }
-        }
-        Ok(())
+        write_short(name, f)
     }
+}
+
+/// Whether a path can have this character.
+fn in_path(character: char) -> bool {
+    character.is_alphanumeric() || matches!(character, '_' | ':')
+}
+
+/// Writes the name of a type without the paths in it.
+pub(crate) fn write_short(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut rest = name;
+    while !rest.is_empty() {
+        // Some compilers name lifetimes, and none tells which.
+        let lifetimes = ["<'_>", "'_, ", "'_ "];
+        if let Some(behind) = lifetimes.iter().find_map(|lifetime| rest.strip_prefix(lifetime)) {
+            rest = behind;
+            continue;
+        }
+        let path = rest.find(|character| !in_path(character)).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(path);
+        f.write_str(word.rsplit("::").next().unwrap_or(word))?;
+        rest = behind;
+        // After a path there may be a lifetime.
+        if word.is_empty() {
+            let mut signs = behind.chars();
+            if let Some(sign) = signs.next() {
+                f.write_char(sign)?;
+            }
+            rest = signs.as_str();
+        }
+    }
+    Ok(())
 }
 
 impl<T: ?Sized> fmt::Debug for Name<T> {

@@ -106,7 +106,7 @@ pub trait Inspect: Heap {
     /// The first rule found broken.
     fn verify(&mut self) -> Result<(), Corruption>;
 
-    /// How many wrong frees and resizes were detected and refused; 0 for a heap that does not check.
+    /// How many misuses were found: wrong frees and resizes that were refused, and writes where none may be; 0 for a heap that does not check.
     fn misuses(&self) -> usize {
         0
     }

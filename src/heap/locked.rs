@@ -5,9 +5,10 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
 
-use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
+use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage, told};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
+use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
 use crate::lock::{Lock, Work};
 use crate::mem;
@@ -119,10 +120,12 @@ impl<H: Heap, L: Lock> Locked<H, L> {
 
     /// Runs `read` on the core under the lock; `None` on re-entry.
     fn read<R>(&self, read: impl FnOnce(&mut H) -> R) -> Option<R> {
-        self.lock.with(|| {
+        let locked = self.lock.with(|| {
             // SAFETY: the lock gives exclusion (L1), and the callers in this file pass closures that only read the core; unwinding leaves the lock free (L2).
-            read(unsafe { &mut *self.core.get() })
-        })
+            let core = unsafe { &mut *self.core.get() };
+            (read(core), core.take_finding())
+        });
+        locked.map(told)
     }
 
     /// Runs a leaf on the core, if core and lock are such that it pays to try one first; `None` if they are not, and on re-entry.
@@ -133,6 +136,15 @@ impl<H: Heap, L: Lock> Locked<H, L> {
     pub(crate) unsafe fn at_hand<R>(&self, leaf: impl FnOnce(&mut H) -> R) -> Option<R> {
         if !Self::HAS_HAND {
             return None;
+        }
+        if H::CHECKS {
+            let work = || {
+                // SAFETY: the lock gives exclusion (L1).
+                let core = unsafe { &mut *self.core.get() };
+                (leaf(core), core.take_finding())
+            };
+            // SAFETY: the caller's promise is the same, and what was found is only taken along.
+            return unsafe { self.lock.with_leaf(work) }.map(told);
         }
         let work = || {
             // SAFETY: the lock gives exclusion (L1).
@@ -179,7 +191,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
         self.read(|core| core.verify()).unwrap_or(Ok(()))
     }
 
-    /// How many wrong frees and resizes were detected and refused; 0 for a heap that does not check.
+    /// How many misuses were found: wrong frees and resizes that were refused, and writes where none may be; 0 for a heap that does not check.
     #[must_use]
     pub fn misuses(&self) -> usize
     where
@@ -202,8 +214,12 @@ impl<H: Heap, L: Lock> Locked<H, L> {
     where
         H: Reset,
     {
+        let core = self.core.get_mut();
         // SAFETY: nobody borrows the heap, so nobody can free into it; what raw pointers do is their user's promise.
-        unsafe { self.core.get_mut().reset() }
+        unsafe { core.reset() };
+        if H::CHECKS {
+            told(((), core.take_finding()));
+        }
     }
 }
 
@@ -280,12 +296,27 @@ impl<H: Heap> Task<H> for DeallocAtHand {
     }
 }
 
+/// Another task, and what the core has found wrong by its end.
+struct Checked<T>(T);
+
+impl<H: Heap, T: Task<H>> Task<H> for Checked<T> {
+    type Done = (T::Done, Option<Finding>);
+
+    #[inline(always)]
+    fn of(self, core: &mut H) -> Self::Done {
+        (self.0.of(core), core.take_finding())
+    }
+}
+
 impl<H: Heap, L: Lock> Locked<H, L> {
     /// Whether it is worth to ask what is at hand, before entering for the rest.
     const HAS_HAND: bool = H::AT_HAND && L::LEAF_IS_FREE;
 
     #[inline(always)]
     fn call<T: Task<H>>(&self, task: T) -> Option<T::Done> {
+        if H::CHECKS {
+            return self.lock.with_work(Call { core: &self.core, task: Checked(task) }).map(told);
+        }
         self.lock.with_work(Call { core: &self.core, task })
     }
 
@@ -293,6 +324,11 @@ impl<H: Heap, L: Lock> Locked<H, L> {
     /// As [`Lock::with_leaf`]: the task calls nothing but the core, and does not unwind.
     #[inline(always)]
     unsafe fn call_leaf<T: Task<H>>(&self, task: T) -> Option<T::Done> {
+        if H::CHECKS {
+            // SAFETY: the caller's promise is the same, and what was found is only taken along.
+            let done = unsafe { self.lock.with_leaf_work(Call { core: &self.core, task: Checked(task) }) };
+            return done.map(told);
+        }
         // SAFETY: the caller's promise is the same.
         unsafe { self.lock.with_leaf_work(Call { core: &self.core, task }) }
     }
@@ -323,6 +359,14 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
 
     #[inline]
     unsafe fn enter<'s, R>(&'s self, work: impl FnOnce(&mut Self::Core<'s>) -> R) -> Result<R, AllocError> {
+        if H::CHECKS {
+            let locked = self.lock.with(|| {
+                // SAFETY: the lock gives exclusion (L1).
+                let core = unsafe { &mut *self.core.get() };
+                (work(core), core.take_finding())
+            });
+            return locked.map(told).ok_or(AllocError);
+        }
         let locked = self.lock.with(|| {
             // SAFETY: the lock gives exclusion (L1).
             work(unsafe { &mut *self.core.get() })

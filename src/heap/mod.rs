@@ -71,6 +71,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::AllocError;
+use crate::check::Finding;
 
 pub use self::inspect::{Chunk, ChunkKind, Chunks, Corruption, Cursor, Inspect, Usage};
 pub use self::instance::{Instance, Of};
@@ -275,6 +276,42 @@ pub unsafe trait Heap {
     fn release_unused(&mut self) -> usize {
         0
     }
+
+    /// Whether [`take_finding`](Heap::take_finding) may ever give something. Shells do not ask otherwise.
+    const CHECKS: bool = false;
+
+    /// What was found wrong since it was last asked: of several the first, or the first of each part. Shells ask at the end of each call, and tell it when
+    /// their lock is free; so does whoever uses a core without a shell. See [`crate::check`].
+    ///
+    /// A shell that another heap uses, by reference or as a source, tells for itself, when its own lock is free: its report must not use the heap around it.
+    ///
+    /// ```
+    /// use core::{alloc::Layout, mem::MaybeUninit};
+    /// use heapwright::arena::Arena;
+    /// use heapwright::heap::Heap;
+    /// use heapwright::sizing::Sizing4KiB;
+    ///
+    /// let mut memory = [MaybeUninit::uninit(); 256];
+    /// let mut arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+    /// arena.alloc(Layout::new::<u32>())?;
+    /// if let Some(finding) = arena.take_finding() {
+    ///     finding.tell();
+    /// }
+    /// # Ok::<(), heapwright::AllocError>(())
+    /// ```
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        None
+    }
+}
+
+/// Tells what a core has found by the end of its work, once that has given up the lock.
+#[inline(always)]
+pub(crate) fn told<R>((done, finding): (R, Option<Finding>)) -> R {
+    if let Some(finding) = finding {
+        finding.tell();
+    }
+    done
 }
 
 /// A heap that can tell its own blocks from others', so that a free can be routed to it.

@@ -175,13 +175,21 @@ pub unsafe trait SharedHeap {
         unsafe { self.enter(|core| core.alloc_batch(layout, out)) }.unwrap_or(0)
     }
 
-    /// Takes blocks of one layout back, under one lock. On re-entry they are leaked.
+    /// Takes blocks of one layout back, under one lock; one by one where the core [checks](Heap::CHECKS). On re-entry they are leaked.
     ///
     /// # Safety
     /// Each is a live block of this heap, all are different (but those of size zero), and `layout` is the layout of each.
     #[inline]
     unsafe fn free_batch(&self, layout: Layout, blocks: &[NonNull<u8>]) {
         if layout.size() == 0 {
+            return;
+        }
+        if <Self::Core<'_> as Heap>::CHECKS {
+            // One by one, so that each that is wrong is told.
+            for &block in blocks {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.free(block, layout) };
+            }
             return;
         }
         // SAFETY: the caller's promise is the same.

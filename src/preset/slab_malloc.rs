@@ -1,6 +1,7 @@
 //! General allocators.
 
 use crate::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
+use crate::check::{Checked, Hardened};
 use crate::lock::YieldLock;
 use crate::source::Pages;
 
@@ -93,6 +94,47 @@ impl MallocSettings for CompactSettings {
     const SHARDS: usize = 1;
 }
 
+/// The settings of `CheckedMalloc`: `SlabMalloc`'s, over a stock with the policy [`Checked`]. To have another report than the end of the process, take `Checked<Mine>`:
+///
+/// ```
+/// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
+/// use heapwright::check::{Checked, Misuse, Report};
+/// use heapwright::{lock::YieldLock, source::Pages};
+///
+/// struct Log;
+/// impl Report for Log {
+///     fn report(misuse: &Misuse) {
+///         eprintln!("in the heap: {misuse}");
+///     }
+/// }
+/// struct Mine;
+/// impl MallocSettings for Mine {
+///     type Classes = Classes;
+///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 8, Checked<Log>>;
+///     type Lock = YieldLock;
+/// }
+/// heapwright::malloc! { static MINE as MyMalloc: Mine = ChunkHeap::new(Pages); }
+/// ```
+#[derive(Debug)]
+pub struct CheckedSettings;
+
+impl MallocSettings for CheckedSettings {
+    type Classes = Classes;
+    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 8, Checked>;
+    type Lock = YieldLock;
+}
+
+/// The settings of `HardenedMalloc`: `SlabMalloc`'s, over a stock with the policy [`Hardened`], without stacks that grow, and without huge pages, which guards would cut up.
+#[derive(Debug)]
+pub struct HardenedSettings;
+
+impl MallocSettings for HardenedSettings {
+    type Classes = Classes;
+    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, { usize::MAX }, Hardened>;
+    type Lock = YieldLock;
+    const GROWN_BYTES: usize = 0;
+}
+
 crate::malloc! {
     /// The general allocator of a program, for any number of threads: what to take instead of mimalloc, jemalloc or snmalloc.
     ///
@@ -162,4 +204,40 @@ crate::malloc! {
     ///
     /// Its parts are in [`CompactSettings`].
     pub static COMPACT_MALLOC as CompactMalloc: CompactSettings = ChunkHeap::new(Pages);
+
+    /// [`SlabMalloc`](type@SlabMalloc) that looks at what comes back: blocks freed twice, pointers from elsewhere or into a block's middle, layouts that a block can't have. What it finds ends the process, with a
+    /// report on standard error. For programs with unsafe code or C code in production.
+    ///
+    /// ```
+    /// use heapwright::preset::CheckedMalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: CheckedMalloc = CheckedMalloc;
+    ///
+    /// let text = String::from("freed once");
+    /// assert!(CheckedMalloc.stats().bytes_live >= text.len());
+    /// ```
+    /// A block freed twice is found as long as nobody has written to its first word in between, and unless two threads do it at the same moment; blocks of more than 32 KiB always. A free
+    /// object holds a mark in its first word, which nobody can foresee; no block is longer for it.
+    ///
+    /// Its parts are in [`CheckedSettings`], what is checked, in [`check`](crate::check).
+    pub static CHECKED_MALLOC as CheckedMalloc: CheckedSettings = ChunkHeap::new(Pages);
+
+    /// [`SlabMalloc`](type@SlabMalloc) with all checks there are: besides those of [`CheckedMalloc`](type@CheckedMalloc), writes behind a block and to freed memory are found, freed memory is zeroed and
+    /// rests before it is used again, and pages that can't be touched follow slabs and large blocks.
+    ///
+    /// ```
+    /// use heapwright::preset::HardenedMalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: HardenedMalloc = HardenedMalloc;
+    ///
+    /// let text = String::from("zeroed when it is freed");
+    /// assert!(HardenedMalloc.stats().bytes_live >= text.len());
+    /// ```
+    /// Each block is at least 8 bytes longer than asked for. Up to 16 objects of each class and thread rest, no more than 8 KiB of a class, or one object. Guards behind slabs take
+    /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: from about 1 GiB of small objects on, there is no guard behind new slabs.
+    ///
+    /// Its parts are in [`HardenedSettings`], what is checked, in [`check`](crate::check).
+    pub static HARDENED_MALLOC as HardenedMalloc: HardenedSettings = ChunkHeap::new(Pages);
 }

@@ -1,6 +1,7 @@
 //! The heap of a firmware: a static arena whose sizing follows from its length.
 
 use crate::arena::StaticArena;
+use crate::check::Unchecked;
 use crate::describe::describe_by;
 use crate::lock::SpinLock;
 use crate::sizing::{
@@ -129,6 +130,7 @@ type Small = Bounded<Sizing128KiB>;
 type Large = Bounded<Sizing16MiB>;
 
 impl<const N: usize> Sizing for FirmwareSizing<N> {
+    type Checks = Unchecked;
     const GRANULE: usize = Self::pick(Sizing4KiB::GRANULE, Small::GRANULE, Large::GRANULE);
     const LINK: Link = if Self::SMALL { Small::LINK } else { Large::LINK };
     const OBJECT_SIZE_MAX: usize =

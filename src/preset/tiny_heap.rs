@@ -172,7 +172,7 @@ impl<const N: usize, S: Sizing> Sizing for Whole<N, S> {
     const PLACEMENT: Placement = S::PLACEMENT;
     const QUICK_SIZES: usize = S::QUICK_SIZES;
     const BIN_STEPS: u32 = S::BIN_STEPS;
-    const CHECKED: bool = S::CHECKED;
+    type Checks = S::Checks;
 }
 
 describe_by!(describe_sizing: [const N: usize, S: Sizing] Whole<N, S>);

@@ -10,17 +10,18 @@
 //! | [`Sizing128KiB`] | 4 B up to 64 KiB of region, then 8 B | 128 KiB | 256 KiB less 8 B | bins, one boundary bit per granule |
 //! | [`Sizing16MiB`] | 8 B | 16 MiB | 32 MiB | bins, one boundary bit per granule |
 //!
-//! Adaptors change one thing of another sizing: [`Bounded`] (no deferred work), [`Checked`] (detects double and
-//! foreign frees).
+//! Adaptors change one thing of another sizing: [`Bounded`] (no deferred work), [`Checked`] (a [policy](crate::check) of checks: wrong frees are found, or
+//! all there is).
 //!
 //! # Write your own in three steps
 //! 1. A type without fields.
-//! 2. `impl Sizing`: granule, reach, largest object; the rest has defaults.
-//! 3. Name it in an arena. Every rule (Z1 to Z5 of [`Sizing`]) is checked there at compile time.
+//! 2. `impl Sizing`: checks, granule, reach, largest object; the rest has defaults.
+//! 3. Name it in an arena. Every rule (Z1 to Z6 of [`Sizing`]) is checked there at compile time.
 //!
 //! ```
 //! use core::mem::MaybeUninit;
 //! use heapwright::arena::Teaspoon;
+//! use heapwright::check::Unchecked;
 //! use heapwright::lock::NoLock;
 //! use heapwright::sizing::{Link, Sizing};
 //!
@@ -30,6 +31,7 @@
 //!
 //! // 2. its numbers: 16-byte granules, so one bit for every 16 bytes
 //! impl Sizing for Sizing1GiB {
+//!     type Checks = Unchecked;
 //!     const GRANULE: usize = 16;
 //!     const LINK: Link = Link::Bits31;
 //!     const OBJECT_SIZE_MAX: usize = 1 << 30;
@@ -44,6 +46,7 @@
 
 use core::fmt;
 
+use crate::check::{self, Checks, Switch, Unchecked};
 use crate::describe::{Bytes, Cost, Tree, describe_by, name};
 
 /// How wide the links are that an arena writes into its free memory.
@@ -105,21 +108,23 @@ pub enum Placement {
 ///   `GRANULE_SMALL <= GRANULE <= 4096`.
 /// - **Z2** `REGION_SIZE_MAX / GRANULE <= LINK.granules_max()`, and the same for `REGION_SMALL_MAX` and `GRANULE_SMALL`.
 /// - **Z3** `OBJECT_SIZE_MAX <= REGION_SIZE_MAX`, neither is zero, and both are below `isize::MAX`.
-/// - **Z4** `QUICK_SIZES <= 256`, and it is 0 with `CHECKED`.
+/// - **Z4** `QUICK_SIZES <= 256`, and it is 0 where `Checks` looks at frees.
 /// - **Z5** `BIN_STEPS <= 4`.
+/// - **Z6** `Checks::RED_ZONE <= 4096`, and where it, `ZERO_FREED` or `ENCODE` is switched on, `Frees` is.
 ///
 /// ```compile_fail,E0080
 /// use heapwright::arena::StaticArena;
+/// use heapwright::check::Checked;
 /// use heapwright::lock::SpinLock;
 /// use heapwright::sizing::{Link, Sizing};
 ///
 /// pub struct Mine;
 /// impl Sizing for Mine {
+///     type Checks = Checked; // error: Z4, as QUICK_SIZES is 64 unless told otherwise
 ///     const GRANULE: usize = 8;
 ///     const LINK: Link = Link::Bits31;
 ///     const OBJECT_SIZE_MAX: usize = 4096;
 ///     const REGION_SIZE_MAX: usize = 65_536;
-///     const CHECKED: bool = true; // error: Z4, as QUICK_SIZES is 64 unless told otherwise
 /// }
 /// static HEAP: StaticArena<4096, Mine, SpinLock> = StaticArena::new();
 /// ```
@@ -130,6 +135,8 @@ pub enum Placement {
     note = "or implement `heapwright::sizing::Sizing` in three steps: see the docs of `heapwright::sizing`"
 )]
 pub trait Sizing: 'static {
+    /// What the arena checks, and what is done about what it finds: [`Unchecked`], or see [`Checked`]. Needs `QUICK_SIZES` to be 0 (Z4), unless nothing is.
+    type Checks: Checks;
     /// Bytes of one granule: every block is a whole number of them and starts at a multiple.
     const GRANULE: usize;
     /// Width of the links in free memory.
@@ -149,9 +156,6 @@ pub trait Sizing: 'static {
     const QUICK_SIZES: usize = 64;
     /// Bins per doubling of the size, as a power of two (2: four bins between 64 and 128 granules).
     const BIN_STEPS: u32 = 2;
-    /// One more bit per granule tells where objects start, so that a double or foreign free is detected and ignored. Needs
-    /// `QUICK_SIZES` to be 0 (Z4); see [`Checked`].
-    const CHECKED: bool = false;
 }
 
 /// Objects of up to 4 KiB in regions of up to 12 KiB, in 4-byte granules: the densest for firmware.
@@ -167,6 +171,7 @@ pub trait Sizing: 'static {
 pub struct Sizing4KiB;
 
 impl Sizing for Sizing4KiB {
+    type Checks = Unchecked;
     const GRANULE: usize = 4;
     const LINK: Link = Link::Bits15;
     const OBJECT_SIZE_MAX: usize = 4 << 10;
@@ -189,6 +194,7 @@ impl Sizing for Sizing4KiB {
 pub struct Sizing128KiB;
 
 impl Sizing for Sizing128KiB {
+    type Checks = Unchecked;
     const GRANULE: usize = 8;
     const LINK: Link = Link::Bits15;
     const OBJECT_SIZE_MAX: usize = 128 << 10;
@@ -211,6 +217,7 @@ impl Sizing for Sizing128KiB {
 pub struct Sizing16MiB;
 
 impl Sizing for Sizing16MiB {
+    type Checks = Unchecked;
     const GRANULE: usize = 8;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 16 << 20;
@@ -237,6 +244,7 @@ impl Sizing for Sizing16MiB {
 pub struct Bounded<S>(core::marker::PhantomData<fn() -> S>);
 
 impl<S: Sizing> Sizing for Bounded<S> {
+    type Checks = S::Checks;
     const GRANULE: usize = S::GRANULE;
     const LINK: Link = S::LINK;
     const OBJECT_SIZE_MAX: usize = S::OBJECT_SIZE_MAX;
@@ -246,23 +254,29 @@ impl<S: Sizing> Sizing for Bounded<S> {
     const PLACEMENT: Placement = Placement::Bins;
     const QUICK_SIZES: usize = 0;
     const BIN_STEPS: u32 = S::BIN_STEPS;
-    const CHECKED: bool = S::CHECKED;
 }
 
-/// Sizing `S` with one more bit per granule that tells where objects start.
+/// Sizing `S` with checks: those of the policy `C`.
 ///
-/// Double frees, frees of foreign or interior pointers and frees with a layout that would reach into another object
-/// are detected: the call is ignored and counted ([`Locked::misuses`](crate::heap::Locked::misuses)). It also makes
-/// [`Locked::chunks`](crate::heap::Locked::chunks) show single objects. Not detected is a stale pointer to a place where another object
-/// of as many granules lives by then.
+/// One more bit per granule tells where objects start. By it every double free, every free of a foreign or interior pointer and every free with a layout that can't
+/// be the object's is found, and resizes likewise: the call is refused, counted ([`Locked::misuses`](crate::heap::Locked::misuses)), and told to the policy's
+/// [`Report`](crate::check::Report) when the lock is free. It also makes [`Locked::chunks`](crate::heap::Locked::chunks) show single objects. Not found is a stale pointer to a
+/// place where another object of as many granules lives by then.
 ///
-/// Costs 1 bit per granule, and speed: no block is kept for the next request of its size. A request looks at as few blocks as under
-/// [`Bounded`].
+/// | policy | beside that | cost |
+/// |---|---|---|
+/// | [`Checked<R>`](crate::check::Checked) | | 1 bit per granule, and speed: no block is kept for the next request of its size. A request looks at as few blocks as under [`Bounded`] |
+/// | [`Hardened<R>`](crate::check::Hardened) | writes behind an object, and to a freed one; links in free memory are encoded, and believed only where the tables agree | 8 bytes for each object and the rest of its granule; each byte of a block is written when it is freed and read when it is handed out |
+/// | your own [`Checks`] | what of these it has; those of frees have to be among them (Z6) | |
+///
+/// Of a hardened policy, a quarantine, chance and guard pages mean nothing here: an arena has one place for a block, and no pages. [`Quarantine`](crate::combine::Quarantine)
+/// goes around it. Where free memory is found written to at its links, the lists are made anew from the tables, which lie apart; this is reported as
+/// [`Metadata`](crate::check::Wrong::Metadata).
 ///
 /// ```
 /// use core::alloc::Layout;
-/// use heapwright::{arena::StaticArena, heap::SharedHeap, sizing::{Checked, Sizing4KiB}};
-/// static HEAP: StaticArena<4096, Checked<Sizing4KiB>> = StaticArena::new();
+/// use heapwright::{arena::StaticArena, check, heap::SharedHeap, sizing::{Checked, Sizing4KiB}};
+/// static HEAP: StaticArena<4096, Checked<Sizing4KiB, check::Checked<check::Ignore>>> = StaticArena::new();
 /// let layout = Layout::new::<u64>();
 /// let block = HEAP.try_alloc(layout)?.cast();
 /// // SAFETY: the first free is a right one; the second is refused by `Checked`.
@@ -273,10 +287,38 @@ impl<S: Sizing> Sizing for Bounded<S> {
 /// assert_eq!((HEAP.misuses(), HEAP.verify()), (1, Ok(())));
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
+///
+/// All there is, with a report of one's own:
+/// ```
+/// use core::alloc::Layout;
+/// use heapwright::check::{Hardened, Misuse, Report, Wrong};
+/// use heapwright::{arena::StaticArena, heap::SharedHeap, sizing::{Checked, Sizing128KiB}};
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// struct Note;
+/// static OVERRUN: AtomicBool = AtomicBool::new(false);
+/// impl Report for Note {
+///     fn report(misuse: &Misuse) {
+///         OVERRUN.store(misuse.wrong == Wrong::WrittenBehind, Ordering::Relaxed);
+///     }
+/// }
+/// static HEAP: StaticArena<65_536, Checked<Sizing128KiB, Hardened<Note>>> = StaticArena::new();
+///
+/// let layout = Layout::new::<[u8; 13]>();
+/// let block = HEAP.try_alloc(layout)?.cast::<u8>();
+/// // SAFETY: one byte too many: the zone behind the block has room for it, and it is found by the free.
+/// unsafe {
+///     block.write_bytes(0, 14);
+///     HEAP.free(block, layout);
+/// }
+/// assert!(OVERRUN.load(Ordering::Relaxed));
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
 #[derive(Debug)]
-pub struct Checked<S>(core::marker::PhantomData<fn() -> S>);
+pub struct Checked<S, C = check::Checked>(core::marker::PhantomData<fn() -> (S, C)>);
 
-impl<S: Sizing> Sizing for Checked<S> {
+impl<S: Sizing, C: Checks> Sizing for Checked<S, C> {
+    type Checks = C;
     const GRANULE: usize = S::GRANULE;
     const LINK: Link = S::LINK;
     const OBJECT_SIZE_MAX: usize = S::OBJECT_SIZE_MAX;
@@ -287,13 +329,12 @@ impl<S: Sizing> Sizing for Checked<S> {
     // Kept blocks have no marks: without them every wrong free can be told.
     const QUICK_SIZES: usize = 0;
     const BIN_STEPS: u32 = S::BIN_STEPS;
-    const CHECKED: bool = true;
 }
 
 /// What a sizing is, as a part of an arena. All sizings are types without parts, so they are told by their numbers.
 pub(crate) fn describe_sizing<S: Sizing>(tree: &mut Tree<'_>) -> fmt::Result {
     let (name, granule, max) = (name::<S>(), S::GRANULE, Bytes(S::OBJECT_SIZE_MAX));
-    let bits = if S::CHECKED { "2 bits" } else { "1 bit" };
+    let bits = if <S::Checks as Checks>::Frees::ON { "2 bits" } else { "1 bit" };
     if S::REGION_SMALL_MAX > 0 && S::GRANULE_SMALL != granule {
         let (small, until) = (S::GRANULE_SMALL, Bytes(S::REGION_SMALL_MAX));
         return tree.part(format_args!("{name}, granules of {small} bytes ({granule} beyond {until}) with {bits} each, objects of up to {max}"), Cost::NONE, &[]);
@@ -305,4 +346,4 @@ pub(crate) fn describe_sizing<S: Sizing>(tree: &mut Tree<'_>) -> fmt::Result {
     )
 }
 
-describe_by!(describe_sizing: [] Sizing4KiB, [] Sizing128KiB, [] Sizing16MiB, [S: Sizing] Bounded<S>, [S: Sizing] Checked<S>);
+describe_by!(describe_sizing: [] Sizing4KiB, [] Sizing128KiB, [] Sizing16MiB, [S: Sizing] Bounded<S>, [S: Sizing, C: Checks] Checked<S, C>);

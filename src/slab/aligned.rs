@@ -6,10 +6,10 @@ use core::ptr::{self, NonNull};
 
 use super::color::{ByStride, Coloring, describe_coloring};
 use super::header::{Header, REGION_LEN};
-use super::impl_slab_system;
 use super::objects::{Bitmap, FreeObjects, describe_bookkeeping};
 use super::shape::{Rules, Shape, SlabLength};
 use super::shelves::{Ground, Place, Shelves};
+use super::{Lookup, impl_slab_system};
 use crate::AllocError;
 use crate::describe::{Child, Cost, Describe, Tree};
 use crate::source::BackingSource;
@@ -81,6 +81,7 @@ unsafe impl<B, const SLAB_SIZE: usize, K, C> Send for AlignedSlabs<B, SLAB_SIZE,
 impl_slab_system!(
     [B: BackingSource, const SLAB_SIZE: usize, K: FreeObjects, C: Coloring] AlignedSlabs<B, SLAB_SIZE, K, C>,
     B,
+    Lookup::Walk,
     Rules::of::<B, K, C>(SLAB_SIZE, true),
     AlignedSlabs { shelves: Shelves::NEW, ground: AlignedGround::NEW, kinds: PhantomData }
 );

@@ -6,11 +6,11 @@ use core::ptr::NonNull;
 
 use super::color::{ByStride, Coloring, describe_coloring};
 use super::header::Header;
-use super::impl_slab_system;
 use super::map::SlabMap;
 use super::objects::{Bitmap, FreeObjects, describe_bookkeeping};
 use super::shape::{Rules, Shape, SlabLength};
 use super::shelves::{Ground, Place, Shelves};
+use super::{Lookup, impl_slab_system};
 use crate::AllocError;
 use crate::describe::{Child, Cost, Describe, Tree};
 use crate::source::BackingSource;
@@ -60,6 +60,7 @@ unsafe impl<B, const SLAB_SIZE: usize, K, C> Send for LargeSlabs<B, SLAB_SIZE, K
 impl_slab_system!(
     [B: BackingSource, const SLAB_SIZE: usize, K: FreeObjects, C: Coloring] LargeSlabs<B, SLAB_SIZE, K, C>,
     B,
+    Lookup::Map,
     Rules::of::<B, K, C>(SLAB_SIZE, false),
     LargeSlabs { shelves: Shelves::NEW, ground: LargeGround { map: SlabMap::EMPTY, source: PhantomData }, kinds: PhantomData }
 );
@@ -77,6 +78,7 @@ struct LargeGround<B> {
 // G3: B3, B4; the map neither unwinds nor changes what it holds when it can't grow.
 unsafe impl<B: BackingSource> Ground for LargeGround<B> {
     type Source = B;
+    const SEEKS: bool = true;
 
     unsafe fn acquire(&mut self, source: &mut B, shape: &Shape) -> Result<Place, AllocError> {
         // SAFETY: the map has seen this source and this length only.
@@ -101,6 +103,10 @@ unsafe impl<B: BackingSource> Ground for LargeGround<B> {
         debug_assert!(slab.is_some(), "what was freed lies in no slab");
         // SAFETY: the caller's promise: the object's slab is in the map.
         unsafe { slab.unwrap_unchecked() }.cast()
+    }
+
+    fn seek(&self, shape: &Shape, address: usize) -> Option<NonNull<Header>> {
+        self.map.find(address, shape.slab_size).map(NonNull::cast)
     }
 
     unsafe fn close(&mut self, source: &mut B) {

@@ -4,6 +4,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use crate::AllocError;
+use crate::check::Fresh;
 use crate::source::BackingSource;
 
 /// A place for one slab: its first byte. All zero bytes are an empty one.
@@ -57,7 +58,7 @@ const FACTOR: usize = (0x9E37_79B9_7F4A_7C15_u64 >> (64 - usize::BITS)) as usize
 /// one of which 1/4 is. So between two exchanges lie at least 1/8 as many calls as the table has slots. Only the smallest table that the
 /// source has is kept until one slab is left, then given back: the fifth slab brings one again.
 #[derive(Debug)]
-pub(super) struct SlabMap {
+pub(crate) struct SlabMap {
     slots: Slots,
     /// Slabs in the map.
     len: usize,
@@ -101,9 +102,13 @@ fn offset(slot: Slot, addr: usize) -> usize {
     addr.wrapping_sub(slot.map_or(0, |slab| slab.addr().get()))
 }
 
+impl Fresh for SlabMap {
+    const NEW: Self = SlabMap::EMPTY;
+}
+
 impl SlabMap {
     /// A map of no slabs.
-    pub(super) const EMPTY: Self = SlabMap { slots: Slots::Inline([None; INLINE]), len: 0 };
+    pub(crate) const EMPTY: Self = SlabMap { slots: Slots::Inline([None; INLINE]), len: 0 };
 
     /// Makes room for one more slab: after `Ok`, the next `insert` has it, whatever is removed before.
     ///
@@ -117,7 +122,7 @@ impl SlabMap {
     /// # Safety
     /// `source` and `len` are those of all other calls since the map was empty: the old table goes back to `source`.
     #[inline]
-    pub(super) unsafe fn reserve<B: BackingSource>(
+    pub(crate) unsafe fn reserve<B: BackingSource>(
         &mut self,
         source: &mut B,
         len: usize,
@@ -140,7 +145,7 @@ impl SlabMap {
     /// - `slab` is the first of `len` bytes that do not go past the end of the address space, and that overlap no slab in the map.
     /// - `len` is that of all other calls since the map was empty.
     #[inline]
-    pub(super) unsafe fn insert(&mut self, slab: NonNull<u8>, len: usize) {
+    pub(crate) unsafe fn insert(&mut self, slab: NonNull<u8>, len: usize) {
         debug_assert!(self.find(slab.addr().get(), len).is_none());
         match &mut self.slots {
             Slots::Inline(slots) => {
@@ -157,7 +162,7 @@ impl SlabMap {
     ///
     /// `len` is that of all other calls since the map was empty; with another one the answer is any slab or none.
     #[inline]
-    pub(super) fn find(&self, addr: usize, len: usize) -> Option<NonNull<u8>> {
+    pub(crate) fn find(&self, addr: usize, len: usize) -> Option<NonNull<u8>> {
         match &self.slots {
             // All are compared, without a jump: which it is can't be foretold.
             Slots::Inline(slots) => slots.iter().fold(None, |found, &slot| {
@@ -174,7 +179,7 @@ impl SlabMap {
     /// - `slab` is in the map.
     /// - `source` and `len` are those of all other calls since the map was empty.
     #[inline]
-    pub(super) unsafe fn remove<B: BackingSource>(&mut self, source: &mut B, slab: NonNull<u8>, len: usize) {
+    pub(crate) unsafe fn remove<B: BackingSource>(&mut self, source: &mut B, slab: NonNull<u8>, len: usize) {
         debug_assert!(self.find(slab.addr().get(), len) == Some(slab));
         self.len -= 1;
         match &mut self.slots {
@@ -197,7 +202,7 @@ impl SlabMap {
     ///
     /// # Safety
     /// `source` is that of all calls since the map was empty.
-    pub(super) unsafe fn release<B: BackingSource>(&mut self, source: &mut B) {
+    pub(crate) unsafe fn release<B: BackingSource>(&mut self, source: &mut B) {
         let SlabMap { slots, .. } = core::mem::replace(self, Self::EMPTY);
         if let Slots::Table(table) = slots {
             // SAFETY: the table is of this source: the caller's promise. It is in no map any more.
@@ -207,13 +212,12 @@ impl SlabMap {
 
     /// Slabs in the map. O(1).
     #[inline]
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Bytes of the block that the map has from its source, as they were asked for; 0 if it has none. O(1).
-    pub(super) fn table_bytes(&self) -> usize {
+    pub(crate) fn table_bytes(&self) -> usize {
         match &self.slots {
             Slots::Inline(_) => 0,
             Slots::Table(table) => table.capacity() * size_of::<Slot>(),
@@ -221,7 +225,7 @@ impl SlabMap {
     }
 
     /// The slabs, in no particular order, by the very pointers that were inserted. A whole walk is O(slots of the table).
-    pub(super) fn iter(&self) -> impl Iterator<Item = NonNull<u8>> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NonNull<u8>> + '_ {
         let slots = match &self.slots {
             Slots::Inline(slots) => slots.as_slice(),
             Slots::Table(table) => table.slots(),

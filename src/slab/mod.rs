@@ -9,7 +9,7 @@
 //! | bookkeeping | per object | free objects | choose it for |
 //! |---|---|---|---|
 //! | [`Bitmap`] | 1 bit | stay as they are | everything but the next two |
-//! | [`IntrusiveList`] | nothing | hold a link | tiny slabs of raw memory |
+//! | [`IntrusiveList`] | nothing | hold a link | tiny slabs of raw memory; `IntrusiveList<Hardened>` encodes the links |
 //! | [`IndexStack`] | 2 bytes | stay as they are | calls that must be short in the worst case |
 //!
 //! | coloring | choose it for |
@@ -106,6 +106,8 @@ mod aligned;
 mod color;
 mod header;
 mod large;
+mod links;
+mod looking;
 mod map;
 mod objects;
 mod shape;
@@ -119,12 +121,14 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::AllocError;
+use crate::check::Wrong;
 use crate::heap::Corruption;
 use crate::source::BackingSource;
 
 pub use self::aligned::AlignedSlabs;
 pub use self::color::{ByStride, Colored, Coloring, NoColor};
 pub use self::large::LargeSlabs;
+pub(crate) use self::map::SlabMap;
 pub use self::objects::{Bitmap, FreeObjects, IndexStack, IntrusiveList, SlabView};
 pub use self::shape::{Rules, Shape, ShapeError};
 pub use self::side::SideSlabs;
@@ -132,7 +136,8 @@ pub use self::side::SideSlabs;
 /// Cuts blocks of a source into objects of one layout.
 ///
 /// The source comes by argument, so that many slab systems can share one. Every call on one system brings the same source and
-/// the same shape, made by [`Shape::new`] from the system's [`RULES`](SlabSystem::RULES): that is the caller's promise, and caches keep it.
+/// the same shape, made by [`Shape::new`] from the system's [`RULES`](SlabSystem::RULES), with a [zone](Rules::with_zone) or without: that is the
+/// caller's promise, and caches keep it.
 /// [The module's docs](self) have an implementation in three steps.
 ///
 /// # Safety
@@ -226,6 +231,29 @@ pub unsafe trait SlabSystem {
         None
     }
 
+    /// How the system finds the slab of an address that may be anything; with the default it does not, and heaps that
+    /// [check](crate::check) take pointers into its slabs at their word.
+    const LOOKUP: Lookup = Lookup::None;
+
+    /// The slab in which `address` lies, whatever number that is; `None` if it lies in none that is in use. No memory is touched but the
+    /// system's own. As long as [`LOOKUP`](SlabSystem::LOOKUP) says.
+    ///
+    /// # Safety
+    /// `shape` as for [`take`](SlabSystem::take).
+    unsafe fn slab_at(&self, shape: &Shape, address: usize) -> Option<SlabInfo<'_>> {
+        let _ = (shape, address);
+        None
+    }
+
+    /// As [`slab_at`](SlabSystem::slab_at), of an address that lies in a slab. O(1).
+    ///
+    /// # Safety
+    /// The same, and `address` lies in a slab of this system that is in use.
+    unsafe fn slab_of(&self, shape: &Shape, address: usize) -> Option<SlabInfo<'_>> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.slab_at(shape, address) }
+    }
+
     /// Checks all that the system believes about itself. O(objects), or worse.
     ///
     /// # Errors
@@ -237,6 +265,25 @@ pub unsafe trait SlabSystem {
         let _ = shape;
         Ok(())
     }
+}
+
+/// How a slab system finds the slab of an address that may be anything.
+///
+/// ```
+/// use heapwright::slab::{AlignedSlabs, LargeSlabs, Lookup, SlabSystem};
+/// use heapwright::source::StaticBuffer;
+/// type Source = &'static StaticBuffer<4096>;
+/// assert_eq!(<AlignedSlabs<Source> as SlabSystem>::LOOKUP, Lookup::Walk);
+/// assert_eq!(<LargeSlabs<Source> as SlabSystem>::LOOKUP, Lookup::Map);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// It does not.
+    None,
+    /// By going through all slabs: a heap that looks often keeps a map of them.
+    Walk,
+    /// In a map of its own: O(1).
+    Map,
 }
 
 /// What a `take` has given.
@@ -252,13 +299,25 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct Slab {
     header: NonNull<u8>,
+    /// Its first byte, of systems that look slabs up.
+    base: Option<NonNull<u8>>,
 }
 
 impl Slab {
     /// A slab, for a system of your own: what `header` points to is its business.
     #[must_use]
     pub const fn new(header: NonNull<u8>) -> Self {
-        Slab { header }
+        Slab { header, base: None }
+    }
+
+    /// The same, of a system that looks slabs up.
+    const fn at(header: NonNull<u8>, base: NonNull<u8>) -> Self {
+        Slab { header, base: Some(base) }
+    }
+
+    /// Its first byte, if its system looks slabs up.
+    pub(crate) const fn base(&self) -> Option<NonNull<u8>> {
+        self.base
     }
 
     /// What it was made from.
@@ -301,6 +360,7 @@ pub struct SlabInfo<'a> {
     free: u32,
     kept: u32,
     is_free: fn(SlabView, u32) -> bool,
+    is_damaged: fn(SlabView) -> bool,
     view: SlabView,
     borrow: PhantomData<&'a ()>,
 }
@@ -354,6 +414,64 @@ impl SlabInfo<'_> {
         self.stride
     }
 
+    /// Whether a live object begins at `address`, as far as the slab knows: what caches have at hand counts as live. As long as the bookkeeping
+    /// takes to tell a free object: O(1) with [`Bitmap`], O(free objects) with the others.
+    ///
+    /// ```
+    /// use heapwright::check::Wrong;
+    /// use heapwright::slab::{AlignedSlabs, Shape, SlabSystem};
+    /// use heapwright::source::StaticBuffer;
+    /// use std::{alloc::Layout, mem::MaybeUninit};
+    ///
+    /// static RAM: StaticBuffer<4096> = StaticBuffer::new();
+    /// type Slabs = AlignedSlabs<&'static StaticBuffer<4096>, 1024>;
+    /// let (mut slabs, mut source) = (Slabs::NEW, &RAM);
+    /// let shape = Shape::new(&Slabs::RULES, Layout::new::<u64>(), false)?;
+    /// let mut out = [MaybeUninit::uninit()];
+    /// // SAFETY: one source and one shape.
+    /// unsafe { slabs.take(&mut source, &shape, &mut out) }?;
+    /// // SAFETY: one object has been written.
+    /// let object = unsafe { out[0].assume_init() }.addr().get();
+    /// // SAFETY: one shape.
+    /// let slab = unsafe { slabs.slab_at(&shape, object) }.ok_or("no slab")?;
+    /// assert_eq!(slab.place_of(object), Ok(()));
+    /// assert_eq!(slab.place_of(object + 1), Err(Wrong::Interior));
+    /// assert_eq!(slab.place_of(object + 8), Err(Wrong::DoubleFree), "it is free");
+    /// assert_eq!(slab.place_of(slab.address()), Err(Wrong::Foreign), "a header");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Wrong::Foreign`] where no object is, [`Wrong::Interior`] inside one, [`Wrong::DoubleFree`] if the object is free.
+    pub fn place_of(&self, address: usize) -> Result<(), Wrong> {
+        // Before object 0 it is more than any object's offset.
+        let offset = address.wrapping_sub(self.address()).wrapping_sub(self.first);
+        let number = offset / self.stride;
+        if number < self.reserved as usize || number >= self.end as usize {
+            return Err(Wrong::Foreign);
+        }
+        if offset % self.stride != 0 {
+            return Err(Wrong::Interior);
+        }
+        if (self.is_free)(self.view, number as u32) { Err(Wrong::DoubleFree) } else { Ok(()) }
+    }
+
+    /// Whether the last take has found that a free object was written to.
+    pub(crate) fn is_damaged(&self) -> bool {
+        (self.is_damaged)(self.view)
+    }
+
+    /// Its first byte.
+    pub(crate) const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The first object that there is, good for all of them.
+    pub(crate) fn first_object(&self) -> NonNull<u8> {
+        // SAFETY: `reserved` is below `end`.
+        unsafe { self.view.object(self.reserved) }
+    }
+
     /// Whether the object of a number, below [`capacity`](SlabInfo::capacity), is free; those beyond are not.
     #[must_use]
     pub fn is_free(&self, number: usize) -> bool {
@@ -363,7 +481,7 @@ impl SlabInfo<'_> {
 
 /// Writes `impl SlabSystem` for a type with the fields `shelves` and `ground` and a bookkeeping `K`.
 macro_rules! impl_slab_system {
-    ([$($generics:tt)*] $type:ty, $source:ty, $rules:expr, $new:expr) => {
+    ([$($generics:tt)*] $type:ty, $source:ty, $lookup:expr, $rules:expr, $new:expr) => {
         // SAFETY: Y1, Y3: K1 and the invariants of `Shelves`: an object is free, or taken by one caller; only detached slabs are
         // released. Y2: G2. Y4: K4, G3. Y5: G1, and objects are made from the slab's base. Y6: a bit for each free object says so, and
         // `take` asks the bookkeeping for one raw object at a time.
@@ -371,6 +489,7 @@ macro_rules! impl_slab_system {
             type Source = $source;
             const RULES: crate::slab::Rules = $rules;
             const NEW: Self = $new;
+            const LOOKUP: crate::slab::Lookup = $lookup;
 
             #[inline(always)]
             unsafe fn take(
@@ -420,6 +539,16 @@ macro_rules! impl_slab_system {
             unsafe fn slab(&self, shape: &crate::slab::Shape, number: usize) -> Option<crate::slab::SlabInfo<'_>> {
                 // SAFETY: the caller's promise is the same.
                 unsafe { self.shelves.slab::<K>(shape, number) }
+            }
+
+            unsafe fn slab_at(&self, shape: &crate::slab::Shape, address: usize) -> Option<crate::slab::SlabInfo<'_>> {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.shelves.slab_at::<_, K>(&self.ground, shape, address) }
+            }
+
+            unsafe fn slab_of(&self, shape: &crate::slab::Shape, address: usize) -> Option<crate::slab::SlabInfo<'_>> {
+                // SAFETY: the caller's promise is the same.
+                Some(unsafe { self.shelves.slab_of::<_, K>(&self.ground, shape, address) })
             }
 
             unsafe fn verify(&self, shape: &crate::slab::Shape) -> Result<(), crate::heap::Corruption> {

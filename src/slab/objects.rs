@@ -1,9 +1,12 @@
 //! Which objects of a slab are free: the kinds of bookkeeping.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use super::links::{Key, LINK_LEN};
+use crate::check::{Checks, Unchecked};
 use crate::describe::{Bytes, Cost, Tree, describe_by, name};
 
 /// A slab, as its bookkeeping sees it.
@@ -53,7 +56,7 @@ impl SlabView {
 /// static RAM: StaticBuffer<4096> = StaticBuffer::new();
 /// let cache = <SlabCache<AlignedSlabs<_, 1024, IntrusiveList>>>::with_layout(&RAM, Layout::new::<[u64; 4]>())?;
 /// let block = cache.try_alloc(Layout::new::<[u64; 4]>())?;
-/// assert_eq!((IntrusiveList::BITS, IntrusiveList::KEEPS), (0, false));
+/// assert_eq!((<IntrusiveList>::BITS, <IntrusiveList>::KEEPS), (0, false));
 /// # // SAFETY: the block is live, and its layout this one.
 /// # unsafe { cache.free(block.cast(), Layout::new::<[u64; 4]>()) };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -77,6 +80,10 @@ pub unsafe trait FreeObjects {
     const BITS: usize;
     /// Whether free objects stay as they are.
     const KEEPS: bool;
+    /// Whether objects come out as they came in: what was written to them while they were free is gone again, or there was nothing.
+    const RESTORES: bool = Self::KEEPS;
+    /// Whether free objects can be lost: [`lost_all_but`](FreeObjects::lost_all_but).
+    const LOSES: bool = false;
     /// The smallest object that can be served, in bytes; smaller ones take up this much.
     const OBJECT_MIN: usize = 1;
     /// The most objects of a slab.
@@ -104,6 +111,18 @@ pub unsafe trait FreeObjects {
         constructed: bool,
         out: &mut [MaybeUninit<NonNull<u8>>],
     ) -> usize;
+
+    /// If the last `take` has found that a free object was written to, how many free ones are left: what was lost counts as taken from then on, for good. The
+    /// object that was written to has been taken last, and is in the front of `out`. Nothing was put since.
+    ///
+    /// # Safety
+    /// As [`take`](FreeObjects::take).
+    #[inline(always)]
+    #[must_use]
+    unsafe fn lost_all_but(slab: SlabView) -> Option<u32> {
+        let _ = slab;
+        None
+    }
 
     /// Brings objects back.
     ///
@@ -319,65 +338,107 @@ unsafe impl FreeObjects for Bitmap {
 /// For tiny slabs, and memory so scarce that a bit counts. What comes back last goes out first. It writes two bytes into each free
 /// object, so it serves raw memory only: an object cache that keeps objects constructed refuses it at compile time. Objects of one byte take two.
 /// Take and put are O(1) per object.
+///
+/// A policy `P` that [encodes](Checks::ENCODE), such as [`Hardened`](crate::check::Hardened), makes links of eight bytes (smaller objects take eight), encoded with a number
+/// that each slab has another one of. A link that was overwritten is not followed: the objects behind it are lost, and stay so until the heap is dropped with their slab; the heap, which has
+/// to have such a policy too, tells of it. Links are zero again when objects go out.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct IntrusiveList;
+pub struct IntrusiveList<P = Unchecked>(PhantomData<fn() -> P>);
 
-/// Notes: the number of the list's first object and one more, 0 for none; the number of the first object that was never taken, as
-/// those behind it weren't.
-impl IntrusiveList {
+/// The state of a list, as the notes hold it: in a word each the first two, without key; or in one word, and the key in the other.
+struct Ends {
+    /// The number of the list's first object and one more, 0 for none.
+    first: u32,
+    /// The number of the first object that was never taken, as those behind it weren't.
+    fresh: u32,
+    key: Key,
+}
+
+impl<P: Checks> IntrusiveList<P> {
     /// The end of the list.
     const NONE: u32 = 0;
 
-    /// The first of the list, and the first object that was never taken.
-    ///
+    /// In place of the first: the list is empty, as the last `take` has found a broken link. No object has so high a number.
+    const BROKEN: u32 = 0xffff;
+
     /// # Safety
     /// As [`FreeObjects::take`].
     #[inline(always)]
-    const unsafe fn notes(slab: SlabView) -> [u32; 2] {
+    const unsafe fn ends(slab: SlabView) -> Ends {
         // SAFETY: the notes are the account's.
-        unsafe { slab.notes.read() }
+        let [first, fresh] = unsafe { slab.notes.read() };
+        if P::ENCODE {
+            let (number, fresh, key) = (first & 0xffff, first >> 16, Key(fresh));
+            return Ends { first: if number == Self::BROKEN { Self::NONE } else { number }, fresh, key };
+        }
+        Ends { first, fresh, key: Key(0) }
     }
 
-    /// The link in a free object.
+    /// # Safety
+    /// As [`FreeObjects::take`].
+    #[inline(always)]
+    const unsafe fn note(slab: SlabView, ends: &Ends) {
+        let notes =
+            if P::ENCODE { [ends.first | ends.fresh << 16, ends.key.0] } else { [ends.first, ends.fresh] };
+        // SAFETY: the notes are the account's.
+        unsafe { slab.notes.write(notes) };
+    }
+
+    /// What follows a free object, by the object's own word: not to be trusted unless links are encoded. `None`: the link is broken.
     ///
     /// # Safety
     /// The object is free, and in the list.
     #[inline(always)]
-    const unsafe fn link(slab: SlabView, index: u32) -> NonNull<u16> {
+    unsafe fn behind(slab: SlabView, index: u32, key: Key) -> Option<u32> {
         // SAFETY: the object exists.
-        unsafe { slab.object(index) }.cast()
+        let object = unsafe { slab.object(index) };
+        if P::ENCODE {
+            // SAFETY: a link was written when the object was put here, and it is as long as that at least.
+            let next = unsafe { key.read(object, index) }?;
+            // What no link can be is none.
+            return (next <= slab.end).then_some(next);
+        }
+        // SAFETY: the link was written when the object was put here.
+        Some(u32::from(unsafe { object.cast::<u16>().read_unaligned() }))
     }
 }
 
 // SAFETY: K1: an object is in the list, or from the mark of those never taken on, or taken: it leaves the former two when it is taken. K2: links are
-// written into free objects' first two bytes only. K3: list and rest are all there is. K4: nothing unwinds.
-unsafe impl FreeObjects for IntrusiveList {
+// written into free objects' first `OBJECT_MIN` bytes only. K3: list and rest are all there is, but for what is lost. K4: nothing unwinds.
+unsafe impl<P: Checks> FreeObjects for IntrusiveList<P> {
     const BITS: usize = 0;
     const KEEPS: bool = false;
-    const OBJECT_MIN: usize = 2;
+    const RESTORES: bool = P::ENCODE;
+    const LOSES: bool = P::ENCODE;
+    const OBJECT_MIN: usize = if P::ENCODE { LINK_LEN } else { 2 };
     const CAPACITY_MAX: usize = u16::MAX as usize - 1;
 
     unsafe fn start(slab: SlabView) {
+        let key = if P::ENCODE { Key::new(slab.notes.addr().get()) } else { Key(0) };
         // SAFETY: the notes are the account's.
-        unsafe { slab.notes.write([Self::NONE, slab.reserved]) };
+        unsafe { Self::note(slab, &Ends { first: Self::NONE, fresh: slab.reserved, key }) };
     }
 
     #[inline(always)]
     unsafe fn take(slab: SlabView, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         // SAFETY: the caller's promise is the same.
-        let [mut first, mut fresh] = unsafe { Self::notes(slab) };
+        let mut ends = unsafe { Self::ends(slab) };
         let mut taken = 0;
-        while taken < out.len() {
-            let index = if first != Self::NONE {
-                let index = first - 1;
+        while taken < out.len() && !(P::ENCODE && ends.first == Self::BROKEN) {
+            let index = if ends.first != Self::NONE {
+                let index = ends.first - 1;
                 // SAFETY: the object is the first of the list.
-                let link = unsafe { Self::link(slab, index) };
-                // SAFETY: the link was written when the object was put here.
-                first = u32::from(unsafe { link.read_unaligned() });
+                ends.first = unsafe { Self::behind(slab, index, ends.key) }.unwrap_or(Self::BROKEN);
+                if P::ENCODE {
+                    // SAFETY: the object exists.
+                    let object = unsafe { slab.object(index) };
+                    // SAFETY: the link that has just been read; the object is free.
+                    unsafe { object.cast::<u64>().write_unaligned(0) };
+                }
                 index
-            } else if fresh < slab.end {
-                fresh += 1;
-                fresh - 1
+            } else if ends.fresh < slab.end {
+                ends.fresh += 1;
+                ends.fresh - 1
             } else {
                 break;
             };
@@ -386,7 +447,7 @@ unsafe impl FreeObjects for IntrusiveList {
             taken += 1;
         }
         // SAFETY: the notes are the account's.
-        unsafe { slab.notes.write([first, fresh]) };
+        unsafe { Self::note(slab, &ends) };
         out[..taken].reverse();
         taken
     }
@@ -405,34 +466,51 @@ unsafe impl FreeObjects for IntrusiveList {
     #[inline(always)]
     unsafe fn put(slab: SlabView, numbers: impl Iterator<Item = u32>) {
         // SAFETY: the caller's promise is the same.
-        let [mut first, fresh] = unsafe { Self::notes(slab) };
+        let mut ends = unsafe { Self::ends(slab) };
         for index in numbers {
             // SAFETY: the object exists, and is free from now on.
-            let link = unsafe { Self::link(slab, index) };
-            // SAFETY: the first two bytes of a free object; numbers have 16 bits (`CAPACITY_MAX`).
-            unsafe { link.write_unaligned(first as u16) };
-            first = index + 1;
+            let object = unsafe { slab.object(index) };
+            if P::ENCODE {
+                // SAFETY: the first bytes of a free object, which is long enough (`OBJECT_MIN`).
+                unsafe { ends.key.write(object, index, ends.first) };
+            } else {
+                // SAFETY: the first two bytes of a free object; numbers have 16 bits (`CAPACITY_MAX`).
+                unsafe { object.cast::<u16>().write_unaligned(ends.first as u16) };
+            }
+            ends.first = index + 1;
         }
         // SAFETY: the notes are the account's.
-        unsafe { slab.notes.write([first, fresh]) };
+        unsafe { Self::note(slab, &ends) };
     }
 
+    /// A link that leads nowhere ends the list, as far as this can be told.
     unsafe fn is_free(slab: SlabView, index: u32) -> bool {
         // SAFETY: the caller's promise is the same.
-        let [mut next, fresh] = unsafe { Self::notes(slab) };
+        let Ends { first: mut next, fresh, key } = unsafe { Self::ends(slab) };
         if index >= fresh {
             return true;
         }
-        while next != Self::NONE {
+        // No more than were ever taken are in the list: whoever writes to free objects can't make this endless, nor lead it out of them.
+        for _ in slab.reserved..fresh {
+            if next == Self::NONE || next > fresh || next <= slab.reserved {
+                break;
+            }
             if next - 1 == index {
                 return true;
             }
-            // SAFETY: the object is in the list.
-            let link = unsafe { Self::link(slab, next - 1) };
-            // SAFETY: its link was written when it was put here.
-            next = u32::from(unsafe { link.read_unaligned() });
+            // SAFETY: the object is in the list, or at least one of the slab's that was taken once.
+            let Some(behind) = (unsafe { Self::behind(slab, next - 1, key) }) else { break };
+            next = behind;
         }
         false
+    }
+
+    #[inline(always)]
+    unsafe fn lost_all_but(slab: SlabView) -> Option<u32> {
+        // SAFETY: the notes are the account's.
+        let [first, _] = unsafe { slab.notes.read() };
+        // What was never taken is left.
+        (P::ENCODE && first & 0xffff == Self::BROKEN).then(|| slab.end - (first >> 16))
     }
 }
 
@@ -577,13 +655,21 @@ unsafe impl FreeObjects for IndexStack {
 pub(super) fn describe_bookkeeping<K: FreeObjects>(tree: &mut Tree<'_>) -> fmt::Result {
     let name = name::<K>();
     match K::BITS {
-        0 => tree.part(format_args!("{name}, nothing per object"), Cost::NONE, &[]),
-        1 => tree.part(format_args!("{name}, 1 bit per object"), Cost::NONE, &[]),
+        0 if K::LOSES => tree.part(
+            format_args!(
+                "{name:#}, nothing per object, links encoded, at least {} each",
+                Bytes(K::OBJECT_MIN)
+            ),
+            Cost::NONE,
+            &[],
+        ),
+        0 => tree.part(format_args!("{name:#}, nothing per object"), Cost::NONE, &[]),
+        1 => tree.part(format_args!("{name:#}, 1 bit per object"), Cost::NONE, &[]),
         bits if bits % 8 == 0 => {
-            tree.part(format_args!("{name}, {} per object", Bytes(bits / 8)), Cost::NONE, &[])
+            tree.part(format_args!("{name:#}, {} per object", Bytes(bits / 8)), Cost::NONE, &[])
         }
-        bits => tree.part(format_args!("{name}, {bits} bits per object"), Cost::NONE, &[]),
+        bits => tree.part(format_args!("{name:#}, {bits} bits per object"), Cost::NONE, &[]),
     }
 }
 
-describe_by!(describe_bookkeeping: [] Bitmap, [] IntrusiveList, [] IndexStack);
+describe_by!(describe_bookkeeping: [] Bitmap, [P: Checks] IntrusiveList<P>, [] IndexStack);

@@ -51,6 +51,12 @@ pub struct Rules {
     pub(super) color_stride: usize,
     /// Bytes that the source has for a slab's header in another place; 0: headers lie in slabs.
     pub(super) header_room: usize,
+    /// Bytes behind each object that are not its user's.
+    pub(super) zone: usize,
+    /// Whether objects come out of their slabs as they came in, but for fresh ones.
+    pub(super) restores: bool,
+    /// Whether fresh objects are zero.
+    pub(super) zeroed: bool,
 }
 
 impl Rules {
@@ -71,6 +77,9 @@ impl Rules {
             keeps: K::KEEPS,
             color_stride: C::STRIDE,
             header_room: 0,
+            zone: 0,
+            restores: K::RESTORES,
+            zeroed: B::ZEROED,
         }
     }
 
@@ -83,7 +92,8 @@ impl Rules {
             header_room > HEADER_LEN + 16,
             "a header with its tables needs more room than the source has for it"
         );
-        Rules { header_room, ..Rules::of::<B, K, C>(slab_size, true) }
+        // What `acquire_slab` gives is not said to be zero.
+        Rules { header_room, zeroed: false, ..Rules::of::<B, K, C>(slab_size, true) }
     }
 
     /// Rules for slabs of `slab_size` bytes (0: as the fit rule finds), with a bitmap, from a source that aligns to a page, without colors.
@@ -101,7 +111,34 @@ impl Rules {
             keeps: true,
             color_stride: 0,
             header_room: 0,
+            zone: 0,
+            restores: true,
+            zeroed: false,
         }
+    }
+
+    /// The same, with `zone` bytes behind each object, which are not its user's: for heaps that [check](crate::check) whether something was written there.
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use heapwright::slab::{Rules, Shape};
+    /// let shape = Shape::new(&Rules::new(4096).with_zone(8), Layout::new::<[u64; 8]>(), false)?;
+    /// assert_eq!((shape.stride(), shape.capacity()), (72, 56));
+    /// # Ok::<(), heapwright::slab::ShapeError>(())
+    /// ```
+    #[must_use]
+    pub const fn with_zone(self, zone: usize) -> Self {
+        Rules { zone, ..self }
+    }
+
+    /// Whether objects come out of their slabs as they came in, but for fresh ones.
+    pub(crate) const fn restores(&self) -> bool {
+        self.restores
+    }
+
+    /// Whether fresh objects are zero.
+    pub(crate) const fn is_zeroed(&self) -> bool {
+        self.zeroed
     }
 }
 
@@ -219,7 +256,7 @@ impl Shape {
             return Err(ShapeError::Overwritten);
         }
         // A size of zero still takes a byte, so that every object has an address of its own.
-        let size = max(max(layout.size(), rules.object_min), 1);
+        let size = max(max(layout.size().saturating_add(rules.zone), rules.object_min), 1);
         if size > SLAB_SIZE_MAX / 2 || layout.align() > SLAB_SIZE_MAX / 4 {
             return Err(ShapeError::TooLarge);
         }
@@ -576,6 +613,17 @@ impl Shape {
         // A multiple of the stride, so that the rounding of the reciprocal does not show.
         let offset = object.wrapping_sub(base).wrapping_sub(self.first(base)) as u32;
         ((offset as u64 * self.reciprocal) >> 32) as u32
+    }
+}
+
+impl Shape {
+    /// Whether an object begins at the address `object` in the slab at `base`.
+    #[inline(always)]
+    pub(crate) const fn is_start(&self, base: usize, object: usize) -> bool {
+        // Below the first object it wraps, to more than there are.
+        let offset = object.wrapping_sub(base).wrapping_sub(self.first(base)) as u32;
+        let index = (offset as u64 * self.reciprocal) >> 32;
+        index < self.capacity as u64 && index * self.stride as u64 == offset as u64
     }
 }
 

@@ -6,9 +6,8 @@ use core::ptr::NonNull;
 use super::header::{HEADER_LEN, Header, List, PARTIAL, SHELVES, Shelf};
 use super::objects::{FreeObjects, SlabView, row_bits};
 use super::shape::Shape;
-use super::{Census, Slab, SlabInfo, Taken};
+use super::{Census, Slab, Taken};
 use crate::AllocError;
-use crate::heap::Corruption;
 use crate::source::BackingSource;
 
 /// Where the slabs of a system stand, and how that of an object is found.
@@ -17,7 +16,8 @@ use crate::source::BackingSource;
 /// An implementation keeps these:
 /// - **G1** (room) `acquire` gives a header with its tables and a slab, both of the shape's lengths and alignments, exposed, and the
 ///   caller's alone until `release`. It says the slab's base, and how many of its objects' room the headers have.
-/// - **G2** (owner) `find` gives the header of the slab in which an object lies, good for the header and its tables.
+/// - **G2** (owner) `find` gives the header of the slab in which an object lies, or any byte of a slab, good for the header and its tables; so does
+///   `seek`, if it answers.
 /// - **G3** (no unwinding) no method unwinds, and after an error nothing has changed.
 pub(super) unsafe trait Ground {
     type Source: BackingSource;
@@ -37,8 +37,17 @@ pub(super) unsafe trait Ground {
     );
 
     /// # Safety
-    /// `object` is the address of an object in a slab that was acquired here and not released.
+    /// `object` is the address of an object, or any other, in a slab that was acquired here and not released.
     unsafe fn find(&self, shape: &Shape, object: usize) -> NonNull<Header>;
+
+    /// Whether `seek` answers.
+    const SEEKS: bool = false;
+
+    /// The header of the slab in which an address lies, if there is one: of a slab that was acquired here and not released. The address may be anything.
+    fn seek(&self, shape: &Shape, address: usize) -> Option<NonNull<Header>> {
+        let _ = (shape, address);
+        None
+    }
 
     /// Gives back what is left when no slab will be released any more.
     ///
@@ -129,8 +138,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Shelves {
     /// Objects are taken from here until none is left; null, or a slab that stands in no list.
-    current: *mut Header,
-    lists: [List; SHELVES],
+    pub(super) current: *mut Header,
+    pub(super) lists: [List; SHELVES],
     pub(super) census: Census,
 }
 
@@ -174,8 +183,19 @@ impl Shelves {
             // SAFETY: the slab is ours, and that its table.
             taken.count = unsafe { K::take_of(view, kept, taken.constructed, &mut out[..most]) };
         } else {
+            let most = if K::LOSES {
+                // Whatever links say, no more than there are.
+                // SAFETY: the slab is ours.
+                out.len().min(unsafe { (*slab.as_ptr()).free } as usize)
+            } else {
+                out.len()
+            };
             // SAFETY: the slab is ours.
-            taken.count = unsafe { K::take(view, out) };
+            taken.count = unsafe { K::take(view, &mut out[..most]) };
+            if K::LOSES {
+                // SAFETY: the slab is ours, and what was taken has not been counted.
+                unsafe { self.write_off::<K>(view, slab, taken.count) };
+            }
         }
         // SAFETY: the slab is ours, and nobody else refers to its header.
         let header = unsafe { &mut *slab.as_ptr() };
@@ -186,6 +206,22 @@ impl Shelves {
             self.put_down(slab);
         }
         Ok(taken)
+    }
+
+    /// Counts the free objects that the bookkeeping has lost, if it says so, as taken: for good.
+    ///
+    /// # Safety
+    /// `slab` is a header in use, and `view` its own; `taken` of its objects have just been taken, and are not counted yet.
+    #[inline(always)]
+    unsafe fn write_off<K: FreeObjects>(&mut self, view: SlabView, slab: NonNull<Header>, taken: usize) {
+        // SAFETY: the caller's promise.
+        if let Some(left) = unsafe { K::lost_all_but(view) } {
+            // SAFETY: the caller's promise; nobody else refers to the header.
+            let header = unsafe { &mut *slab.as_ptr() };
+            let lost = header.free.saturating_sub(left.saturating_add(taken as u32));
+            header.free -= lost;
+            self.census.taken += lost as usize;
+        }
     }
 
     /// The current slab, which has no free object left or is to be no longer current, into its list.
@@ -455,7 +491,7 @@ impl Shelves {
         self.census.slabs -= 1;
         self.census.capacity -= header.capacity as usize;
         self.census.taken -= (header.capacity - header.free) as usize;
-        Some(Slab::new(slab.cast()))
+        Some(Slab::at(slab.cast(), header.base))
     }
 
     /// A constructed object of a detached slab that is free; from now on it counts as raw.
@@ -497,126 +533,6 @@ impl Shelves {
         let listed = || self.lists.iter().find_map(|list| NonNull::new(list.first));
         NonNull::new(self.current).or_else(listed)
     }
-
-    /// Calls `see` with each slab.
-    fn each(&self, mut see: impl FnMut(NonNull<Header>, &Header)) {
-        let firsts = self.lists.iter().map(|list| list.first);
-        for first in firsts.chain([self.current]) {
-            let mut next = NonNull::new(first);
-            while let Some(slab) = next {
-                // SAFETY: a header in use: the current one, or one of a list.
-                let header = unsafe { slab.as_ref() };
-                see(slab, header);
-                next = if first == self.current { None } else { NonNull::new(header.next) };
-            }
-        }
-    }
-
-    /// [`SlabSystem::slab`](super::SlabSystem::slab).
-    ///
-    /// # Safety
-    /// The same.
-    pub(super) unsafe fn slab<K: FreeObjects>(&self, shape: &Shape, number: usize) -> Option<SlabInfo<'_>> {
-        let mut found = None;
-        let mut count = 0;
-        self.each(|slab, _| {
-            if count == number {
-                found = Some(slab);
-            }
-            count += 1;
-        });
-        let slab = found?;
-        // SAFETY: a header in use, and nothing changes while `self` is borrowed.
-        let header = unsafe { slab.as_ref() };
-        // SAFETY: a slab of ours.
-        let view = unsafe { view(shape, slab) };
-        Some(SlabInfo {
-            base: header.base,
-            len: shape.slab_size,
-            first: shape.first(header.base.addr().get()),
-            stride: shape.stride,
-            reserved: view.reserved,
-            end: view.end,
-            free: header.free,
-            kept: header.kept,
-            // SAFETY: the slab is ours for as long as the borrow, and callers ask for numbers in range.
-            is_free: |view, index| unsafe { K::is_free(view, index) },
-            view,
-            borrow: core::marker::PhantomData,
-        })
-    }
-
-    /// [`SlabSystem::verify`](super::SlabSystem::verify).
-    ///
-    /// # Safety
-    /// The same.
-    pub(super) unsafe fn verify<G: Ground, K: FreeObjects>(
-        &self,
-        ground: &G,
-        shape: &Shape,
-    ) -> Result<(), Corruption> {
-        let mut broken = None;
-        let mut sum = Census { slabs_peak: self.census.slabs_peak, ..Census::NONE };
-        self.each(|slab, header| {
-            sum.capacity += header.capacity as usize;
-            sum.taken += (header.capacity - header.free) as usize;
-            sum.free_slabs += usize::from(header.shelf == Shelf::Free);
-            // SAFETY: a slab of ours; the caller's promise of the shape.
-            if let Err(rule) = unsafe { self.verify_slab::<G, K>(ground, shape, slab) } {
-                broken = Some(Corruption { rule, offset: sum.slabs * shape.slab_size });
-            }
-            sum.slabs += 1;
-        });
-        if sum != self.census {
-            return Err(Corruption { rule: "the sums over all slabs are what is counted", offset: 0 });
-        }
-        broken.map_or(Ok(()), Err)
-    }
-
-    /// What of a slab does not hold.
-    ///
-    /// # Safety
-    /// `slab` is a header in use, of this shape.
-    unsafe fn verify_slab<G: Ground, K: FreeObjects>(
-        &self,
-        ground: &G,
-        shape: &Shape,
-        slab: NonNull<Header>,
-    ) -> Result<(), &'static str> {
-        // SAFETY: a header in use, and nothing changes while `self` is borrowed.
-        let header = unsafe { slab.as_ref() };
-        // SAFETY: a slab of ours.
-        let view = unsafe { view(shape, slab) };
-        let (mut free, mut kept) = (0, 0);
-        for index in view.reserved..view.end {
-            // SAFETY: the number is in range.
-            if unsafe { K::is_free(view, index) } {
-                free += 1;
-                // SAFETY: a slab of ours; not looked at unless it is tracked.
-                let table = unsafe { kept_table(shape, slab) };
-                // SAFETY: tracked slabs have that table, with a bit for each object.
-                kept += u32::from(shape.tracked && unsafe { is_marked(table, index) });
-            }
-        }
-        if (free, kept) != (header.free, header.kept) {
-            return Err("a slab's free objects are as many as it counts");
-        }
-        let (shelf, limit) = Header::place(free, header.capacity);
-        let current = slab.as_ptr() == self.current;
-        let placed =
-            if current { header.shelf == Shelf::Out } else { (header.shelf, header.limit) == (shelf, limit) };
-        if !placed {
-            return Err("a slab stands in the list for as many free objects as it has");
-        }
-        // SAFETY: the last object of a slab of ours.
-        let last = unsafe { view.object(view.end - 1) }.addr().get();
-        // SAFETY: as above.
-        let found = unsafe { ground.find(shape, last) };
-        if found != slab || shape.index(header.base.addr().get(), last) != view.end - 1 {
-            return Err("a slab is found from its objects");
-        }
-        Ok(())
-    }
 }
 
 /// A slab as its bookkeeping sees it.
@@ -624,7 +540,7 @@ impl Shelves {
 /// # Safety
 /// `slab` is a header in use, of this shape.
 #[inline(always)]
-unsafe fn view(shape: &Shape, slab: NonNull<Header>) -> SlabView {
+pub(super) unsafe fn view(shape: &Shape, slab: NonNull<Header>) -> SlabView {
     // SAFETY: the caller's promise.
     let base = unsafe { (*slab.as_ptr()).base };
     // SAFETY: the caller's promise.
@@ -649,7 +565,7 @@ unsafe fn view(shape: &Shape, slab: NonNull<Header>) -> SlabView {
 /// # Safety
 /// `slab` is a header in use, of this shape, which is tracked.
 #[inline(always)]
-unsafe fn kept_table(shape: &Shape, slab: NonNull<Header>) -> NonNull<u64> {
+pub(super) unsafe fn kept_table(shape: &Shape, slab: NonNull<Header>) -> NonNull<u64> {
     // SAFETY: G1: the tables lie behind the header.
     unsafe { slab.cast::<u8>().add(shape.kept_at as usize) }.cast()
 }
@@ -667,17 +583,6 @@ unsafe fn mark(table: NonNull<u64>, index: u32, on: bool) {
     let all = unsafe { word.read() };
     // SAFETY: the caller's promise.
     unsafe { word.write(if on { all | bit } else { all & !bit }) };
-}
-
-/// Whether an object's bit is set.
-///
-/// # Safety
-/// `table` has a bit for the object.
-unsafe fn is_marked(table: NonNull<u64>, index: u32) -> bool {
-    // SAFETY: the caller's promise.
-    let word = unsafe { table.add(index as usize / 64) };
-    // SAFETY: the caller's promise.
-    unsafe { word.read() & (1 << (index % 64)) != 0 }
 }
 
 /// [`SlabSystem::release`](super::SlabSystem::release).

@@ -6,10 +6,10 @@ use core::ptr::{self, NonNull};
 
 use super::color::{ByStride, Coloring, describe_coloring};
 use super::header::Header;
-use super::impl_slab_system;
 use super::objects::{Bitmap, FreeObjects, describe_bookkeeping};
 use super::shape::{Rules, Shape};
 use super::shelves::{Ground, Place, Shelves};
+use super::{Lookup, impl_slab_system};
 use crate::AllocError;
 use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::source::SideHeaders;
@@ -52,6 +52,7 @@ unsafe impl<B, K, C> Send for SideSlabs<B, K, C> {}
 impl_slab_system!(
     [B: SideHeaders, K: FreeObjects, C: Coloring] SideSlabs<B, K, C>,
     B,
+    Lookup::Walk,
     Rules::beside::<B, K, C>(B::SLAB_SIZE, B::HEADER_ROOM),
     SideSlabs { shelves: Shelves::NEW, ground: SideGround { source: PhantomData }, kinds: PhantomData }
 );

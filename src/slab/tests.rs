@@ -27,6 +27,7 @@ const fn rules<K: FreeObjects, C: Coloring>(slab_size: usize, aligned: bool, laz
         keeps: K::KEEPS,
         color_stride: C::STRIDE,
         header_room: 0,
+        ..Rules::new(0)
     }
 }
 
@@ -316,6 +317,7 @@ fn rules_of_any_kind_give_a_shape_that_holds_or_an_error() {
             keeps: true,
             color_stride: pick(&[0, 1, 3, 512, 1 << top]),
             header_room: pick(&[0, 0, 0, HEADER_LEN + 17, 128, 576, 1 << 20, usize::MAX]),
+            ..Rules::new(0).with_zone(pick(&[0, 0, 8, 4096, usize::MAX]))
         };
         // Headers lie apart from aligned slabs only: `Rules::beside`.
         let rules = Rules { header_room: if rules.aligned { rules.header_room } else { 0 }, ..rules };

@@ -301,6 +301,33 @@ pub unsafe trait BackingSource {
         let _ = (ptr, len);
     }
 
+    /// Whether [`protect`](BackingSource::protect) may succeed.
+    const PROTECTS: bool = false;
+
+    /// Makes pages fault when they are touched, by whomever, until [`unprotect`](BackingSource::unprotect).
+    ///
+    /// # Errors
+    /// When the source can't do that, or the range is not of whole pages. Nothing has changed then.
+    ///
+    /// # Safety
+    /// The `len` bytes from `ptr` on lie in one live block of this source, and nobody touches them, nor purges, resizes or releases the block, until they are unprotected.
+    unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        let _ = (ptr, len);
+        Err(AllocError)
+    }
+
+    /// Ends what [`protect`](BackingSource::protect) began; the pages hold what they held.
+    ///
+    /// # Errors
+    /// When the OS refuses; the pages fault as before.
+    ///
+    /// # Safety
+    /// The range is one that was protected.
+    unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        let _ = (ptr, len);
+        Err(AllocError)
+    }
+
     /// The size in bytes that a request of `layout` should have been: asking for it costs no more. O(1).
     ///
     /// That is the size rounded up to the granule, or to a coarser one that only shows at run time (pages of 16 or 64 KiB). A size

@@ -8,6 +8,7 @@
 //! | [`LastEvents<N>`](LastEvents) | the last `N` events | some stores | |
 //! | `TextLog<W>` | all events, as lines of text | a system call | `std` |
 //! | `HeapProfile<C>` | call sites, peak, leaks, a timeline; for DHAT's viewer, pprof, and as SVG | a table look-up, a backtrace; less when it samples | `std` |
+//! | `Recall<C>` | of each block the allocation and the free, with call sites: for reports of misuse | a lock of its place, a backtrace | `std` |
 //! | `(S, T)` | what `S` and `T` keep | both | |
 //! | `OnceLock<S>` | nothing, and from when it is set on what `S` keeps | a load | `std` |
 //! | [a `Sink` of your own](Sink) | | | |
@@ -21,6 +22,8 @@ mod film;
 mod last_events;
 #[cfg(all(feature = "std", any(unix, windows, target_arch = "wasm32")))]
 mod profile;
+#[cfg(all(feature = "std", any(unix, windows, target_arch = "wasm32")))]
+mod recall;
 mod sink;
 #[cfg(all(feature = "std", any(unix, windows, target_arch = "wasm32")))]
 mod store;
@@ -40,6 +43,8 @@ pub use self::profile::Backtraces;
 pub use self::profile::{
     BySize, CallSite, CallSites, Count, HeapProfile, LeakReport, Profile, ResizingBlock, Symbol, TimelineSvg,
 };
+#[cfg(all(feature = "std", any(unix, windows, target_arch = "wasm32")))]
+pub use self::recall::{AbortWith, Explained, Recall, Recollection, Witness};
 pub use self::sink::{Block, Sink};
 #[cfg(feature = "std")]
 pub use self::telling::untraced;

@@ -25,6 +25,7 @@ use super::subject::{Face, Facts, Under};
 pub(crate) struct Own16;
 
 impl Sizing for Own16 {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 16;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 100_000;
@@ -38,6 +39,7 @@ impl Sizing for Own16 {
 pub(crate) struct OwnRuns;
 
 impl Sizing for OwnRuns {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 16;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 50_001;
@@ -53,6 +55,7 @@ impl Sizing for OwnRuns {
 pub(crate) struct OwnSmall;
 
 impl Sizing for OwnSmall {
+    type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 8;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 101;

@@ -5,6 +5,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
+use heapwright::check::Finding;
 use heapwright::describe::{Describe, Tree};
 use heapwright::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Owns, Reset, SharedHeap, Usage};
 use heapwright::source::BackingSource;
@@ -116,6 +117,12 @@ unsafe impl<T: Heap, U> Heap for Based<T, U> {
 
     fn release_unused(&mut self) -> usize {
         self.top.release_unused()
+    }
+
+    const CHECKS: bool = T::CHECKS;
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.top.take_finding()
     }
 }
 

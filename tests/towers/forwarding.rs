@@ -1,7 +1,13 @@
 //! What blocks around others pass on.
 
+use heapwright::cache::Classes;
+use heapwright::check::Abort;
+use heapwright::combine::{
+    Affix, AlignUp, AtMost, Counted, FailNth, Fallback, FreeLists, Multiples, OnFree, Quantize, Quarantine,
+    Quota, RedZones, Ring, Scoped, Segregate, Zeroing,
+};
 use heapwright::conformance::{Call, Probe, forwards};
-use heapwright::heap::Locked;
+use heapwright::heap::{Heap, Locked, NoHeap};
 use heapwright::lock::NoLock;
 use heapwright::source::SourceHeap;
 
@@ -21,5 +27,31 @@ rows! {
         .except(Call::GoodSize)
         .except(Call::AllocBatch)
         .except(Call::DeallocBatch)
-        .except(Call::ReleaseUnused);
+        .except(Call::ReleaseUnused)
+        .except(Call::TakeFinding);
+}
+
+/// Whether what the heap within finds comes out of the one around it.
+fn tells<H: Heap>(make: impl Fn(Probe) -> H) -> bool {
+    !forwards(make).missing().contains(&Call::TakeFinding)
+}
+
+#[test]
+fn findings_come_through() {
+    assert!(tells(Affix::<u32, _>::new));
+    assert!(tells(AlignUp::<64, _>::new));
+    assert!(tells(Quantize::<Multiples<16>, _>::new));
+    assert!(tells(FreeLists::<Classes, _, AtMost<4>>::new));
+    assert!(tells(Scoped::new));
+    assert!(tells(|probe| RedZones::<8, 8, _>::new(probe, Abort)));
+    assert!(tells(|probe| Quarantine::<4, _>::new(probe, Abort)));
+    assert!(tells(|probe| Quota::new(probe, 1000)));
+    assert!(tells(|probe| Counted::new((), probe)));
+    assert!(tells(FailNth::never));
+    assert!(tells(Zeroing::<OnFree, _>::new));
+    assert!(tells(|probe| Fallback::new(probe, NoHeap)));
+    assert!(tells(|probe| Fallback::new(Probe::new(), probe)));
+    assert!(tells(|probe| Segregate::<100, _, _>::new(probe, NoHeap)));
+    assert!(tells(|probe| Segregate::<100, _, _>::new(NoHeap, probe)));
+    assert!(tells(|probe| Ring::new([Probe::new(), Probe::new(), probe])));
 }

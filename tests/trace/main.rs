@@ -7,6 +7,7 @@ mod formats;
 mod forwarding;
 mod order;
 mod profile;
+mod recall;
 mod reentry;
 
 use heapwright::trace::AnyGlobal;

@@ -39,12 +39,26 @@ pub(crate) struct Field {
 /// The name that stands for this crate's allocator in all tables.
 pub(crate) const OURS: &str = "heapwright";
 /// That of the one for little memory, which is shown and not judged.
-pub(crate) const COMPACT: &str = "compact";
+const COMPACT: &str = "compact";
+/// Those with checks, which are judged by what they cost.
+pub(crate) const CHECKED: &str = "checked";
+pub(crate) const HARDENED: &str = "hardened";
 
 impl Program {
     /// Those that could be built.
     pub(crate) fn all() -> Vec<Program> {
-        let names = [OURS, COMPACT, "mimalloc-3", "mimalloc-2", "jemalloc", "snmalloc", "rpmalloc", "glibc"];
+        let names = [
+            OURS,
+            COMPACT,
+            CHECKED,
+            HARDENED,
+            "mimalloc-3",
+            "mimalloc-2",
+            "jemalloc",
+            "snmalloc",
+            "rpmalloc",
+            "glibc",
+        ];
         let place = |name: &str| {
             let (variable, file) = match name {
                 "mimalloc-2" => (PLACE_OF_TWIN, "program-mimalloc".to_owned()),
@@ -91,7 +105,10 @@ impl Field {
 
     /// All programs but this crate's.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.programs.iter().map(|program| program.name).filter(|name| ![OURS, COMPACT].contains(name))
+        self.programs
+            .iter()
+            .map(|program| program.name)
+            .filter(|name| ![OURS, COMPACT, CHECKED, HARDENED].contains(name))
     }
 
     /// The geometric mean of `of` over workloads, as a ratio to that of this crate's allocator.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::WORKLOADS;
-use crate::outcome::{Field, OURS, Outcome};
+use crate::outcome::{CHECKED, Field, HARDENED, OURS, Outcome};
 use crate::report::{Kind, live, programs};
 
 /// How much faster than a peer: the workload, the peer (`None`: the best of all), and the least that its time is to be as a multiple of ours.
@@ -45,6 +45,17 @@ pub(crate) fn print(out: &mut impl Write, field: &Field) -> io::Result<bool> {
     for peer in field.peers().filter(|_| !ran.is_empty()) {
         if let Some(ratio) = field.ratio(peer, &ran, |outcome| outcome.cpu) {
             judge(out, format!("geometric mean of processor time, {peer} / ours"), ratio, 1.0, ratio > 1.0)?;
+        }
+    }
+    for (policy, most) in [(CHECKED, 1.05), (HARDENED, 1.4)] {
+        if let Some(ratio) = field.ratio(policy, &ran, |outcome| outcome.cpu).filter(|_| !ran.is_empty()) {
+            judge(
+                out,
+                format!("geometric mean of processor time, {policy} / ours"),
+                ratio,
+                most,
+                ratio <= most,
+            )?;
         }
     }
     for workload in &ran {

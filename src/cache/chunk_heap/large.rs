@@ -4,10 +4,12 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::ChunkHeap;
+use super::map::Kind;
 use super::region::{Grid, exposed};
 use super::spares::Spare;
 use crate::AllocError;
 use crate::cache::retention::Retention;
+use crate::check::{Checks, Switch};
 use crate::lock::Lock;
 use crate::mem;
 use crate::source::BackingSource;
@@ -31,6 +33,7 @@ const HUGE_LEN: usize = 4 << 20;
 /// The base is aligned to a region, and the front shorter than that of a region, or a multiple of a region's length: so no address at which such a block
 /// begins is one at which a chunk could.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 struct Record {
     /// Bytes from the base to the block.
     front: usize,
@@ -73,6 +76,15 @@ impl Record {
     }
 }
 
+/// The address of the block of its own whose base is aligned to a region at `base`, and whose front is no multiple of a region.
+///
+/// # Safety
+/// There is such a block, noted in the map.
+pub(super) unsafe fn start_after(base: usize) -> usize {
+    // SAFETY: the caller's promise: the front's length stands at the base.
+    base + unsafe { exposed::<usize>(base).read() }
+}
+
 /// Bytes that a block has for its user.
 ///
 /// # Safety
@@ -85,8 +97,8 @@ pub(super) unsafe fn usable_size(block: NonNull<u8>) -> usize {
     len - front
 }
 
-impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
     /// A block of its own.
     #[cold]
@@ -119,8 +131,45 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let place = unsafe { Record::of(block) };
         // SAFETY: as above; nobody else knows the block.
         unsafe { place.write(record) };
+        // SAFETY: the block has just been acquired, and its record written.
+        if let Err(error) = unsafe { self.note_large(block) } {
+            self.let_spare_go(Spare::new(base, record.len, record.align));
+            return Err(error);
+        }
         self.enter(|stock| stock.count_large(0, record.len));
         Ok(mem::slice(block, record.len - record.front))
+    }
+
+    /// Notes where a block of its own begins, if frees are looked at.
+    ///
+    /// # Errors
+    /// When there is no memory for the map.
+    ///
+    /// # Safety
+    /// Its record has been written.
+    unsafe fn note_large(&self, block: NonNull<u8>) -> Result<(), AllocError> {
+        if !<C::Frees as Switch>::ON {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise is the same.
+        let place = unsafe { Record::of(block) };
+        // SAFETY: as above.
+        let front = unsafe { place.read() }.front;
+        let kind = Self::kind_of_large(front);
+        if kind == Kind::LargeAtOnce {
+            return self.note_locked(block.addr().get(), kind);
+        }
+        // SAFETY: the front lies before the block.
+        let base = unsafe { block.sub(front) };
+        // Either the record's first field, which has this value already, or before the record: a front is a power of two, no less than the record.
+        // SAFETY: the front is ours, and its base aligned to a region.
+        unsafe { base.cast::<usize>().write(front) };
+        self.note_locked(block.addr().get(), kind)
+    }
+
+    /// How a map tells of a block of its own with such a front.
+    const fn kind_of_large(front: usize) -> Kind {
+        if front % Grid::<CHUNK>::REGION == 0 { Kind::LargeAtOnce } else { Kind::Large }
     }
 
     /// Asks for huge pages behind a block that is long enough.
@@ -149,6 +198,10 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         // SAFETY: the front lies before the block.
         let base = unsafe { block.sub(record.front) };
         let spare = Spare::new(base, record.len, record.align);
+        if C::ZERO_FREED {
+            // Nothing of it is to be read again.
+            return self.let_spare_go(spare);
+        }
         let kept = self.enter(|stock| stock.give_spare(spare));
         let (gone, surplus) = kept.unwrap_or((Some(spare), 0));
         if let Some(gone) = gone {
@@ -236,17 +289,24 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             unsafe { source.release(got.cast(), target) };
             return Err(AllocError);
         }
+        // SAFETY: the front is shorter than the block.
+        let moved = unsafe { got.cast::<u8>().add(record.front) };
+        // First, since it may fail, and a block that is not in the map could never be freed. What a map's reader looks for at the base comes along.
+        let noted = match <C::Frees as Switch>::ON {
+            true => self.note_locked(moved.addr().get(), Self::kind_of_large(record.front)),
+            false => Ok(()),
+        };
         // SAFETY: both are the source's blocks, the second is no shorter and holds nothing.
-        if unsafe { source.relocate(base, from, got) }.is_err() {
+        if noted.is_err() || unsafe { source.relocate(base, from, got) }.is_err() {
+            self.forget(moved.addr().get());
             // SAFETY: as above.
             unsafe { source.release(got.cast(), target) };
             return Err(AllocError);
         }
         // SAFETY: the block is ours.
         unsafe { self.prefer_huge(got) };
+        self.forget(block.addr().get());
         record.len = got.len();
-        // SAFETY: the front is shorter than the block.
-        let moved = unsafe { got.cast::<u8>().add(record.front) };
         // SAFETY: the front has room for it.
         let place = unsafe { Record::of(moved) };
         // SAFETY: as above.

@@ -1,6 +1,8 @@
 //! A stock of chunks: slabs of many layouts, runs of several chunks, and blocks larger than that, out of one source.
 
+mod guarded;
 mod large;
+mod map;
 mod region;
 mod runs;
 mod spares;
@@ -12,11 +14,14 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+pub use self::guarded::ChunkPlace;
+use self::map::{Kind, RegionMap};
 use self::region::Grid;
 use self::runs::Run;
 use self::stock::{Doomed, Stock};
 use super::retention::{KeepAll, Retention};
 use crate::AllocError;
+use crate::check::{Checks, Fresh, Secret, Switch, Unchecked};
 use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::heap::UsableSize;
 #[cfg(feature = "std")]
@@ -49,6 +54,9 @@ use crate::source::{BackingSource, SideHeaders};
 ///
 /// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is cloned for each call, as one
 /// whose clones are all one source may be (B7): [`Pages`](crate::source::Pages), say, or a reference to a shared heap.
+///
+/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its regions (32 KiB in this value, and a page for each 8 GiB of
+/// addresses in which it has memory); one with guards leaves a chunk that can't be touched behind each slab, which takes addresses and no memory. The heap above does the rest.
 ///
 /// # Cost
 /// A slab or a run: one lock, a look at 64 bits for each region with a free chunk until it is found; the regions are in order of address. 1/64 of
@@ -85,24 +93,34 @@ use crate::source::{BackingSource, SideHeaders};
 /// // "chunks are a power of two from 8 KiB to 1 MiB: choose such a `CHUNK`"
 /// static STOCK: ChunkHeap<Pages, SpinLock, KeepAll, 5000> = ChunkHeap::new(Pages);
 /// ```
-pub struct ChunkHeap<B, L, R = KeepAll, const CHUNK: usize = 65536, const HUGE_AFTER: usize = { usize::MAX }>
-{
+pub struct ChunkHeap<
+    B,
+    L,
+    R = KeepAll,
+    const CHUNK: usize = 65536,
+    const HUGE_AFTER: usize = { usize::MAX },
+    C: Checks = Unchecked,
+> {
     lock: L,
     /// Touched only under `lock`.
     stock: UnsafeCell<Stock<R, CHUNK>>,
     source: B,
+    /// Where regions and blocks of their own lie, if frees are looked at. Written under `lock`.
+    map: <C::Frees as Switch>::Of<RegionMap>,
+    /// What marks in freed objects are made with.
+    secret: <C::Frees as Switch>::Of<Secret>,
 }
 
 // SAFETY: the stock is touched under the lock, which may be shared (L1, L2), and holds memory that belongs to no thread; the source is cloned by
 // shared reference.
-unsafe impl<B: Sync, L: Lock + Sync, R: Send, const CHUNK: usize, const HUGE_AFTER: usize> Sync
-    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+unsafe impl<B: Sync, L: Lock + Sync, R: Send, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks> Sync
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
 }
 
 // SAFETY: as above; what its regions hold goes with it.
-unsafe impl<B: Send, L: Lock + Send, R: Send, const CHUNK: usize, const HUGE_AFTER: usize> Send
-    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+unsafe impl<B: Send, L: Lock + Send, R: Send, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks> Send
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
 }
 
@@ -129,14 +147,26 @@ pub struct ChunkStats {
     pub large_bytes: usize,
 }
 
-impl<B, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+impl<B, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
     /// A stock without chunks so far, over `source`. All zero, if `L` and `B` are.
     #[must_use]
     pub const fn new(source: B) -> Self {
         const { Grid::<CHUNK>::CHECK };
-        ChunkHeap { lock: L::INIT, stock: UnsafeCell::new(Stock::NEW), source }
+        const {
+            assert!(
+                !<C::Frees as Switch>::ON || CHUNK >= 32 << 10 || size_of::<usize>() <= 4,
+                "the map of regions is for those of 2 MiB and more: choose a `CHUNK` of 32 KiB or more, or checks without `Frees`"
+            );
+        }
+        ChunkHeap {
+            lock: L::INIT,
+            stock: UnsafeCell::new(Stock::NEW),
+            source,
+            map: Fresh::NEW,
+            secret: Fresh::NEW,
+        }
     }
 
     /// Runs `work` on the stock under the lock; `None` on re-entry. `work` calls nothing that could come back here, and does not unwind.
@@ -148,8 +178,8 @@ impl<B, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
     }
 }
 
-impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
     /// The layout of a region.
     const REGION: Layout = match Layout::from_size_align(Grid::<CHUNK>::REGION, Grid::<CHUNK>::REGION) {
@@ -165,6 +195,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 "the source can't align a region of 64 chunks: choose smaller chunks, or a source that aligns, such as `Pages`"
             );
         };
+        self.make_secret();
         let taken = self.enter(|stock| {
             if let Some(run) = stock.take(chunks, object_size) {
                 return Ok(run);
@@ -172,6 +203,11 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             // B5: the source does not come back here.
             let region = self.source.clone().acquire(Self::REGION)?.cast::<u8>();
             region.as_ptr().expose_provenance();
+            if let Err(error) = self.note(region.addr().get(), Kind::Region) {
+                // SAFETY: the region has just been acquired.
+                unsafe { self.source.clone().release(region, Self::REGION) };
+                return Err(error);
+            }
             if stock.regions() >= HUGE_AFTER {
                 // SAFETY: the region is ours.
                 unsafe { self.source.clone().prefer_huge(region, Grid::<CHUNK>::REGION) };
@@ -203,6 +239,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             // Outside the lock: the chunks are nobody's as long as they are marked as in use.
             match doomed {
                 Doomed::Region { region, kept } => {
+                    self.forget(region.addr().get());
                     // SAFETY: the stock has forgotten the region, in which no chunk is in use.
                     unsafe { self.source.clone().release(region, Self::REGION) };
                     purged += kept.max(1);
@@ -248,8 +285,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
 }
 
 #[cfg(feature = "std")]
-impl<B, L: Lock + HoldLock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+impl<B, L: Lock + HoldLock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
     /// Takes the lock and keeps it: before a `fork`.
     pub(super) fn hold(&self) {
@@ -295,8 +332,14 @@ impl<H> Copy for Chunks<'_, H> {}
 // blocks of their own, which are the source's (B1, B7). B2: lengths are in chunks, alignments above one served by blocks of their own. B3: nothing
 // unwinds. B4: a run that can't be had changes nothing. B5: the source's. B6: `good_size` rounds up to
 // chunks, or as the source does (B6).
-unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    BackingSource for Chunks<'_, ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>>
+unsafe impl<
+    B: BackingSource + Clone,
+    L: Lock,
+    R: Retention,
+    const CHUNK: usize,
+    const HUGE_AFTER: usize,
+    C: Checks,
+> BackingSource for Chunks<'_, ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>>
 {
     const GRANULE: usize = CHUNK;
     const ALIGN_MAX: usize = B::ALIGN_MAX;
@@ -307,6 +350,10 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize,
 
     unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
         if Grid::<CHUNK>::is_run(layout) {
+            if C::ZERO_FREED {
+                // SAFETY: nobody uses the run.
+                unsafe { Grid::<CHUNK>::entire(block).write_bytes(0, layout.size()) };
+            }
             // SAFETY: the caller's promise: a run of this length.
             unsafe { self.0.give(block, layout.size().div_ceil(CHUNK)) };
         } else {
@@ -370,19 +417,25 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize,
 
 // SAFETY: D1: a chunk is aligned to its length, as the region is, and has the region's provenance, which is exposed. D2: the region of an address is found by
 // masking, its number by a shift; each chunk has a header in the region's front, which is never handed out.
-unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    SideHeaders for Chunks<'_, ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>>
+unsafe impl<
+    B: BackingSource + Clone,
+    L: Lock,
+    R: Retention,
+    const CHUNK: usize,
+    const HUGE_AFTER: usize,
+    C: Checks,
+> SideHeaders for Chunks<'_, ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>>
 {
     const SLAB_SIZE: usize = CHUNK;
     const HEADER_ROOM: usize = Grid::<CHUNK>::HEADER;
 
     fn acquire_slab(&mut self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
-        Ok(self.0.take(1, object_size)?.first)
+        self.0.take_slab(object_size)
     }
 
     unsafe fn release_slab(&mut self, slab: NonNull<u8>) {
-        // SAFETY: the caller's promise: a run of one chunk.
-        unsafe { self.0.give(slab, 1) };
+        // SAFETY: the caller's promise: it is from `acquire_slab`.
+        unsafe { self.0.give_slab(slab) };
     }
 
     #[inline(always)]
@@ -391,8 +444,8 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize,
     }
 }
 
-impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
     /// A block for `layout`, all zero if `zeroed`.
     pub(super) fn acquire(&self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
@@ -448,8 +501,14 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
 }
 
 // SAFETY: V1: the region's table has the length of each run, and for slabs the size of its objects; a block of its own has its length in front.
-unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize>
-    UsableSize for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+unsafe impl<
+    B: BackingSource + Clone,
+    L: Lock,
+    R: Retention,
+    const CHUNK: usize,
+    const HUGE_AFTER: usize,
+    C: Checks,
+> UsableSize for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
     #[inline]
     unsafe fn usable_size(&self, ptr: NonNull<u8>) -> usize {
@@ -463,30 +522,38 @@ unsafe impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize,
     }
 }
 
-impl<B, L: fmt::Debug, R, const CHUNK: usize, const HUGE_AFTER: usize> fmt::Debug
-    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+impl<B, L: fmt::Debug, R, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks> fmt::Debug
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkHeap").field("lock", &self.lock).field("chunk", &CHUNK).finish_non_exhaustive()
     }
 }
 
-impl<B, L, R, const CHUNK: usize, const HUGE_AFTER: usize> Describe for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+impl<B, L, R, const CHUNK: usize, const HUGE_AFTER: usize, C> Describe
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 where
     B: Describe,
     L: Describe,
     R: Describe,
+    C: Checks + Describe,
 {
     fn describe(tree: &mut Tree<'_>) -> fmt::Result {
         let cost = Cost::state_around::<Self, (L, R, B)>();
-        let parts: [Child<'_>; 3] =
-            [("lock", L::describe), ("free chunks", R::describe), ("source", B::describe)];
+        let parts: [Child<'_>; 4] = [
+            ("checks", C::describe),
+            ("lock", L::describe),
+            ("free chunks", R::describe),
+            ("source", B::describe),
+        ];
+        // Where nothing is checked there is nothing to tell of.
+        let parts = if C::NONE { &parts[1..] } else { &parts };
         let (chunk, region) = (Bytes(CHUNK), Bytes(Grid::<CHUNK>::REGION));
         if HUGE_AFTER == usize::MAX {
             return tree.part(
                 format_args!("ChunkHeap, chunks of {chunk} in regions of {region}"),
                 cost,
-                &parts,
+                parts,
             );
         }
         tree.part(
@@ -494,7 +561,7 @@ where
                 "ChunkHeap, chunks of {chunk} in regions of {region}, huge pages from region {HUGE_AFTER} on"
             ),
             cost,
-            &parts,
+            parts,
         )
     }
 }

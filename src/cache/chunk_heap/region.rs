@@ -116,3 +116,12 @@ pub(super) unsafe fn object_size<const CHUNK: usize>(address: usize) -> &'static
     // SAFETY: a region's front has room for the sizes, which were zeroed when it was made; callers do not keep the reference.
     unsafe { size.as_ref() }
 }
+
+/// Whether the chunk in which an address lies is free.
+///
+/// # Safety
+/// A region in use, which nobody else touches, with chunks of that length.
+pub(super) unsafe fn is_free<const CHUNK: usize>(region: NonNull<Region>, address: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { region.as_ref() }.free >> Grid::<CHUNK>::number(address) & 1 == 1
+}

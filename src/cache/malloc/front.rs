@@ -7,6 +7,7 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use super::bin::{Bin, Stacks};
+use super::quarantine::Pens;
 use super::settings::{DEPOT_MAX, MallocSettings, Numbers};
 use super::shared::SharedMalloc;
 use super::stock::ChunkStock;
@@ -14,6 +15,7 @@ use super::threads::Block;
 use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses};
+use crate::check::{Checks, Dice, Fresh, Switch};
 
 /// Bytes of a stack when it is opened: its room doubles each time that it proves too small.
 const ROOM_BYTES: usize = 4096;
@@ -54,7 +56,12 @@ pub struct Front<T: MallocSettings> {
     next: Cell<usize>,
     /// What stacks that have grown count against this thread's share, in bytes.
     charged: Cell<usize>,
+    /// Freed objects that rest; none but while `phase` is `Open`.
+    pens: <<ChecksOf<T> as Checks>::Quarantine as Switch>::Of<Pens<T>>,
 }
+
+/// The policy of a heap with these settings.
+type ChecksOf<T> = <<T as MallocSettings>::Chunks as ChunkStock>::Checks;
 
 impl<T: MallocSettings> Front<T> {
     /// Nothing at hand.
@@ -72,6 +79,7 @@ impl<T: MallocSettings> Front<T> {
             visits: Cell::new(0),
             next: Cell::new(0),
             charged: Cell::new(0),
+            pens: Fresh::NEW,
         }
     }
 
@@ -159,6 +167,10 @@ impl<T: MallocSettings> Front<T> {
             }
             taken => taken?,
         };
+        if ChecksOf::<T>::SHUFFLE {
+            let seed = shared.stock().secret() ^ out.as_ptr().addr() ^ self.visits.get() as usize;
+            shuffle(&mut out[..taken], seed as u64);
+        }
         // SAFETY: so many have been written, one of which goes out.
         let object = unsafe { out[taken - 1].assume_init() };
         // SAFETY: the others are free objects of the class.
@@ -227,6 +239,7 @@ impl<T: MallocSettings> Front<T> {
         if class == in_use || !bin.is_open() || !bin.is_idle() {
             return;
         }
+        self.end_rest(shared, class);
         let Some(mut opened) = self.opened(shared, class) else { return };
         let Opened { stacks, .. } = opened;
         if bin.to_give(stacks).1 == 0 {
@@ -247,6 +260,7 @@ impl<T: MallocSettings> Front<T> {
             return;
         }
         for class in 0..T::Classes::COUNT {
+            self.end_rest(shared, class);
             // SAFETY: less than `COUNT`.
             let bin = unsafe { self.bin(class) };
             if !bin.is_open() {
@@ -276,8 +290,39 @@ impl<T: MallocSettings> Front<T> {
     pub(super) fn len(&self, block: NonNull<Block<T>>, class: usize) -> usize {
         // SAFETY: callers have classes of `COUNT`.
         let bin = unsafe { self.bin(class) };
+        let resting = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens)
+            .map_or(0, |pens| pens.len(class));
         // SAFETY: the block is that of this front.
-        bin.len(unsafe { Block::stacks(block, class) })
+        bin.len(unsafe { Block::stacks(block, class) }) + resting
+    }
+
+    /// Puts a freed object to rest, and gives one that has rested; the same where none rest, or nobody would see to their end. `class` is less than `COUNT`.
+    #[inline]
+    pub(super) fn rest(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
+        match <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
+            Some(pens) if self.phase.get() == Phase::Open => pens.exchange(class, object),
+            _ => Some(object),
+        }
+    }
+
+    /// Gives the objects of a class that rest back.
+    fn end_rest(&self, shared: &'static SharedMalloc<T>, class: usize) {
+        let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) else { return };
+        let Some(block) = self.block() else { return };
+        // SAFETY: the block is this thread's, and stays.
+        let number = unsafe { block.as_ref() }.number;
+        while let Some(object) = pens.take(class) {
+            // SAFETY: a free object of the class, which is in no other place any more.
+            unsafe { shared.flush(class, number, &[object]) };
+        }
+    }
+}
+
+/// Brings free objects into an order that nobody can foresee. (R. Durstenfeld, *Algorithm 235: Random permutation*, 1964.)
+fn shuffle(objects: &mut [Room], seed: u64) {
+    let dice = Dice::seeded(seed);
+    for last in (1..objects.len()).rev() {
+        objects.swap(last, dice.below(last + 1));
     }
 }
 

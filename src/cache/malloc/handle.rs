@@ -5,6 +5,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
+use super::checked::ChecksOf;
 use super::front::Front;
 use super::settings::MallocSettings;
 use super::shared::SharedMalloc;
@@ -12,10 +13,10 @@ use super::stats::MallocStats;
 use super::stock::ChunkStock;
 use crate::AllocError;
 use crate::cache::SizeClasses;
+use crate::check::Checks;
 use crate::describe::{Describe, Tree};
 use crate::heap::UsableSize;
 use crate::mem;
-use crate::source::BackingSource;
 
 /// A type that stands for one heap in a `static` and for each thread's front of it. [`malloc!`](crate::malloc) writes it.
 ///
@@ -121,6 +122,9 @@ impl<I: MallocInstance> Malloc<I> {
     /// `ptr` is a live block of this heap, not of size zero.
     #[inline]
     pub unsafe fn free_unsized(self, ptr: NonNull<u8>) {
+        if !Self::is_known(ptr) {
+            return;
+        }
         // SAFETY: the caller's promise is the same.
         let size = unsafe { self.usable_size(ptr) };
         // SAFETY: one is a power of two, and no block is so long that its size, which is one of the heap's, has no layout.
@@ -133,9 +137,12 @@ impl<I: MallocInstance> Malloc<I> {
     /// A block, or null.
     #[inline(always)]
     pub(super) fn take(self, layout: Layout) -> *mut u8 {
-        let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, false) };
+        let room = Self::with_zone(layout);
+        let Some(class) = ClassesOf::<I>::index(room) else { return Self::take_other(layout, false) };
         // SAFETY: K2: a class of the heap.
-        unsafe { Self::take_of(class) }
+        let object = unsafe { Self::take_of(class) };
+        // SAFETY: an object of that class, or null.
+        unsafe { Self::ready(object, class, layout.size()) }
     }
 
     /// An object of a class, or null.
@@ -157,10 +164,12 @@ impl<I: MallocInstance> Malloc<I> {
     /// A live block of this heap, with its layout, not of size zero.
     #[inline(always)]
     pub(super) unsafe fn give(self, ptr: NonNull<u8>, layout: Layout) {
-        let Some(class) = ClassesOf::<I>::index(layout) else {
+        let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) else {
             // SAFETY: the caller's promise; it has no class.
             return unsafe { Self::give_other(ptr, layout) };
         };
+        // SAFETY: the caller's promise; K3: an object of this class, if it is one at all.
+        let Some(ptr) = (unsafe { Self::retire(ptr, class, layout) }) else { return };
         let push = |front: &Front<I::Settings>| {
             // SAFETY: K2: a class of the heap.
             let bin = unsafe { front.bin(class) };
@@ -222,9 +231,10 @@ impl<I: MallocInstance> Malloc<I> {
         if layout.size() == 0 {
             return mem::dangling(layout).as_ptr();
         }
-        I::shared()
-            .acquire(beyond::<ClassesOf<I>>(layout), zeroed)
-            .map_or(ptr::null_mut(), |block| block.cast().as_ptr())
+        let Ok(block) = I::shared().acquire(Self::beyond(layout), zeroed) else { return ptr::null_mut() };
+        // SAFETY: the block is for that, and nobody else's.
+        unsafe { Self::fence(block, layout) };
+        block.cast().as_ptr()
     }
 
     /// Takes a block back that has no class.
@@ -236,7 +246,7 @@ impl<I: MallocInstance> Malloc<I> {
     unsafe fn give_other(ptr: NonNull<u8>, layout: Layout) {
         if layout.size() > 0 {
             // SAFETY: the caller's promise; what has no class is from the stock.
-            unsafe { I::shared().chunks().release(ptr, beyond::<ClassesOf<I>>(layout)) };
+            unsafe { Self::give_block(ptr, layout) };
         }
     }
 
@@ -247,18 +257,14 @@ impl<I: MallocInstance> Malloc<I> {
     #[cold]
     #[inline(never)]
     unsafe fn resize_slow(self, ptr: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
-        let without_class = |layout: Layout| layout.size() > 0 && ClassesOf::<I>::index(layout).is_none();
+        if !Self::may_move(ptr, old) {
+            return ptr::null_mut();
+        }
+        let without_class =
+            |layout: Layout| layout.size() > 0 && ClassesOf::<I>::index(Self::with_zone(layout)).is_none();
         if without_class(old) && without_class(new) && old.align() == new.align() {
-            let mut chunks = I::shared().chunks();
-            let (had, wanted) = (beyond::<ClassesOf<I>>(old), beyond::<ClassesOf<I>>(new));
-            let resized = if wanted.size() > had.size() {
-                // SAFETY: the caller's promise; what has no class is from the stock.
-                unsafe { chunks.remap(ptr, had, wanted.size()) }
-            } else {
-                // SAFETY: as above.
-                unsafe { chunks.shrink(ptr, had, wanted.size()) }
-            };
-            if let Ok(block) = resized {
+            // SAFETY: the caller's promise; what has no class is from the stock.
+            if let Ok(block) = unsafe { Self::resize_block(ptr, old, new) } {
                 return block.cast::<u8>().as_ptr();
             }
         }
@@ -278,10 +284,14 @@ impl<I: MallocInstance> Malloc<I> {
     /// As [`resize_slow`](Malloc::resize_slow).
     #[inline(always)]
     pub(super) unsafe fn resize(self, ptr: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
-        let class = ClassesOf::<I>::index(new);
-        if class.is_some() && class == ClassesOf::<I>::index(old) {
+        let class = ClassesOf::<I>::index(Self::with_zone(new));
+        if let Some(class) = class.filter(|_| class == ClassesOf::<I>::index(Self::with_zone(old))) {
+            // SAFETY: the caller's promise; K3: an object of this class.
+            if !ChecksOf::<I>::NONE && !unsafe { Self::resize_object(ptr, class, old, new) } {
+                return ptr::null_mut();
+            }
             // Y5: the provenance of every object is exposed; the caller's pointer may be good for less than the new size.
-            return ptr::with_exposed_provenance_mut(ptr.addr().get());
+            return mem::exposed(ptr).as_ptr();
         }
         // SAFETY: the caller's promise is the same.
         unsafe { self.resize_slow(ptr, old, new) }
@@ -290,10 +300,13 @@ impl<I: MallocInstance> Malloc<I> {
     /// A block, all zero, or null.
     #[inline(always)]
     pub(super) fn take_zeroed(self, layout: Layout) -> *mut u8 {
-        let Some(class) = ClassesOf::<I>::index(layout) else { return Self::take_other(layout, true) };
+        let room = Self::with_zone(layout);
+        let Some(class) = ClassesOf::<I>::index(room) else { return Self::take_other(layout, true) };
         // SAFETY: K2: a class of the heap.
         let block = unsafe { Self::take_of(class) };
-        if !block.is_null() {
+        // SAFETY: an object of that class, or null.
+        let block = unsafe { Self::ready(block, class, layout.size()) };
+        if !block.is_null() && !ChecksOf::<I>::ZERO_FREED {
             // SAFETY: the block is the caller's alone, and so long.
             unsafe { block.write_bytes(0, layout.size()) };
         }
@@ -339,16 +352,9 @@ unsafe impl<I: MallocInstance> UsableSize for Malloc<I> {
     #[inline]
     unsafe fn usable_size(&self, ptr: NonNull<u8>) -> usize {
         // SAFETY: the caller's promise: objects lie in slabs of the stock, other blocks are its own.
-        unsafe { I::shared().stock().usable_size(ptr) }
+        let len = unsafe { I::shared().stock().usable_size(ptr) };
+        Self::usable(len, len <= ClassesOf::<I>::SIZE_MAX)
     }
-}
-
-/// The layout of a block that has no class, as the stock sees it: longer than all objects of classes, so that its length tells that it is none.
-#[inline]
-fn beyond<C: SizeClasses>(layout: Layout) -> Layout {
-    let size = layout.size().max(C::SIZE_MAX + 1);
-    // An alignment that leaves no room for so much is one that the stock refuses.
-    Layout::from_size_align(size, layout.align()).unwrap_or(layout)
 }
 
 /// What stands in the static; the handle has nothing of its own.

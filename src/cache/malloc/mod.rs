@@ -37,6 +37,12 @@
 //! back one of its stacks if it has not been used since its last turn, and its larger stacks when both are empty. So memory that is not live is bounded by the threads that *are*, not those that were: see the guide's chapter
 //! [`scaling`](crate::guide::scaling).
 //!
+//! # Checks
+//! By the policy of the stock ([`check`](crate::check)). A free object holds a mark in its first word, made of its address and a number that each process has another one of: who frees it
+//! once more is found by that. Where an object begins, and of which class it is, the stock's map of regions and the class's shape tell. With red zones, each block ends in a pattern;
+//! with zeroing, what is free is zero but for its mark, in slabs that are used anew as well; with a quarantine, each thread has up to 16 resting objects of each class, of no more bytes than one of its
+//! stacks. Larger blocks are taken out of the stock's books before they are given back, so that of two frees one is refused, on whatever threads they are.
+//!
 //! # Ends and beginnings
 //! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins (on Linux, one whose values under
 //! `pthread` keys are being destroyed). A forked child finds every lock of this heap free (those
@@ -54,12 +60,14 @@ mod bin;
     feature = "nightly"
 ))]
 mod blocks;
+mod checked;
 mod class;
 mod fork;
 mod front;
 mod grown;
 mod handle;
 mod late;
+mod quarantine;
 mod settings;
 mod shared;
 mod stats;

@@ -4,8 +4,9 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use crate::AllocError;
-use crate::cache::chunk_heap::{ChunkHeap, ChunkStats, Chunks};
+use crate::cache::chunk_heap::{ChunkHeap, ChunkPlace, ChunkStats, Chunks};
 use crate::cache::retention::Retention;
+use crate::check::{Checks, Wrong};
 use crate::heap::UsableSize;
 use crate::lock::HoldLock;
 use crate::source::{BackingSource, SideHeaders};
@@ -23,6 +24,9 @@ use crate::source::{BackingSource, SideHeaders};
 pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// The stock by reference.
     type Source: SideHeaders + Copy;
+
+    /// What the heap over this stock checks.
+    type Checks: Checks;
 
     /// The stock by reference.
     fn chunks(&'static self) -> Self::Source;
@@ -42,6 +46,36 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// How much there is.
     fn numbers(&self) -> ChunkStats;
 
+    /// What marks in freed objects are made with; 0 where frees are not looked at.
+    fn secret(&self) -> usize;
+
+    /// Bytes of each object of the slab, or of the run, in whose first chunk the address lies; 0 if there is none, and where frees are not looked at.
+    fn noted(&self, address: usize) -> usize;
+
+    /// What lies at an address.
+    ///
+    /// # Errors
+    /// When there is no slab, run or block of its own, and where frees are not looked at.
+    fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong>;
+
+    /// The length of the block without a class at this address, if it is live and can have this layout.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong>;
+
+    /// As [`look_at_block`](ChunkStock::look_at_block), and nobody else may give the block back: it has still to be released.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong>;
+
+    /// Makes pages fault when they are touched, or not any more; says whether that was possible.
+    ///
+    /// # Safety
+    /// As [`BackingSource::protect`] and [`BackingSource::unprotect`].
+    unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool;
+
     /// Takes all locks, and keeps them.
     fn hold(&self);
 
@@ -53,14 +87,15 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
 }
 
 // SAFETY: W1: as one sees. W2: nothing of a `ChunkHeap` unwinds.
-unsafe impl<B, L, R, const CHUNK: usize, const HUGE_AFTER: usize> ChunkStock
-    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER>
+unsafe impl<B, L, R, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks> ChunkStock
+    for ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 where
     B: BackingSource + Clone + Sync + 'static,
     L: HoldLock + Sync + 'static,
     R: Retention + Send + 'static,
 {
     type Source = Chunks<'static, Self>;
+    type Checks = C;
 
     #[inline]
     fn chunks(&'static self) -> Self::Source {
@@ -81,6 +116,33 @@ where
 
     fn numbers(&self) -> ChunkStats {
         self.stats()
+    }
+
+    #[inline(always)]
+    fn secret(&self) -> usize {
+        self.secret()
+    }
+
+    #[inline(always)]
+    fn noted(&self, address: usize) -> usize {
+        self.noted(address)
+    }
+
+    fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {
+        self.look_up(address)
+    }
+
+    fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        self.look_at_block(address, layout)
+    }
+
+    fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        self.claim(address, layout)
+    }
+
+    unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.protect(ptr, len, protect) }
     }
 
     fn hold(&self) {

@@ -8,6 +8,7 @@ use std::thread::{self, ThreadId};
 
 use super::all_found;
 use crate::AllocError;
+use crate::check::Finding;
 use crate::conformance::{Call, Failure, Law, Probe, Source, forwards, shared_over};
 use crate::heap::{Heap, Locked, SharedHeap};
 use crate::lock::SpinLock;
@@ -185,6 +186,56 @@ unsafe impl<P: Heap> Heap for Thin<P> {
     }
 }
 
+/// Passes findings on, and does not say so.
+struct Silent<P>(Thin<P>);
+
+// SAFETY: all is the heap's within.
+unsafe impl<P: Heap> Heap for Silent<P> {
+    fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.0.alloc(layout)
+    }
+
+    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.dealloc(ptr, layout) };
+    }
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.0.0.take_finding()
+    }
+}
+
+/// Says that it passes findings on, and throws them away.
+struct Losing<P>(Thin<P>);
+
+// SAFETY: all is the heap's within.
+unsafe impl<P: Heap> Heap for Losing<P> {
+    fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.0.alloc(layout)
+    }
+
+    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.dealloc(ptr, layout) };
+    }
+
+    const CHECKS: bool = P::CHECKS;
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.0.0.take_finding();
+        None
+    }
+}
+
+#[test]
+fn findings_that_get_lost_are_found() {
+    let misses = |missing: std::vec::Vec<Call>| missing.contains(&Call::TakeFinding);
+    assert!(misses(forwards(Thin).missing()));
+    assert!(misses(forwards(|probe| Silent(Thin(probe))).missing()));
+    assert!(misses(forwards(|probe| Losing(Thin(probe))).missing()));
+    assert!(!misses(forwards(|probe: Probe| probe).missing()));
+}
+
 #[test]
 fn what_is_not_passed_on_is_found() {
     let missing = forwards(Thin).missing();
@@ -197,7 +248,8 @@ fn what_is_not_passed_on_is_found() {
             Call::GoodSize,
             Call::AllocBatch,
             Call::DeallocBatch,
-            Call::ReleaseUnused
+            Call::ReleaseUnused,
+            Call::TakeFinding
         ]
     );
     assert_eq!(forwards(|probe: Probe| probe).at_hand().owns().resets().missing(), []);

@@ -331,6 +331,22 @@ unsafe impl BackingSource for Pages {
         let _ = unsafe { self.advise_huge(ptr, len) };
     }
 
+    const PROTECTS: bool = true;
+
+    unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        let page = Pages::page_size();
+        if len == 0 || ptr.addr().get() % page != 0 || len % page != 0 {
+            return Err(AllocError);
+        }
+        // SAFETY: whole pages of a live block, which nobody touches: the caller's promise.
+        unsafe { os::set_access(ptr, len, false) }
+    }
+
+    unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        // SAFETY: pages that were protected: the caller's promise.
+        unsafe { os::set_access(ptr, len, true) }
+    }
+
     fn good_size(&self, layout: Layout) -> usize {
         round_up(layout.size()).unwrap_or(layout.size())
     }

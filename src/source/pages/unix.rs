@@ -2,7 +2,7 @@
 
 use core::ptr::{self, NonNull};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 use super::{Pages, Unsupported};
 use crate::AllocError;
@@ -245,6 +245,17 @@ pub(super) unsafe fn purge(start: NonNull<u8>, len: usize) {
 pub(super) unsafe fn decommit(start: NonNull<u8>, len: usize) {
     // SAFETY: the caller's promise is the same.
     unsafe { purge(start, len) };
+}
+
+/// Lets pages be touched, or not.
+///
+/// # Safety
+/// Whole pages of a live block; if they may not be touched, nobody does.
+pub(super) unsafe fn set_access(start: NonNull<u8>, len: usize, allowed: bool) -> Result<(), AllocError> {
+    let access =
+        if allowed { MprotectFlags::READ.union(MprotectFlags::WRITE) } else { MprotectFlags::empty() };
+    // SAFETY: the caller's promise.
+    unsafe { mprotect(start.as_ptr().cast(), len, access) }.map_err(|_| AllocError)
 }
 
 /// Nothing to do: the pages return by themselves when they are touched.

@@ -108,6 +108,14 @@ pub(super) unsafe fn recommit(_: NonNull<u8>, _: usize) -> Result<(), AllocError
     Ok(())
 }
 
+/// All memory can be touched.
+///
+/// # Safety
+/// None is needed; it is that of the other systems.
+pub(super) unsafe fn set_access(_: NonNull<u8>, _: usize, allowed: bool) -> Result<(), AllocError> {
+    if allowed { Ok(()) } else { Err(AllocError) }
+}
+
 /// No such advice.
 ///
 /// # Safety

@@ -4,8 +4,8 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VIRTUAL_ALLOCATION_TYPE,
-    VirtualAlloc, VirtualFree,
+    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_NOACCESS, PAGE_READWRITE,
+    VIRTUAL_ALLOCATION_TYPE, VirtualAlloc, VirtualFree, VirtualProtect,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
@@ -117,6 +117,18 @@ pub(super) unsafe fn shrink(_: NonNull<u8>, _: usize, _: usize) -> Result<(), Al
 pub(super) unsafe fn purge(start: NonNull<u8>, len: usize) {
     // SAFETY: the caller's promise is the same.
     unsafe { start.write_bytes(0, len) };
+}
+
+/// Lets pages be touched, or not.
+///
+/// # Safety
+/// Whole pages of a live block; if they may not be touched, nobody does.
+pub(super) unsafe fn set_access(start: NonNull<u8>, len: usize, allowed: bool) -> Result<(), AllocError> {
+    let access = if allowed { PAGE_READWRITE } else { PAGE_NOACCESS };
+    let mut before = 0;
+    // SAFETY: the caller's promise; `before` is a place for the former access.
+    let done = unsafe { VirtualProtect(start.as_ptr().cast(), len, access, &raw mut before) };
+    if done == 0 { Err(AllocError) } else { Ok(()) }
 }
 
 /// Gives the memory behind whole pages back; they can't be touched until they are recommitted.

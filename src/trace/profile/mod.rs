@@ -9,7 +9,7 @@ mod pprof;
 mod report;
 mod sampling;
 mod sites;
-mod symbols;
+pub(super) mod symbols;
 mod timeline;
 
 use core::alloc::Layout;

@@ -13,6 +13,7 @@ const ALLOCATOR: &[&str] = &[
     "<alloc::alloc::Global",
     "__rust_alloc",
     "__rust_realloc",
+    "__rust_dealloc",
     "__rdl_",
     "__rg_",
     "__rustc::__rust_",
@@ -56,7 +57,7 @@ fn is_allocator(symbol: &Symbol) -> bool {
 }
 
 /// Whether a call is in a library that allocates for its caller.
-pub(super) fn is_library(symbol: &Symbol) -> bool {
+pub(in crate::trace) fn is_library(symbol: &Symbol) -> bool {
     let is_in = |file: &str| LIBRARY_FILES.iter().any(|library| file.starts_with(library));
     is_of(&symbol.name, LIBRARY) || symbol.file.as_deref().is_some_and(is_in)
 }
@@ -77,19 +78,19 @@ fn short(path: &str, here: &str) -> String {
 
 /// Names by address, each resolved once.
 #[derive(Debug, Default)]
-pub(super) struct Symbols {
+pub(in crate::trace) struct Symbols {
     by_frame: HashMap<usize, Vec<Symbol>>,
 }
 
 /// What a frame that is shown stands for: the address, and one of the functions that it is in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Named<'a> {
-    pub(super) address: usize,
-    pub(super) symbol: &'a Symbol,
+pub(in crate::trace) struct Named<'a> {
+    pub(in crate::trace) address: usize,
+    pub(in crate::trace) symbol: &'a Symbol,
 }
 
 impl Symbols {
-    pub(super) fn resolve(frames: &[usize], resolve: fn(usize) -> Vec<Symbol>) -> Self {
+    pub(in crate::trace) fn resolve(frames: &[usize], resolve: fn(usize) -> Vec<Symbol>) -> Self {
         let mut by_frame = HashMap::new();
         let here = std::env::current_dir()
             .map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
@@ -106,7 +107,7 @@ impl Symbols {
     }
 
     /// The frames of a stack that are worth showing, from the innermost to the outermost.
-    pub(super) fn stack<'a>(&'a self, frames: &'a [usize]) -> Vec<Named<'a>> {
+    pub(in crate::trace) fn stack<'a>(&'a self, frames: &'a [usize]) -> Vec<Named<'a>> {
         let all = frames.iter().flat_map(|&address| {
             let symbols = self.by_frame.get(&address).map_or(&[][..], Vec::as_slice);
             symbols.iter().map(move |symbol| Named { address, symbol })
@@ -121,7 +122,7 @@ impl Symbols {
 }
 
 /// The frame that a reader looks for: the innermost that is not a library's.
-pub(super) fn own_code<'a>(stack: &[Named<'a>]) -> Option<&'a Symbol> {
+pub(in crate::trace) fn own_code<'a>(stack: &[Named<'a>]) -> Option<&'a Symbol> {
     let own = stack.iter().find(|named| !is_library(named.symbol));
     own.or(stack.first()).map(|named| named.symbol)
 }

@@ -1,18 +1,22 @@
 //! A heap of slab caches, one for each size class.
 
+mod inside;
+mod looking;
+
 use core::alloc::Layout;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::front::{AtHand, Fronted, renewed, stretch};
+use super::front::Fronted;
 use super::retention::{KeepAll, Retention};
-use super::size_classes::{ClassArray, SizeClasses, describe_classes, slot_layout};
+use super::size_classes::{ClassArray, SizeClasses, slot_layout};
 use super::slab_cache::{CacheStats, SlabStats};
+use super::watch::{SlabChecks, Watch};
 use crate::AllocError;
-use crate::describe::{Child, Cost, Describe, Tree};
-use crate::heap::{Chunk, ChunkKind, Corruption, Cursor, Heap, Inspect, Locked, NoHeap, SharedHeap, Usage};
+use crate::check::{Checks, Finding, Unchecked};
+use crate::heap::{Heap, Locked, NoHeap, SharedHeap};
 use crate::lock::Lock;
 use crate::slab::{Shape, SlabSystem};
 
@@ -28,6 +32,7 @@ use crate::slab::{Shape, SlabSystem};
 /// | `N` | the next heap, for requests above `C::SIZE_MAX` or `C::ALIGN_MAX`: [`SourceHeap`](crate::source::SourceHeap), an arena core; [`NoHeap`] refuses them |
 /// | `R` | which slabs without live objects each class keeps |
 /// | `FRONT` | how many free objects each class has at hand, outside their slabs; 0 for none |
+/// | `P` | what is [checked](crate::check) when a block comes back, and goes out; what the next heap checks is said there |
 ///
 /// ```text
 ///   layout ─ C::index ─┬─ class 0   ┌ objects at hand ┬ slabs of   8 bytes ┐
@@ -43,6 +48,10 @@ use crate::slab::{Shape, SlabSystem};
 /// An allocation and a free are O(1), bookkeeping apart. Each class takes `size_of::<S>()` and 4 + `FRONT` words in this value (and the policy's
 /// state, if it has any), and nothing else while it is not used; all of it zero, so that a static heap lies in `.bss`.
 /// Objects of one size can be resized where they stand as long as they stay in their class; larger ones as the next heap can.
+///
+/// With a policy `P` that looks at [frees](Checks::Frees), what comes back, to be freed or resized, has to be a live block of the class that its layout has: else it is left alone, counted
+/// ([`misuses`](Locked::misuses)), and told, with the class that it is of ([`Misuse::owner`](crate::check::Misuse::owner)). A block with a red zone is of the class for both. The guide's chapter
+/// [`caches`](crate::guide::caches#checks) says what the rest of a policy comes to, and what it costs.
 ///
 /// ```
 /// # #[cfg(all(feature = "os", feature = "allocator-api2-04"))] {
@@ -106,23 +115,26 @@ pub struct SlabHeap<
     N: Heap = NoHeap,
     R: Retention = KeepAll,
     const FRONT: usize = 16,
+    P: Checks = Unchecked,
 > {
     /// One for each class, in order. Invariant: every call on one brings `source` and the class's own shape, of [`Shapes`].
-    classes: C::Array<Fronted<S, R, FRONT, false>>,
+    classes: C::Array<Fronted<S, R, FRONT, false, P>>,
     source: S::Source,
     next: N,
     /// What the next heap has handed out.
     large: Large,
+    watch: Watch<P>,
 }
 
 // SAFETY: the array is `[Fronted; COUNT]` (K4), which may be sent if `S` and `R` may.
-unsafe impl<C, S, N, R, const FRONT: usize> Send for SlabHeap<C, S, N, R, FRONT>
+unsafe impl<C, S, N, R, const FRONT: usize, P> Send for SlabHeap<C, S, N, R, FRONT, P>
 where
     C: SizeClasses,
     S: SlabSystem + Send,
     S::Source: Send,
     N: Heap + Send,
     R: Retention + Send,
+    P: Checks,
 {
 }
 
@@ -203,15 +215,23 @@ impl<C: SizeClasses, S: SlabSystem> Shapes<C, S> {
     }
 }
 
-impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> SlabHeap<C, S, N, R, FRONT> {
+impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P: Checks>
+    SlabHeap<C, S, N, R, FRONT, P>
+{
     /// A heap with slabs from `source`, and `next` for what is larger than all classes.
     #[must_use]
     pub const fn new(source: S::Source, next: N) -> Self {
-        let mut classes = ClassArray::<C, Fronted<S, R, FRONT, false>>::new();
+        let mut classes = ClassArray::<C, Fronted<S, R, FRONT, false, P>>::new();
         while classes.len() < C::COUNT {
             classes.push(Fronted::NEW);
         }
-        SlabHeap { classes: classes.finish(), source, next, large: Large { blocks: 0, bytes: 0 } }
+        SlabHeap {
+            classes: classes.finish(),
+            source,
+            next,
+            large: Large { blocks: 0, bytes: 0 },
+            watch: Watch::NEW,
+        }
     }
 
     /// The source of all slabs.
@@ -234,7 +254,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     unsafe fn class(
         &mut self,
         class: usize,
-    ) -> (&mut Fronted<S, R, FRONT, false>, &'static Shape, &mut S::Source) {
+    ) -> (&mut Fronted<S, R, FRONT, false, P>, &'static Shape, &mut S::Source) {
         // SAFETY: the array has one element for each class (K4), and the caller's promise.
         let fronted = unsafe { self.classes.as_mut().get_unchecked_mut(class) };
         // SAFETY: the caller's promise.
@@ -244,20 +264,44 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// Runs `work` on each class, and adds up what it gives.
     fn each(
         &mut self,
-        mut work: impl FnMut(&mut Fronted<S, R, FRONT, false>, &'static Shape, &mut S::Source) -> usize,
+        mut work: impl FnMut(&mut Fronted<S, R, FRONT, false, P>, &'static Shape, &mut S::Source) -> usize,
     ) -> usize {
         let classes = self.classes.as_mut().iter_mut().zip(Shapes::<C, S>::ALL);
         classes.map(|(class, shape)| work(class, shape, &mut self.source)).sum()
     }
 
-    /// A slot of a class as a block.
+    /// A slot of a class as a block of `layout`, which has it.
     ///
     /// # Safety
     /// `class` is below `COUNT`.
     #[inline(always)]
-    unsafe fn slot(object: NonNull<u8>, class: usize) -> NonNull<[u8]> {
+    unsafe fn slot(object: NonNull<u8>, class: usize, layout: Layout) -> NonNull<[u8]> {
+        if P::ZONE > 0 {
+            // What lies behind the block is its zone.
+            return NonNull::slice_from_raw_parts(object, layout.size());
+        }
         // SAFETY: the caller's promise.
         NonNull::slice_from_raw_parts(object, *unsafe { C::SIZES.get_unchecked(class) })
+    }
+
+    /// The class for blocks of `layout`, and what lies behind them.
+    #[inline(always)]
+    fn index(layout: Layout) -> Option<usize> {
+        if P::ZONE == 0 || layout.size() == 0 {
+            return C::index(layout);
+        }
+        C::index(Layout::from_size_align(layout.size().checked_add(P::ZONE)?, layout.align()).ok()?)
+    }
+
+    /// The layout of the largest block in a slot of a class.
+    ///
+    /// # Safety
+    /// `class` is below `COUNT`.
+    unsafe fn slot_layout(class: usize) -> Layout {
+        // SAFETY: the caller's promise.
+        let shape = unsafe { Shapes::<C, S>::of(class) };
+        let size = shape.stride().saturating_sub(P::ZONE);
+        Layout::from_size_align(size, shape.align()).unwrap_or(Layout::new::<u8>())
     }
 
     /// Does `work`; if it fails and some class keeps slabs that nobody needs, releases these and does it again.
@@ -323,6 +367,10 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// As [`Heap::dealloc`], and the layout has no class.
     #[inline(never)]
     unsafe fn dealloc_large(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        if P::LOOKS && !unsafe { self.lets_back_large(ptr, layout) } {
+            return;
+        }
         self.large.blocks -= 1;
         self.large.bytes = self.large.bytes.saturating_sub(self.next.good_size(layout));
         // SAFETY: the caller's promise: no layout with a class comes from there, and all others do.
@@ -341,6 +389,10 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
         new: Layout,
         may_move: bool,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        if P::LOOKS && !unsafe { self.lets_back_large(ptr, old) } {
+            return Err(AllocError);
+        }
         let block = if may_move {
             // SAFETY: the caller's promise; a resize that fails leaves the block as it was (H4).
             self.with_room(|heap| unsafe { heap.next.resize(ptr, old, new) })?
@@ -377,6 +429,12 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
         while let Ok(more) = take(self, count) {
             count = more;
         }
+        if P::LOOKS {
+            // SAFETY: there is such a class.
+            let layout = unsafe { Self::slot_layout(class) };
+            // SAFETY: as above; so many slots of it have just been taken.
+            unsafe { self.make_all_ready(class, &out[..count], layout) };
+        }
         Ok(count)
     }
 
@@ -385,6 +443,12 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
     /// # Safety
     /// There is such a class; all are live blocks of this heap whose layouts have it, and all are different.
     pub unsafe fn give_slots(&mut self, class: usize, slots: &[NonNull<u8>]) {
+        if P::LOOKS {
+            // SAFETY: the caller's promise: there is such a class.
+            let layout = unsafe { Self::slot_layout(class) };
+            // SAFETY: as above, and the slots are its.
+            return unsafe { self.take_all_back(class, slots, layout) };
+        }
         // SAFETY: the caller's promise: the class is below `COUNT`.
         let (fronted, shape, source) = unsafe { self.class(class) };
         // SAFETY: the caller's promise; the invariant of `classes`.
@@ -393,7 +457,9 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
 }
 
 /// What is there, and giving it back.
-impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> SlabHeap<C, S, N, R, FRONT> {
+impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P: Checks>
+    SlabHeap<C, S, N, R, FRONT, P>
+{
     /// Gives slabs without live objects back to the source until each class has at most `keep` of them, objects at hand included; says how
     /// many went.
     fn trim(&mut self, keep: usize) -> usize {
@@ -451,15 +517,16 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> S
 // is handed out with its slab's provenance (Y5). Layouts without a class go to the next heap (H1); a larger size at the same alignment has
 // none either (K3), so its blocks come back there. H2: slabs are blocks of the source; the next heap (H2). H3: Y4, K5, H3, and policies do not
 // unwind. H4: Y4, H4. H5: B5, H5, and what is done at hand calls nothing but `C::index`, a function of its argument (K2). H6: size zero has no
-// class, and ends in `alloc_large`.
-unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> Heap
-    for SlabHeap<C, S, N, R, FRONT>
+// class, and ends in `alloc_large`. H7: the class's size, or with zones the size itself, as no block is longer than what was asked for; H7.
+unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P: Checks> Heap
+    for SlabHeap<C, S, N, R, FRONT, P>
 {
-    const AT_HAND: bool = FRONT > 0;
+    /// What is looked at takes longer than any leaf.
+    const AT_HAND: bool = FRONT > 0 && !P::LOOKS;
 
     #[inline]
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let Some(class) = C::index(layout) else { return self.alloc_large(layout, false) };
+        let Some(class) = Self::index(layout) else { return self.alloc_large(layout, false) };
         // SAFETY: K2.
         let (fronted, ..) = unsafe { self.class(class) };
         let object = match fronted.pop() {
@@ -467,16 +534,24 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
             // SAFETY: K2.
             None => unsafe { self.refill(class) }?,
         };
+        if P::LOOKS {
+            // SAFETY: K2; it has just been taken.
+            unsafe { self.make_ready(class, object, layout) };
+        }
         // SAFETY: K2.
-        Ok(unsafe { Self::slot(object, class) })
+        Ok(unsafe { Self::slot(object, class, layout) })
     }
 
     #[inline]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        let Some(class) = C::index(layout) else {
+        let Some(class) = Self::index(layout) else {
             // SAFETY: the caller's promise is the same.
             return unsafe { self.dealloc_large(ptr, layout) };
         };
+        // SAFETY: K2; the caller's promise is the same.
+        if P::LOOKS && !unsafe { self.takes_back(class, ptr, layout) } {
+            return;
+        }
         // SAFETY: K2.
         let (fronted, ..) = unsafe { self.class(class) };
         // SAFETY: the caller's promise: a live block, of this class as its layout has it (K2, K3).
@@ -488,16 +563,22 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
 
     #[inline(always)]
     fn alloc_at_hand(&mut self, layout: Layout) -> Option<NonNull<[u8]>> {
+        if P::LOOKS {
+            return None;
+        }
         let class = C::index(layout)?;
         // SAFETY: K2.
         let (fronted, ..) = unsafe { self.class(class) };
         let object = fronted.pop()?;
         // SAFETY: K2.
-        Some(unsafe { Self::slot(object, class) })
+        Some(unsafe { Self::slot(object, class, layout) })
     }
 
     #[inline(always)]
     unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if P::LOOKS {
+            return false;
+        }
         let Some(class) = C::index(layout) else { return false };
         // SAFETY: K2.
         let (fronted, ..) = unsafe { self.class(class) };
@@ -507,7 +588,7 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
 
     #[inline]
     fn alloc_zeroed(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if C::index(layout).is_none() {
+        if Self::index(layout).is_none() {
             return self.alloc_large(layout, true);
         }
         let block = self.alloc(layout)?;
@@ -523,11 +604,11 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        match (C::index(old), C::index(new)) {
+        match (Self::index(old), Self::index(new)) {
             // SAFETY: the caller's promise is the same.
             (None, None) => unsafe { self.resize_large(ptr, old, new, false) },
-            // SAFETY: K2.
-            (Some(class), Some(other)) if class == other => Ok(unsafe { Self::slot(renewed(ptr), class) }),
+            // SAFETY: K2; the caller's promise is the same.
+            (Some(class), Some(other)) if class == other => unsafe { self.stay(class, ptr, old, new) },
             _ => Err(AllocError),
         }
     }
@@ -539,14 +620,18 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let (from, to) = (C::index(old), C::index(new));
+        let (from, to) = (Self::index(old), Self::index(new));
         if from.is_none() && to.is_none() {
             // SAFETY: the caller's promise is the same.
             return unsafe { self.resize_large(ptr, old, new, true) };
         }
         if let Some(class) = from.filter(|_| from == to) {
-            // SAFETY: K2.
-            return Ok(unsafe { Self::slot(renewed(ptr), class) });
+            // SAFETY: K2; the caller's promise is the same.
+            return unsafe { self.stay(class, ptr, old, new) };
+        }
+        if P::LOOKS {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { self.move_looked_at(ptr, old, new) };
         }
         let block = self.alloc(new)?;
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
@@ -558,7 +643,8 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
 
     #[inline]
     fn good_size(&self, layout: Layout) -> usize {
-        match C::index(layout) {
+        match Self::index(layout) {
+            Some(_) if P::ZONE > 0 => layout.size(),
             Some(class) => C::SIZES[class],
             None => self.next.good_size(layout),
         }
@@ -566,7 +652,7 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
 
     fn alloc_batch(&mut self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
         let mut count = 0;
-        let Some(class) = C::index(layout) else {
+        let Some(class) = Self::index(layout) else {
             while let Some(place) = out.get_mut(count) {
                 let Ok(block) = self.alloc_large(layout, false) else { break };
                 place.write(block.cast());
@@ -577,11 +663,19 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
         while let Ok(more) = self.take_slots(class, &mut out[count..]) {
             count += more;
         }
+        if P::ZONE > 0 {
+            // SAFETY: K2; so many slots of it have just been taken.
+            unsafe { Self::enclose_all(class, &out[..count], layout) };
+        }
         count
     }
 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
-        if let Some(class) = C::index(layout) {
+        if let Some(class) = Self::index(layout) {
+            if P::LOOKS {
+                // SAFETY: K2; the caller's promise is the same.
+                return unsafe { self.take_all_back(class, blocks, layout) };
+            }
             // SAFETY: K2: there is such a class; the caller's promise: live blocks of it (K2, K3), all different.
             return unsafe { self.give_slots(class, blocks) };
         }
@@ -596,67 +690,17 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
         self.trim(0);
         held - self.stats().bytes_held + self.next.release_unused()
     }
-}
 
-/// What the next heap has handed out counts as used, by the next heap's own word ([`Heap::good_size`]).
-impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> Inspect
-    for SlabHeap<C, S, N, R, FRONT>
-{
-    /// How full it is. O(classes).
-    fn usage(&self) -> Usage {
-        let mut usage =
-            Usage { total: self.large.bytes, used: self.large.bytes, free: 0, objects: self.large.blocks };
-        for (class, shape) in self.classes.as_ref().iter().zip(Shapes::<C, S>::ALL) {
-            let stats = class.stats(shape);
-            usage.total += stats.bytes_held;
-            usage.used += stats.bytes_live();
-            usage.free += (stats.capacity - stats.live) * stats.slot_size;
-            usage.objects += stats.live;
-        }
-        usage
-    }
+    const CHECKS: bool = P::LOOKS || N::CHECKS;
 
-    /// The slabs of one class behind those of the other, whatever their addresses, and at last all that the next heap has handed out as one
-    /// chunk. The first step puts the objects at hand back to their slabs. O(classes + slabs + objects of a slab).
-    fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
-        if cursor.offset == 0 {
-            self.each(|class, shape, source| {
-                // SAFETY: the invariant of `classes`.
-                unsafe { class.flush(source, shape) };
-                0
-            });
-        }
-        let mut offset = cursor.offset;
-        let mut found = None;
-        for (class, shape) in self.classes.as_ref().iter().zip(Shapes::<C, S>::ALL) {
-            let len = class.system().census().slabs * shape.slab_size();
-            if offset < len {
-                // SAFETY: the invariant of `classes`.
-                let slab = unsafe { class.system().slab(shape, offset / shape.slab_size()) }?;
-                let within = offset % shape.slab_size();
-                let (kind, next) = stretch(&slab, within);
-                found = Some((kind, next - within));
-                break;
-            }
-            offset -= len;
-        }
-        let large = self.large.bytes.checked_sub(offset).filter(|&len| len > 0);
-        let (kind, len) = found.or(large.map(|len| (ChunkKind::Used, len)))?;
-        let chunk = Chunk { offset: cursor.offset, len, kind };
-        cursor.offset += len;
-        Some(chunk)
-    }
-
-    /// Checks all slabs. What the next heap believes is its own business.
-    fn verify(&mut self) -> Result<(), Corruption> {
-        let mut classes = self.classes.as_ref().iter().zip(Shapes::<C, S>::ALL);
-        // SAFETY: the invariant of `classes`.
-        classes.try_for_each(|(class, shape)| unsafe { class.system().verify(shape) })
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.watch.take().or_else(|| self.next.take_finding())
     }
 }
 
-impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, L: Lock>
-    Locked<SlabHeap<C, S, N, R, FRONT>, L>
+impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, L: Lock, P: Checks>
+    Locked<SlabHeap<C, S, N, R, FRONT, P>, L>
 {
     /// A heap with slabs from `source`, and `next` for what is larger than all classes.
     #[must_use]
@@ -665,7 +709,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, L
     }
 
     /// Runs `work` on the core, which is locked; the default of `T` on re-entry.
-    fn locked<T: Default>(&self, work: impl FnOnce(&mut SlabHeap<C, S, N, R, FRONT>) -> T) -> T {
+    fn locked<T: Default>(&self, work: impl FnOnce(&mut SlabHeap<C, S, N, R, FRONT, P>) -> T) -> T {
         // SAFETY: the closures in this file call nothing but the core, leave it in its place and do not unwind.
         unsafe { self.enter(work) }.unwrap_or_default()
     }
@@ -705,8 +749,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, L
     }
 }
 
-impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> Drop
-    for SlabHeap<C, S, N, R, FRONT>
+impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P: Checks> Drop
+    for SlabHeap<C, S, N, R, FRONT, P>
 {
     fn drop(&mut self) {
         self.each(|class, shape, source| {
@@ -717,35 +761,10 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> D
     }
 }
 
-impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize> fmt::Debug
-    for SlabHeap<C, S, N, R, FRONT>
+impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P: Checks> fmt::Debug
+    for SlabHeap<C, S, N, R, FRONT, P>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SlabHeap").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-impl<C, S, N, R, const FRONT: usize> Describe for SlabHeap<C, S, N, R, FRONT>
-where
-    C: SizeClasses,
-    S: SlabSystem + Describe,
-    N: Heap + Describe,
-    R: Retention + Describe,
-{
-    fn describe(tree: &mut Tree<'_>) -> fmt::Result {
-        // Slabs and policy are told for one class, and there is one of each for every class.
-        let of_classes = C::COUNT * size_of::<(S, R)>();
-        let state = Cost::state_around::<Self, (S::Source, N)>().state.saturating_sub(of_classes);
-        let parts: [Child<'_>; 4] = [
-            ("classes", describe_classes::<C>),
-            ("slabs of each class", S::describe),
-            ("free slabs of each class", R::describe),
-            ("next", N::describe),
-        ];
-        tree.part(
-            format_args!("SlabHeap, {} for each class", AtHand(FRONT, false)),
-            Cost { state, per_block: 0 },
-            &parts,
-        )
     }
 }

@@ -1,0 +1,129 @@
+//! Encoded links, and what is done when one was written to.
+//!
+//! Links and lengths of free blocks lie in free memory, where whoever writes past the end of an object, or to one that was freed, can reach them. Under
+//! `ENCODE` each is xored with a number that depends on a secret of the arena and on its place. And none is believed: the tables, which lie apart, tell where
+//! free blocks begin and end, and two neighbours in a list have to name each other. A link that fails counts as none, lengths are those of the tables; what does not agree is
+//! noted at the end of the call, and the lists are made anew from the tables ([`View::mend`]). So nothing outside of free memory is ever followed or handed out.
+//!
+//! Invariant, beside those of a [`View`], while links are read:
+//! - **A7** (runs) under `ENCODE` a free block is followed by the first granule of a live object, which has its start mark. (Free blocks do not touch each other
+//!   or the frontier (A5); a block that is being taken gets its mark before free ones are made of what is left, and one that is given back keeps it until it is free.)
+
+use super::bins;
+use super::view::{Bitmap, Node, View};
+use crate::check::{Misuse, Wrong};
+use crate::sizing::Sizing;
+
+impl<S: Sizing> View<'_, S> {
+    /// What the word at `ptr` is encoded with.
+    #[inline(always)]
+    pub(super) fn key(&self, ptr: *mut u8) -> u32 {
+        if Self::ENCODE {
+            let secret = self.notes().map_or(0, |notes| notes.secret.get());
+            let place = ptr.addr().wrapping_sub(self.origin.addr()) as u32;
+            let folded = secret as u32 ^ (secret as u64 >> 32) as u32;
+            return folded ^ place.wrapping_mul(0x9e37_79b1).rotate_left(13);
+        }
+        0
+    }
+
+    /// The links, if they lead to where they may; otherwise none, and that is kept in mind.
+    pub(super) fn believed(&self, index: u32, node: Node) -> Node {
+        let Node { next, prev } = node;
+        let link = index + 1;
+        let len = self.len_by_tables(index);
+        let next_agrees = next == 0 || (self.is_free(next - 1) && self.raw_node(next - 1).prev == link);
+        let prev_agrees = if prev == 0 {
+            self.class_head(self.shape.class(len)) == link
+        } else {
+            self.is_free(prev - 1) && self.raw_node(prev - 1).next == link
+        };
+        if next_agrees && prev_agrees {
+            return node;
+        }
+        self.broken_at(index);
+        Node { next: 0, prev: 0 }
+    }
+
+    /// The granules of the free block at `start`. If its words do not tell the same, that is kept in mind.
+    pub(super) fn len_by_tables(&self, start: u32) -> u32 {
+        let len = self.run_from(start);
+        if !self.tells_len(start, len) {
+            self.broken_at(start);
+        }
+        len
+    }
+
+    /// The same for the free block that ends before granule `end`.
+    pub(super) fn len_by_tables_back(&self, end: u32) -> u32 {
+        let last = end - 1;
+        let before = last.checked_sub(1).and_then(|from| self.find_bit_back(Bitmap::Bits, from));
+        let start = match (before, self.find_bit_back(Bitmap::Starts, last)) {
+            // Between two free blocks there is a live object.
+            (Some(bit), Some(live)) if live > bit => last,
+            (Some(bit), _) => bit,
+            (None, _) => last,
+        };
+        self.len_by_tables(start)
+    }
+
+    /// Whether a free block begins or ends at a granule.
+    fn is_free(&self, index: u32) -> bool {
+        index < self.state.frontier && self.bit(Bitmap::Bits, index)
+    }
+
+    /// The granules of the free block at `start`, by the tables.
+    fn run_from(&self, start: u32) -> u32 {
+        let limit = self.state.frontier;
+        let live = self.find_bit(Bitmap::Starts, start + 1, limit, true);
+        let last = self.find_bit(Bitmap::Bits, start + 1, live, true);
+        // No second mark before the next live object: it is a block of one granule.
+        if last == live { 1 } else { last + 1 - start }
+    }
+
+    #[cold]
+    fn broken_at(&self, index: u32) {
+        if let Some(notes) = self.notes() {
+            notes.broken.set(index + 1);
+        }
+    }
+
+    /// Whether something was found that is not what was written.
+    pub(super) fn is_broken(&self) -> bool {
+        self.notes().is_some_and(|notes| Self::ENCODE && notes.broken.get() != 0)
+    }
+
+    /// Puts right what was found broken since the last call, and notes it. Says whether there was something. For the end of a call, when every live
+    /// object has its start mark.
+    #[inline]
+    pub(super) fn mend(&mut self) -> bool {
+        let broken = self.is_broken();
+        if broken {
+            self.rebuild();
+        }
+        broken
+    }
+
+    /// Makes the lists of free blocks anew, by the tables.
+    #[cold]
+    #[inline(never)]
+    fn rebuild(&mut self) {
+        let index = self.notes().map_or(0, |notes| notes.broken.replace(0)).saturating_sub(1);
+        self.note(&Misuse::new(Wrong::Metadata, self.at(index).addr(), self.granule_layout()), 0);
+        self.clear_class_heads();
+        self.state.classes = [0; 2];
+        self.state.dry = 0;
+        let limit = self.state.frontier;
+        let mut from = 0;
+        while from < limit {
+            let start = self.find_bit(Bitmap::Bits, from, limit, true);
+            if start == limit {
+                break;
+            }
+            let len = self.run_from(start);
+            self.clear_node(start, len);
+            bins::insert(self, start, len);
+            from = start + len;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a stock knows of an address, and what keeps slabs apart: for heaps that check.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use super::map::Kind;
+use super::region::{self, Grid, exposed};
+use super::{ChunkHeap, large};
+use crate::AllocError;
+use crate::cache::retention::Retention;
+use crate::check::{Checks, Switch, Wrong, entropy};
+use crate::lock::Lock;
+use crate::source::BackingSource;
+
+/// What stands in the place of a size for a chunk that can't be touched: no object has it.
+const GUARD: u32 = 1;
+
+/// Where an address lies that a free brought.
+///
+/// ```
+/// # #[cfg(all(feature = "os", feature = "std"))] {
+/// use heapwright::cache::{ChunkHeap, KeepAll, SizeClasses, malloc::ChunkStock};
+/// use heapwright::check::{Checked, Wrong};
+/// use heapwright::{lock::YieldLock, source::{BackingSource, Pages}};
+/// use std::alloc::Layout;
+///
+/// static STOCK: ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Checked> = ChunkHeap::new(Pages);
+/// let layout = Layout::new::<[u8; 40_000]>();
+/// let block = STOCK.chunks().acquire(layout)?.cast::<u8>();
+/// let place = STOCK.look_up(block.addr().get()).unwrap();
+/// assert_eq!((place.start, place.len, place.is_large), (block.addr().get(), 65536, false));
+/// assert_eq!(STOCK.look_up(0x1000), Err(Wrong::Foreign));
+/// # // SAFETY: the block is live, and its layout this one.
+/// # unsafe { STOCK.chunks().release(block, layout) };
+/// # }
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// The first byte of the chunk, or of the block of its own.
+    pub start: usize,
+    /// Bytes of each object of the slab, of the run, or of the block of its own.
+    pub len: usize,
+    /// Whether it is a block of its own.
+    pub is_large: bool,
+}
+
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
+{
+    /// Chunks that a slab takes: with guards one more, which can't be touched.
+    const SLAB_CHUNKS: usize = 1 + C::GUARDS as usize;
+
+    /// The number of the region's length of addresses that an address lies in.
+    #[inline(always)]
+    const fn unit(address: usize) -> usize {
+        address / Grid::<CHUNK>::REGION
+    }
+
+    /// Sees to it that there is a secret.
+    #[inline]
+    pub(super) fn make_secret(&self) {
+        if let Some(secret) = <C::Frees as Switch>::get(&self.secret) {
+            if secret.get() == 0 {
+                let number = entropy(core::ptr::from_ref(self).addr());
+                self.enter(|_| secret.set(number));
+            }
+        }
+    }
+
+    /// What marks are made with.
+    #[inline(always)]
+    pub(in crate::cache) fn secret(&self) -> usize {
+        <C::Frees as Switch>::get(&self.secret).map_or(0, |secret| secret.get())
+    }
+
+    /// Notes what begins at an address, if frees are looked at. Callers are under the lock.
+    ///
+    /// # Errors
+    /// When there is no memory for the map.
+    pub(super) fn note(&self, address: usize, kind: Kind) -> Result<(), AllocError> {
+        match <C::Frees as Switch>::get(&self.map) {
+            Some(map) => map.note(Self::unit(address), kind, &mut self.source.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, under the lock.
+    ///
+    /// # Errors
+    /// When there is no memory for the map.
+    pub(super) fn note_locked(&self, address: usize, kind: Kind) -> Result<(), AllocError> {
+        self.make_secret();
+        self.enter(|_| self.note(address, kind)).unwrap_or(Err(AllocError))
+    }
+
+    /// Forgets what begins at an address, if it was noted.
+    pub(super) fn forget(&self, address: usize) {
+        if let Some(map) = <C::Frees as Switch>::get(&self.map) {
+            self.enter(|_| map.forget(Self::unit(address)));
+        }
+    }
+
+    /// The size of the objects of the slab, or of the run, in whose first chunk the address lies; 0: there is none. Only for a stock that checks frees.
+    #[inline(always)]
+    pub(in crate::cache) fn noted(&self, address: usize) -> usize {
+        let Some(map) = <C::Frees as Switch>::get(&self.map) else { return 0 };
+        if map.kind(Self::unit(address)) != Kind::Region {
+            return 0;
+        }
+        // SAFETY: the address lies in a region of ours. (One that is given back at this moment has no live block, and so nobody who may ask.)
+        unsafe { region::object_size::<CHUNK>(address) }.load(Ordering::Relaxed) as usize
+    }
+
+    /// What lies at an address.
+    ///
+    /// # Errors
+    /// When no slab, run or block of its own is there.
+    #[cold]
+    pub(in crate::cache) fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {
+        let Some(map) = <C::Frees as Switch>::get(&self.map) else { return Err(Wrong::Foreign) };
+        let base = address & !(Grid::<CHUNK>::REGION - 1);
+        let start = match map.kind(Self::unit(address)) {
+            Kind::Nothing => return Err(Wrong::Foreign),
+            Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
+            Kind::Region => {
+                let len = self.noted(address);
+                if len == GUARD as usize {
+                    return Err(Wrong::Foreign);
+                }
+                if len > 0 {
+                    return Ok(ChunkPlace { start: address & !(CHUNK - 1), len, is_large: false });
+                }
+                let region = exposed(base);
+                // SAFETY: a region of ours, touched under the lock only.
+                let free = self.enter(|_| unsafe { region::is_free::<CHUNK>(region, address) });
+                return Err(if free == Some(true) { Wrong::DoubleFree } else { Wrong::Interior });
+            }
+            // SAFETY: there is such a block, as the map says.
+            Kind::Large => unsafe { large::start_after(base) },
+            Kind::LargeAtOnce => base,
+        };
+        if address != start {
+            return Err(Wrong::Interior);
+        }
+        // SAFETY: as above: it begins here.
+        let len = unsafe { large::usable_size(exposed(start)) };
+        Ok(ChunkPlace { start, len, is_large: true })
+    }
+
+    /// Whether a block without a class is live and can have this layout, which is its length then.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    #[cold]
+    pub(in crate::cache) fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        let ChunkPlace { start, len, is_large } = self.look_up(address)?;
+        if address != start {
+            return Err(Wrong::Interior);
+        }
+        let fits = match Grid::<CHUNK>::is_run(layout) {
+            true => !is_large && len == layout.size().div_ceil(CHUNK) * CHUNK,
+            false => is_large && layout.size() <= len,
+        };
+        if fits && address % layout.align() == 0 { Ok(len) } else { Err(Wrong::WrongLayout) }
+    }
+
+    /// Takes a block without a class out of the books, so that nobody else can give it back: it has still to be released.
+    ///
+    /// # Errors
+    /// What is wrong with it; of two threads that free it at once, one gets an error.
+    #[cold]
+    pub(in crate::cache) fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        let len = self.look_at_block(address, layout)?;
+        let claimed = self.enter(|_| {
+            // Another thread may have been here since.
+            if Grid::<CHUNK>::is_run(layout) {
+                // SAFETY: a region of ours.
+                let noted = unsafe { region::object_size::<CHUNK>(address) };
+                noted.load(Ordering::Relaxed) as usize == len && {
+                    noted.store(0, Ordering::Relaxed);
+                    true
+                }
+            } else if let Some(map) = <C::Frees as Switch>::get(&self.map) {
+                let known = map.kind(Self::unit(address)) != Kind::Nothing;
+                map.forget(Self::unit(address));
+                known
+            } else {
+                false
+            }
+        });
+        if claimed == Some(true) { Ok(len) } else { Err(Wrong::DoubleFree) }
+    }
+
+    /// A slab.
+    ///
+    /// # Errors
+    /// When there is no chunk.
+    pub(super) fn take_slab(&self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
+        let run = self.take(Self::SLAB_CHUNKS, object_size)?;
+        if C::ZERO_FREED && !run.zeroed {
+            // What is free is zero, in every slab.
+            // SAFETY: the chunk is ours.
+            unsafe { run.first.write_bytes(0, CHUNK) };
+        }
+        if C::GUARDS {
+            // SAFETY: the second chunk is ours.
+            let guard = unsafe { run.first.add(CHUNK) };
+            // What can't be protected is a gap all the same.
+            // SAFETY: ours, and touched by nobody until it is unprotected.
+            if unsafe { self.source.clone().protect(guard, CHUNK) }.is_ok() {
+                // SAFETY: a region of ours.
+                unsafe { region::object_size::<CHUNK>(guard.addr().get()) }.store(GUARD, Ordering::Relaxed);
+            }
+        }
+        Ok(run.first)
+    }
+
+    /// Takes a slab back.
+    ///
+    /// # Safety
+    /// It is from `take_slab`, and nobody uses it.
+    pub(super) unsafe fn give_slab(&self, slab: NonNull<u8>) {
+        if C::GUARDS {
+            // SAFETY: the second chunk of the slab.
+            let guard = unsafe { slab.add(CHUNK) };
+            // SAFETY: a region of ours.
+            let noted = unsafe { region::object_size::<CHUNK>(guard.addr().get()) };
+            if noted.load(Ordering::Relaxed) == GUARD {
+                // SAFETY: it was protected.
+                if unsafe { self.source.clone().unprotect(guard, CHUNK) }.is_err() {
+                    // A chunk that faults can't be used again: both stay as they are, for good.
+                    return;
+                }
+                noted.store(0, Ordering::Relaxed);
+            }
+        }
+        if <C::Frees as Switch>::ON {
+            // SAFETY: a region of ours.
+            unsafe { region::object_size::<CHUNK>(slab.addr().get()) }.store(0, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise: a run of so many chunks.
+        unsafe { self.give(slab, Self::SLAB_CHUNKS) };
+    }
+
+    /// Makes pages of a block fault, or not any more; says whether that was possible.
+    ///
+    /// # Safety
+    /// As [`BackingSource::protect`] and [`BackingSource::unprotect`]: whole pages of a live block.
+    pub(in crate::cache) unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool {
+        let mut source = self.source.clone();
+        if protect {
+            // SAFETY: the caller's promise is the same.
+            unsafe { source.protect(ptr, len) }.is_ok()
+        } else {
+            // SAFETY: the caller's promise is the same.
+            let unprotected = unsafe { source.unprotect(ptr, len) };
+            // A source that can't has not protected either.
+            unprotected.is_ok() || !B::PROTECTS
+        }
+    }
+}

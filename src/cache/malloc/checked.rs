@@ -1,0 +1,483 @@
+//! What a policy of checks adds to a free and an allocation.
+
+use core::alloc::Layout;
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use super::class::Slabs;
+use super::handle::{Malloc, MallocInstance};
+use super::settings::{MallocSettings, Numbers};
+use super::stock::ChunkStock;
+use crate::AllocError;
+use crate::cache::chunk_heap::ChunkPlace;
+use crate::cache::size_classes::SizeClasses;
+use crate::cache::slab_heap::Shapes;
+use crate::check::{Checks, Damage, Misuse, Owner, Switch, Wrong, report};
+use crate::heap::UsableSize;
+use crate::mem;
+use crate::slab::Shape;
+use crate::source::{BackingSource, SideHeaders};
+
+/// The policy of a heap.
+pub(super) type ChecksOf<I> =
+    <<<I as MallocInstance>::Settings as MallocSettings>::Chunks as ChunkStock>::Checks;
+type ClassesOf<I> = <<I as MallocInstance>::Settings as MallocSettings>::Classes;
+type SourceOf<I> = <<<I as MallocInstance>::Settings as MallocSettings>::Chunks as ChunkStock>::Source;
+
+/// Bytes behind a large block that can't be touched: a page of the common systems with that processor.
+const GUARD: usize = if cfg!(any(target_arch = "x86_64", target_arch = "x86")) { 4096 } else { 16384 };
+
+/// What red zones hold: no text, no small number, and no address that a program may use.
+const PATTERN: u8 = 0xb5;
+
+/// Where a byte differs from the pattern, in the `len` bytes from `from` on.
+///
+/// # Safety
+/// They may be read.
+#[inline]
+unsafe fn first_other(from: *const u8, len: usize, expected: u8) -> Option<(usize, u8)> {
+    // SAFETY: the caller's promise; nobody writes there meanwhile, or it is a misuse that is seen or not.
+    let bytes = unsafe { slice::from_raw_parts(from, len) };
+    // Without a way out in between, so that many are compared at once.
+    if bytes.iter().fold(0, |others, byte| others | (byte ^ expected)) == 0 {
+        return None;
+    }
+    bytes.iter().position(|&byte| byte != expected).map(|at| (at, bytes[at]))
+}
+
+/// Whether `len` bytes from a word's place on are all zero; `len` is a multiple of eight.
+///
+/// # Safety
+/// They may be read, and are aligned to 8.
+#[inline]
+unsafe fn is_zero(from: *const u8, len: usize) -> bool {
+    let words = from.cast::<u64>();
+    let mut bits = 0;
+    for at in 0..len / 8 {
+        // SAFETY: one of the words: the caller's promise.
+        let place = unsafe { words.add(at) };
+        // SAFETY: as above.
+        bits |= unsafe { place.read() };
+    }
+    bits == 0
+}
+
+impl<I: MallocInstance> Malloc<I> {
+    /// Whether an object needs more than a look and a mark when it comes and goes.
+    const THOROUGH: bool = ChecksOf::<I>::RED_ZONE > 0
+        || ChecksOf::<I>::ZERO_FREED
+        || <<ChecksOf<I> as Checks>::Quarantine as Switch>::ON;
+    const FREES: bool = <<ChecksOf<I> as Checks>::Frees as Switch>::ON;
+    const ZONE: usize = ChecksOf::<I>::RED_ZONE;
+
+    /// What a request takes with the red zone behind it.
+    #[inline(always)]
+    pub(super) fn with_zone(layout: Layout) -> Layout {
+        if Self::ZONE == 0 || layout.size() == 0 {
+            return layout;
+        }
+        // A size that leaves no room for the zone is one that nobody can serve.
+        Layout::from_size_align(layout.size() + Self::ZONE, layout.align()).unwrap_or(layout)
+    }
+
+    /// What a request without a class takes, as the stock sees it: longer than all objects of classes, so that its length tells that it is none; with its red zone, and its guard.
+    #[inline]
+    pub(super) fn beyond(layout: Layout) -> Layout {
+        let more = Self::ZONE + if ChecksOf::<I>::GUARDS { GUARD } else { 0 };
+        let size = layout.size().saturating_add(more).max(ClassesOf::<I>::SIZE_MAX + 1);
+        // An alignment that leaves no room for so much is one that the stock refuses.
+        Layout::from_size_align(size, layout.align()).unwrap_or(layout)
+    }
+
+    /// The shape of a class's slabs. `class` is less than `COUNT`.
+    #[inline(always)]
+    fn shape(class: usize) -> &'static Shape {
+        // SAFETY: callers have classes of `COUNT`, each of which has a shape.
+        unsafe { Shapes::<ClassesOf<I>, Slabs<I::Settings>>::of(class) }
+    }
+
+    /// Whether an object of the shape would begin at the address, which lies in a slab of it.
+    #[inline(always)]
+    fn is_start(shape: &Shape, address: usize) -> bool {
+        let base = address & !(<SourceOf<I> as SideHeaders>::SLAB_SIZE - 1);
+        shape.is_start(base, address)
+    }
+
+    /// The first word of an object, good for all of it.
+    #[inline(always)]
+    const fn mark_of(object: NonNull<u8>) -> *mut usize {
+        object.as_ptr().cast()
+    }
+
+    /// What stands in the first word of an object that is free.
+    #[inline(always)]
+    fn mark(address: usize) -> usize {
+        // Never zero, which fresh objects have there.
+        I::shared().stock().secret() ^ address.rotate_left(usize::BITS / 2) | 1
+    }
+
+    /// Whether a live object of the class begins at the address. It is as good as certain that an object is live that has not `mark`, that of a free one there.
+    #[inline(always)]
+    fn is_live(class: usize, address: usize, mark: usize) -> bool {
+        let shape = Self::shape(class);
+        // A class's objects lie side by side: the stride is their size.
+        if I::shared().stock().noted(address) != shape.stride() || !Self::is_start(shape, address) {
+            return false;
+        }
+        let object = ptr::with_exposed_provenance::<usize>(address);
+        // SAFETY: an object of ours, of a word at least, aligned to one; its provenance is exposed (Y5).
+        let word = unsafe { object.read() };
+        word != mark
+    }
+
+    /// Makes an object ready for its user, who asked for `size` bytes. `class` is less than `COUNT`.
+    ///
+    /// # Safety
+    /// It is an object of the class, the caller's alone; or null.
+    #[inline(always)]
+    pub(super) unsafe fn ready(object: *mut u8, class: usize, size: usize) -> *mut u8 {
+        if ChecksOf::<I>::NONE {
+            return object;
+        }
+        if let Some(object) = NonNull::new(object) {
+            if Self::THOROUGH {
+                // SAFETY: the caller's promise is the same.
+                unsafe { Self::ready_thoroughly(object, class, size) };
+            } else if Self::FREES {
+                // SAFETY: an object has a word.
+                unsafe { Self::mark_of(object).write(0) };
+            }
+        }
+        object
+    }
+
+    /// As [`ready`](Malloc::ready): what was free is looked at, and what is behind the user's bytes gets the pattern.
+    ///
+    /// # Safety
+    /// The same.
+    #[inline(never)]
+    unsafe fn ready_thoroughly(object: NonNull<u8>, class: usize, size: usize) {
+        let len = Numbers::<I::Settings>::size(class);
+        if ChecksOf::<I>::ZERO_FREED {
+            // SAFETY: the caller's promise: `len` bytes, ours; objects are aligned to 8.
+            unsafe { Self::look_at_free(object, len) };
+        } else if Self::FREES {
+            // SAFETY: an object has a word.
+            unsafe { Self::mark_of(object).write(0) };
+        }
+        if Self::ZONE > 0 {
+            // SAFETY: the class was chosen for the size and the zone.
+            let behind = unsafe { object.add(size) };
+            // SAFETY: the rest of the object.
+            unsafe { behind.write_bytes(PATTERN, len - size) };
+        }
+    }
+
+    /// Looks whether a free object was written to, and leaves it all zero.
+    ///
+    /// # Safety
+    /// It has `len` bytes, the caller's alone, aligned to 8.
+    unsafe fn look_at_free(object: NonNull<u8>, len: usize) {
+        let place = Self::mark_of(object);
+        // SAFETY: an object has a word.
+        let word = unsafe { place.read() };
+        let marked = word == Self::mark(object.addr().get()) && Self::FREES;
+        if marked {
+            // SAFETY: as above.
+            unsafe { place.write(0) };
+        }
+        // SAFETY: the caller's promise.
+        if unsafe { is_zero(object.as_ptr(), len) } {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        if let Some((at, found)) = unsafe { first_other(object.as_ptr(), len, 0) } {
+            let layout = Layout::from_size_align(len, 1).unwrap_or(Layout::new::<u8>());
+            let damage = Damage { offset: at as isize, expected: 0, found };
+            Self::tell(Misuse::new(Wrong::WrittenAfterFree, object.addr().get(), layout).with_damage(damage));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { object.write_bytes(0, len) };
+    }
+
+    /// Looks at an object that comes back, and gives one that is to go to the bin: the same, if none rests. `class` is less than `COUNT`.
+    ///
+    /// # Safety
+    /// The caller of the heap promises that it is a live object of the class; where frees are looked at, nothing needs to be true of it.
+    #[inline(always)]
+    pub(super) unsafe fn retire(ptr: NonNull<u8>, class: usize, layout: Layout) -> Option<NonNull<u8>> {
+        if ChecksOf::<I>::NONE {
+            return Some(ptr);
+        }
+        let mark = if Self::FREES { Self::mark(ptr.addr().get()) } else { 0 };
+        if Self::FREES && !Self::is_live(class, ptr.addr().get(), mark) {
+            Self::misused(ptr, Some(class), layout);
+            return None;
+        }
+        let object = mem::exposed(ptr);
+        if Self::THOROUGH {
+            // SAFETY: a live object of the class, as has been seen or promised.
+            return unsafe { Self::retire_thoroughly(object, class, layout) };
+        }
+        if Self::FREES {
+            // SAFETY: an object has a word, and this one is ours now.
+            unsafe { Self::mark_of(object).write(mark) };
+        }
+        Some(object)
+    }
+
+    /// As [`retire`](Malloc::retire): the red zone is looked at, the object zeroed and put to rest.
+    ///
+    /// # Safety
+    /// A live object of the class.
+    #[inline(never)]
+    unsafe fn retire_thoroughly(object: NonNull<u8>, class: usize, layout: Layout) -> Option<NonNull<u8>> {
+        let len = Numbers::<I::Settings>::size(class);
+        // SAFETY: the caller's promise: so many bytes, the zone behind the user's.
+        unsafe { Self::look_behind(object, layout, len) };
+        if ChecksOf::<I>::ZERO_FREED {
+            // SAFETY: the object is ours now.
+            unsafe { object.write_bytes(0, len) };
+        }
+        if Self::FREES {
+            // SAFETY: an object has a word.
+            unsafe { Self::mark_of(object).write(Self::mark(object.addr().get())) };
+        }
+        if !<<ChecksOf<I> as Checks>::Quarantine as Switch>::ON {
+            return Some(object);
+        }
+        I::with_front(|front| front.rest(class, object)).unwrap_or(Some(object))
+    }
+
+    /// Looks at the red zone of a block of `len` bytes, all of it behind the user's.
+    ///
+    /// # Safety
+    /// A live block of this layout, with so many bytes.
+    unsafe fn look_behind(block: NonNull<u8>, layout: Layout, len: usize) {
+        if Self::ZONE == 0 {
+            return;
+        }
+        // SAFETY: the user's bytes are followed by the zone.
+        let behind = unsafe { block.add(layout.size()) };
+        // SAFETY: the caller's promise.
+        if let Some((at, found)) = unsafe { first_other(behind.as_ptr(), len - layout.size(), PATTERN) } {
+            let offset = (layout.size() + at) as isize;
+            let damage = Damage { offset, expected: PATTERN, found };
+            Self::tell(
+                Misuse::new(Wrong::WrittenBehind, block.addr().get(), layout)
+                    .with_damage(damage)
+                    .with_owner(Self::owner(len)),
+            );
+        }
+    }
+
+    /// A live object is to have another size of the same class; says whether it may.
+    ///
+    /// # Safety
+    /// As [`retire`](Malloc::retire); `new` has that class too.
+    pub(super) unsafe fn resize_object(ptr: NonNull<u8>, class: usize, old: Layout, new: Layout) -> bool {
+        if Self::FREES && !Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get())) {
+            Self::misused(ptr, Some(class), old);
+            return false;
+        }
+        if Self::ZONE > 0 {
+            let (object, len) = (mem::exposed(ptr), Numbers::<I::Settings>::size(class));
+            // SAFETY: a live object, as has been seen or promised.
+            unsafe { Self::look_behind(object, old, len) };
+            // SAFETY: the new size leaves room for the zone.
+            let behind = unsafe { object.add(new.size()) };
+            // SAFETY: the rest of the object.
+            unsafe { behind.write_bytes(PATTERN, len - new.size()) };
+        }
+        true
+    }
+
+    /// Whether a block may be moved elsewhere: looked at before a byte of it is read.
+    pub(super) fn may_move(ptr: NonNull<u8>, layout: Layout) -> bool {
+        if !Self::FREES || layout.size() == 0 {
+            return true;
+        }
+        if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
+            let live = Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get()));
+            if !live {
+                Self::misused(ptr, Some(class), layout);
+            }
+            return live;
+        }
+        let looked = I::shared().stock().look_at_block(ptr.addr().get(), Self::beyond(layout));
+        if looked.is_err() {
+            Self::misused(ptr, None, layout);
+        }
+        looked.is_ok()
+    }
+
+    /// A block without a class gets its zone and its guard; its user asked for `layout`.
+    ///
+    /// # Safety
+    /// A block of so many bytes, for [`beyond`](Malloc::beyond) of this layout, the caller's alone.
+    pub(super) unsafe fn fence(block: NonNull<[u8]>, layout: Layout) {
+        let (start, len) = (block.cast::<u8>(), block.len());
+        if Self::ZONE > 0 {
+            // SAFETY: there is room for the zone.
+            let behind = unsafe { start.add(layout.size()) };
+            // SAFETY: as above.
+            unsafe { behind.write_bytes(PATTERN, Self::ZONE) };
+        }
+        if ChecksOf::<I>::GUARDS {
+            // SAFETY: there is room for the guard.
+            let guard = unsafe { start.add(len - GUARD) };
+            // What can't be protected is a gap all the same.
+            // SAFETY: the block's last page, which nobody touches until it is unprotected.
+            let _ = unsafe { I::shared().stock().protect(guard, GUARD, true) };
+        }
+    }
+
+    /// Looks at a block's zone, and takes its guard away; says whether it can be used.
+    ///
+    /// # Safety
+    /// A live block of `len` bytes, fenced for this layout.
+    pub(super) unsafe fn unfence(block: NonNull<u8>, layout: Layout, len: usize) -> bool {
+        // SAFETY: the caller's promise: the zone lies behind the user's bytes.
+        unsafe { Self::look_behind(block, layout, layout.size() + Self::ZONE) };
+        if !ChecksOf::<I>::GUARDS {
+            return true;
+        }
+        // SAFETY: there is room for the guard.
+        let guard = unsafe { block.add(len - GUARD) };
+        // SAFETY: the block's last page.
+        unsafe { I::shared().stock().protect(guard, GUARD, false) }
+    }
+
+    /// Takes a block back that has no class, if it is one.
+    ///
+    /// # Safety
+    /// As [`retire`](Malloc::retire).
+    pub(super) unsafe fn give_block(ptr: NonNull<u8>, layout: Layout) {
+        let (stock, room) = (I::shared().stock(), Self::beyond(layout));
+        let len = if Self::FREES {
+            match stock.claim(ptr.addr().get(), room) {
+                Ok(len) => len,
+                Err(_) => return Self::misused(ptr, None, layout),
+            }
+        } else if Self::THOROUGH || ChecksOf::<I>::GUARDS {
+            // SAFETY: the caller's promise: a live block.
+            unsafe { stock.usable_size(ptr) }
+        } else {
+            0
+        };
+        let block = mem::exposed(ptr);
+        // SAFETY: a live block of that length, as has been seen or promised.
+        if !unsafe { Self::unfence(block, layout, len) } {
+            // Its last page faults, and can't be made usable: nobody gets it again.
+            return;
+        }
+        // SAFETY: the caller's promise, or what has been seen; what has no class is from the stock.
+        unsafe { I::shared().chunks().release(block, room) };
+    }
+
+    /// Changes the size of a block that has no class, where it stands or by moving its pages.
+    ///
+    /// # Errors
+    /// When that can't be done; the block is as it was.
+    ///
+    /// # Safety
+    /// A live block, `old` its layout; neither layout has a class, and both have one alignment.
+    pub(super) unsafe fn resize_block(
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        let (shared, mut chunks) = (I::shared(), I::shared().chunks());
+        let (had, wanted) = (Self::beyond(old), Self::beyond(new));
+        let fenced = Self::ZONE > 0 || ChecksOf::<I>::GUARDS;
+        let (block, mut len) = (mem::exposed(ptr), 0);
+        if fenced {
+            // SAFETY: the caller's promise: a live block.
+            len = unsafe { shared.stock().usable_size(block) };
+            // SAFETY: as above, fenced for that layout.
+            if !unsafe { Self::unfence(block, old, len) } {
+                return Err(AllocError);
+            }
+        }
+        let resized = if wanted.size() > had.size() {
+            // SAFETY: the caller's promise; what has no class is from the stock.
+            unsafe { chunks.remap(block, had, wanted.size()) }
+        } else {
+            // SAFETY: as above.
+            unsafe { chunks.shrink(block, had, wanted.size()) }
+        };
+        if fenced {
+            let (fenced, layout) = match resized {
+                Ok(resized) => (resized, new),
+                Err(AllocError) => (mem::slice(block, len), old),
+            };
+            // SAFETY: the block as it is now, with room for zone and guard.
+            unsafe { Self::fence(fenced, layout) };
+        }
+        resized
+    }
+
+    /// What a user may write of a block of `len` bytes.
+    pub(super) const fn usable(len: usize, is_object: bool) -> usize {
+        len - Self::ZONE - if ChecksOf::<I>::GUARDS && !is_object { GUARD } else { 0 }
+    }
+
+    /// Whether a block of unknown layout may be given back.
+    pub(super) fn is_known(ptr: NonNull<u8>) -> bool {
+        if !Self::FREES {
+            return true;
+        }
+        let address = ptr.addr().get();
+        let wrong = match I::shared().stock().look_up(address) {
+            Ok(ChunkPlace { start, len, is_large }) => {
+                let is_slab = !is_large && ClassesOf::<I>::SIZES.binary_search(&len).is_ok();
+                if is_slab || start == address {
+                    return true;
+                }
+                Wrong::Interior
+            }
+            Err(wrong) => wrong,
+        };
+        Self::tell(Misuse::new(wrong, address, Layout::new::<()>()));
+        false
+    }
+
+    /// What an address belongs to.
+    fn owner(object_size: usize) -> Owner {
+        Owner { heap: core::any::type_name::<I>(), object_size }
+    }
+
+    /// Finds out what is wrong with what was taken for an object of this class, or for a block without one, and tells.
+    #[cold]
+    #[inline(never)]
+    fn misused(ptr: NonNull<u8>, class: Option<usize>, layout: Layout) {
+        let address = ptr.addr().get();
+        let misuse = |wrong| Misuse::new(wrong, address, layout);
+        let found = match I::shared().stock().look_up(address) {
+            Err(wrong) => misuse(wrong),
+            Ok(ChunkPlace { start, len, is_large }) => {
+                let own = ClassesOf::<I>::SIZES.binary_search(&len).ok().filter(|_| !is_large);
+                let starts = own.map_or(start == address, |own| Self::is_start(Self::shape(own), address));
+                let wrong = if !starts {
+                    Wrong::Interior
+                } else if own.is_some_and(|own| !Self::is_live(own, address, Self::mark(address))) {
+                    Wrong::DoubleFree
+                } else if own.is_some() && own == class {
+                    // It was free when it was looked at, and is not any more: others use what this thread took for its own.
+                    Wrong::DoubleFree
+                } else {
+                    Wrong::WrongLayout
+                };
+                misuse(wrong).with_owner(Self::owner(len))
+            }
+        };
+        Self::tell(found);
+    }
+
+    /// Reports. No lock is held.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell(misuse: Misuse) {
+        report::<<ChecksOf<I> as Checks>::Report>(&misuse);
+    }
+}

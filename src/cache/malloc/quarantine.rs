@@ -1,0 +1,76 @@
+//! Freed objects that rest before they are used again.
+
+use core::fmt;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use super::settings::{MallocSettings, Numbers};
+use crate::cache::size_classes::{ClassArray, SizeClasses};
+use crate::check::{Dice, Fresh};
+
+/// The most objects of a class that rest.
+const SLOTS: usize = 16;
+
+/// The places for resting objects of one class: free objects, or null. Written by their thread alone; others read them, to count.
+struct Pen([AtomicPtr<u8>; SLOTS]);
+
+impl Pen {
+    const fn new() -> Self {
+        Pen([const { AtomicPtr::new(ptr::null_mut()) }; SLOTS])
+    }
+}
+
+/// The places of all classes, for one thread.
+///
+/// A freed object goes to a place by the throw of a die, and what was there goes back to the bin: so how long an object rests, and which comes next, nobody can foresee. (D. Micay,
+/// hardened_malloc.)
+pub(super) struct Pens<T: MallocSettings> {
+    pens: <T::Classes as SizeClasses>::Array<Pen>,
+    dice: Dice,
+}
+
+impl<T: MallocSettings> Fresh for Pens<T> {
+    const NEW: Self = {
+        let mut pens = ClassArray::<T::Classes, Pen>::new();
+        while pens.len() < T::Classes::COUNT {
+            pens.push(Pen::new());
+        }
+        Pens { pens: pens.finish(), dice: Dice::NEW }
+    };
+}
+
+impl<T: MallocSettings> Pens<T> {
+    /// Places that a class may use: as many objects as may be at hand on a stack, one at least.
+    fn slots(class: usize) -> usize {
+        Numbers::<T>::front_slots(class).min(SLOTS)
+    }
+
+    /// Puts an object to rest, and gives one that has rested. `class` is less than `COUNT`.
+    #[inline]
+    pub(super) fn exchange(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
+        let place = &self.pens.as_ref()[class].0[self.dice.below(Self::slots(class))];
+        let rested = place.load(Ordering::Relaxed);
+        place.store(object.as_ptr(), Ordering::Relaxed);
+        NonNull::new(rested)
+    }
+
+    /// Takes out an object of a class, if there is any.
+    pub(super) fn take(&self, class: usize) -> Option<NonNull<u8>> {
+        self.pens.as_ref()[class].0.iter().find_map(|place| {
+            let object = NonNull::new(place.load(Ordering::Relaxed))?;
+            place.store(ptr::null_mut(), Ordering::Relaxed);
+            Some(object)
+        })
+    }
+
+    /// How many objects of a class rest. Any thread may ask.
+    pub(super) fn len(&self, class: usize) -> usize {
+        self.pens.as_ref()[class].0.iter().filter(|place| !place.load(Ordering::Relaxed).is_null()).count()
+    }
+}
+
+impl<T: MallocSettings> fmt::Debug for Pens<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pens").finish_non_exhaustive()
+    }
+}

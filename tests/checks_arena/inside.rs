@@ -1,0 +1,242 @@
+//! What is written where it must not be: behind a block, to a free one, to the links of one.
+
+use std::alloc::Layout;
+use std::mem::MaybeUninit;
+
+use heapwright::check::{Damage, Wrong};
+use heapwright::heap::{Chunk, ChunkKind};
+use heapwright::lock::NoLock;
+use heapwright::sizing::{Bounded, Sizing4KiB, Sizing16MiB, Sizing128KiB};
+
+use crate::subject::{Borrowed, Hard, Inline, Live, Look, Play, Sourced, times, told};
+
+/// Writes behind a block are found when it is freed, and when it is resized.
+fn behind<H: Look>(heap: &H, count: usize, seed: u64) {
+    let mut play = Play::new(heap, seed);
+    let mut done = 0;
+    while done < count {
+        play.step();
+        let Some(live) = play.pick() else { continue };
+        let before = heap.misuses();
+        let (offset, flip) = (live.layout.size() + play.random.below(8), 1 << play.random.below(8));
+        let byte = live.ptr.as_ptr().wrapping_add(offset);
+        // SAFETY: the zone of a live block, which is at least eight bytes long; nobody uses it meanwhile.
+        let was = unsafe { byte.read() };
+        // SAFETY: as above.
+        unsafe { byte.write(was ^ flip) };
+        if done % 2 == 0 {
+            play.free(live);
+        } else {
+            let new = play.layout();
+            // SAFETY: the block is live, and its layout this one.
+            match unsafe { heap.try_resize(live.ptr, live.layout, new) } {
+                Ok(block) => play.live.push(Live::new(block, new, live.fill)),
+                Err(_) => {
+                    // SAFETY: the block is live, and the byte its zone's.
+                    unsafe { byte.write(was) };
+                    play.live.push(live);
+                }
+            }
+        }
+        let found = told();
+        let [misuse] = found.as_slice() else { panic!("{found:?} at {offset} of {live:?}") };
+        assert_eq!((misuse.wrong, misuse.address), (Wrong::WrittenBehind, live.ptr.addr().get()));
+        let damage = misuse.damage.expect("a byte");
+        // What was overwritten may be what tells the pattern; then it is the last byte.
+        assert!(damage.offset >= live.layout.size() as isize && damage.expected != damage.found, "{misuse}");
+        if heap.usage().objects > 0 {
+            assert_eq!(heap.misuses(), before + 1);
+        }
+        done += 1;
+    }
+    play.end();
+    assert_eq!(told(), []);
+}
+
+#[test]
+fn every_write_behind_is_found() {
+    let count = times(6);
+    let mut memory = vec![MaybeUninit::uninit(); 4099];
+    behind(&Borrowed::<Hard<Sizing4KiB>, NoLock>::new(&mut memory), count, 1);
+    behind(&Borrowed::<Hard<Sizing128KiB>, NoLock>::new(&mut memory), count, 2);
+    behind(&Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory), count, 3);
+    behind(&Borrowed::<Hard<Bounded<Sizing4KiB>>, NoLock>::new(&mut memory), count, 4);
+    behind(&Inline::<5000, Hard<Sizing4KiB>>(Box::default()), count, 5);
+    behind(&Sourced::<Hard<Sizing16MiB>>::new(5000), count, 6);
+}
+
+/// Takes all memory there is, in blocks as large as can be had.
+fn drain<H: Look>(heap: &H) -> Vec<Live> {
+    let mut taken = Vec::new();
+    for size in [1000, 300, 100, 30, 10, 1] {
+        let layout = Layout::from_size_align(size, 1).expect("a small layout");
+        while let Ok(block) = heap.try_alloc(layout) {
+            taken.push(Live::new(block, layout, 0x5a));
+        }
+    }
+    taken
+}
+
+/// Free memory between live blocks, which the heap has had before.
+fn holes<H: Look>(play: &mut Play<'_, H>, len_min: usize) -> Vec<Chunk> {
+    let chunks = play.heap.chunks();
+    let last = chunks.iter().rposition(|chunk| chunk.kind == ChunkKind::Used).unwrap_or(0);
+    let free = |chunk: &&Chunk| chunk.kind == ChunkKind::Free && chunk.len >= len_min;
+    chunks[..last].iter().filter(free).copied().collect()
+}
+
+/// Writes to free memory are found when it is used again, at the latest, and nobody's block is touched.
+fn after_free<H: Look>(
+    heap: &H,
+    count: usize,
+    seed: u64,
+    len_min: usize,
+    write: fn(&mut Play<'_, H>, Chunk) -> (usize, usize),
+    expected: &[Wrong],
+) {
+    let mut play = Play::new(heap, seed);
+    let mut done = 0;
+    while done < count {
+        for _ in 0..8 {
+            play.step();
+        }
+        let holes = holes(&mut play, len_min);
+        if holes.is_empty() {
+            continue;
+        }
+        let hole = holes[play.random.below(holes.len())];
+        let (from, len) = write(&mut play, hole);
+        for offset in from..from + len {
+            let byte = heap.byte(offset);
+            // SAFETY: free memory of the region, which the heap has written to.
+            let was = unsafe { byte.read() };
+            // SAFETY: as above; what is written there is the misuse that this test is about.
+            unsafe { byte.write(was ^ (1 + play.random.below(255) as u8)) };
+        }
+        // Whatever is done next.
+        for _ in 0..play.random.below(6) {
+            play.step();
+        }
+        let mut taken = drain(heap);
+        let mut found = told();
+        if found.is_empty() {
+            // What is shorter than any block with its zone is handed out when it has merged with others.
+            taken.drain(..).for_each(|live| play.free(live));
+            while let Some(live) = play.pick() {
+                play.free(live);
+            }
+            taken = drain(heap);
+            found = told();
+        }
+        assert!(!found.is_empty(), "{len} bytes at {from} of {hole:?}");
+        assert!(found.iter().all(|misuse| expected.contains(&misuse.wrong)), "{found:?}");
+        for live in taken {
+            assert!(live.is_whole(live.layout.size()));
+            play.free(live);
+        }
+        assert_eq!((told(), heap.verify()), (Vec::new(), Ok(())));
+        assert!(play.live.iter().all(|live| live.is_whole(live.layout.size())));
+        done += 1;
+    }
+    play.end();
+    assert_eq!(told(), []);
+}
+
+/// One byte, anywhere.
+fn one_byte<H: Look>(play: &mut Play<'_, H>, hole: Chunk) -> (usize, usize) {
+    (hole.offset + play.random.below(hole.len), 1)
+}
+
+/// One byte of the first word of links.
+fn a_link<H: Look>(play: &mut Play<'_, H>, hole: Chunk) -> (usize, usize) {
+    (hole.offset + play.random.below(4), 1)
+}
+
+/// One byte of the last word, a length or a link.
+fn a_length<H: Look>(play: &mut Play<'_, H>, hole: Chunk) -> (usize, usize) {
+    (hole.offset + hole.len - 4 + play.random.below(4), 1)
+}
+
+/// All of it.
+fn everything<H: Look>(_: &mut Play<'_, H>, hole: Chunk) -> (usize, usize) {
+    (hole.offset, hole.len)
+}
+
+#[test]
+fn every_write_to_free_memory_is_found() {
+    let (count, all) = (times(12), [Wrong::WrittenAfterFree, Wrong::Metadata]);
+    let mut memory = vec![MaybeUninit::uninit(); 2051];
+    let zero = [Wrong::WrittenAfterFree];
+    after_free(&Borrowed::<Hard<Sizing4KiB>, NoLock>::new(&mut memory), count, 1, 4, one_byte, &zero);
+    after_free(&Borrowed::<Hard<Sizing128KiB>, NoLock>::new(&mut memory), count, 2, 4, one_byte, &all);
+    after_free(&Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory), count, 3, 8, one_byte, &all);
+    after_free(&Inline::<2100, Hard<Sizing4KiB>>(Box::default()), count, 4, 4, everything, &zero);
+    after_free(&Inline::<2100, Hard<Sizing128KiB>>(Box::default()), count, 5, 4, everything, &all);
+    after_free(&Sourced::<Hard<Sizing16MiB>>::new(2100), count, 6, 8, everything, &all);
+}
+
+/// A bit in a link or a length is found as what it is, and the lists are whole again.
+#[test]
+fn every_broken_link_is_found() {
+    let (count, books) = (times(12), [Wrong::Metadata]);
+    let mut memory = vec![MaybeUninit::uninit(); 2051];
+    after_free(&Borrowed::<Hard<Sizing128KiB>, NoLock>::new(&mut memory), count, 1, 4, a_link, &books);
+    after_free(&Borrowed::<Hard<Sizing128KiB>, NoLock>::new(&mut memory), count, 2, 4, a_length, &books);
+    after_free(&Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory), count, 3, 8, a_link, &books);
+    after_free(
+        &Borrowed::<Hard<Bounded<Sizing4KiB>>, NoLock>::new(&mut memory),
+        count,
+        4,
+        4,
+        a_length,
+        &books,
+    );
+    after_free(&Inline::<2100, Hard<Sizing16MiB>>(Box::default()), count, 5, 8, a_length, &books);
+    after_free(&Sourced::<Hard<Sizing128KiB>>::new(2100), count, 6, 4, a_link, &books);
+}
+
+/// A size that takes as many granules is told by the zone.
+#[test]
+fn a_wrong_size_in_the_right_granules_is_found() {
+    let mut memory = vec![MaybeUninit::uninit(); 2051];
+    let heap = Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory);
+    for size in 1..60 {
+        let layout = Layout::from_size_align(size, 1).expect("a small layout");
+        let live = Live::new(heap_alloc(&heap, layout), layout, 1);
+        for other in 1..70 {
+            if other == size {
+                continue;
+            }
+            let wrong = Layout::from_size_align(other, 1).expect("a small layout");
+            // SAFETY: none: that it is refused is what is tested.
+            unsafe { heapwright::heap::SharedHeap::free(&heap, live.ptr, wrong) };
+            let found = told();
+            let [misuse] = found.as_slice() else { panic!("{found:?} for {other} of {size}") };
+            assert_eq!(misuse.wrong, Wrong::WrongLayout, "{other} of {size}: {misuse}");
+        }
+        assert!(live.is_whole(size));
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heapwright::heap::SharedHeap::free(&heap, live.ptr, layout) };
+        assert_eq!(told(), []);
+    }
+}
+
+fn heap_alloc<H: Look>(heap: &H, layout: Layout) -> std::ptr::NonNull<[u8]> {
+    heap.try_alloc(layout).expect("an empty arena")
+}
+
+/// The damage tells the first byte.
+#[test]
+fn the_first_wrong_byte_is_told() {
+    let mut memory = vec![MaybeUninit::uninit(); 2051];
+    let heap = Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory);
+    let layout = Layout::new::<[u8; 3]>();
+    let block = heap_alloc(&heap, layout).cast::<u8>();
+    // SAFETY: the zone behind the block, of 13 bytes.
+    unsafe { block.as_ptr().wrapping_add(4).write_bytes(0x11, 2) };
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heapwright::heap::SharedHeap::free(&heap, block, layout) };
+    let found = told();
+    let damage = Damage { offset: 4, expected: 0xbb ^ 13, found: 0x11 };
+    assert_eq!(found.iter().map(|misuse| misuse.damage).collect::<Vec<_>>(), [Some(damage)]);
+}

@@ -1,0 +1,145 @@
+//! Free memory that was written to.
+
+use std::alloc::Layout;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+
+use heapwright::cache::{Exactly, KeepAll, SlabCache};
+use heapwright::check::{Checks, Hardened, Off, On, Wrong};
+use heapwright::heap::SharedHeap;
+use heapwright::lock::NoLock;
+use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, IntrusiveList, LargeSlabs, SlabSystem};
+use heapwright::source::Buffer;
+
+use crate::random::Random;
+use crate::told::{Keep, told};
+use crate::{flip, share};
+
+/// Links are encoded, and nothing else.
+struct Encoded;
+
+impl Checks for Encoded {
+    type Frees = On;
+    type Quarantine = Off;
+    type Report = Keep;
+    const ENCODE: bool = true;
+}
+
+const LAYOUT: Layout = Layout::new::<[u64; 5]>();
+
+/// What lies around the memory of a cache.
+const GUARD: u8 = 0x5a;
+
+/// Memory in the midst of other memory.
+#[repr(C, align(4096))]
+struct Memory {
+    before: [u8; 4096],
+    slabs: [MaybeUninit<u8>; 2048],
+    behind: [u8; 4096],
+}
+
+impl Memory {
+    fn new() -> Box<Self> {
+        Box::new(Memory {
+            before: [GUARD; 4096],
+            slabs: [MaybeUninit::new(0xee); 2048],
+            behind: [GUARD; 4096],
+        })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.before.iter().chain(&self.behind).all(|&byte| byte == GUARD)
+    }
+}
+
+type Cache<S, P, const FRONT: usize> = SlabCache<S, NoLock, Exactly<40, 8>, KeepAll, FRONT, P>;
+
+/// All there is, handed out.
+fn take_all<S: SlabSystem, P: Checks, const FRONT: usize>(cache: &Cache<S, P, FRONT>) -> Vec<NonNull<u8>> {
+    std::iter::from_fn(|| cache.try_alloc(LAYOUT).ok().map(NonNull::cast)).collect()
+}
+
+/// Some free objects are written to: each is told once, and all is well with the others. Says how many.
+fn written<'a, S: SlabSystem<Source = Buffer<'a>>, P: Checks, const FRONT: usize, const LINKED: bool>(
+    slabs: &'a mut [MaybeUninit<u8>],
+    random: &mut Random,
+) -> usize {
+    let cache = Cache::<S, P, FRONT>::over(Buffer::from_slice(slabs));
+    let (mut live, mut free, mut written) = (take_all(&cache), Vec::new(), HashMap::new());
+    assert!(live.len() > 8 && told().is_empty());
+    for _ in 0..1 + random.below(live.len() - 1) {
+        let block = live.swap_remove(random.below(live.len()));
+        // SAFETY: a live block, and its layout.
+        unsafe { cache.free(block, LAYOUT) };
+        free.push(block);
+    }
+    // What lies behind a broken link is lost, so that no more than one can be told.
+    let count = if LINKED { 1 } else { 1 + random.below(free.len()) };
+    for _ in 0..count {
+        let block = free[random.below(free.len())];
+        let offset = random.below(if P::ZERO_FREED { LAYOUT.size() } else { 8 });
+        if let Entry::Vacant(place) = written.entry(block.addr().get()) {
+            // SAFETY: memory that we have, though nobody may write there.
+            unsafe { flip(block, offset, random.below(8)) };
+            place.insert(offset);
+        }
+    }
+    let again = take_all(&cache);
+    let mut all: Vec<_> = live.iter().chain(&again).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), live.len() + again.len(), "no object is handed out twice");
+    let (told, injected) = (told(), written.len());
+    assert_eq!((told.len(), cache.misuses()), (injected, injected), "each is told: {told:?}");
+    for misuse in told {
+        // It was written to, and is told once.
+        let offset = written.remove(&misuse.address).unwrap();
+        match misuse.wrong {
+            Wrong::WrittenAfterFree => {
+                let damage = misuse.damage.unwrap();
+                assert_eq!((damage.offset, damage.expected), (offset as isize, 0));
+                assert_eq!(again.len(), free.len(), "nothing is lost");
+            }
+            wrong => assert_eq!((wrong, LINKED), (Wrong::Metadata, true)),
+        }
+    }
+    for block in live.into_iter().chain(again) {
+        // SAFETY: a live block, and its layout.
+        unsafe { cache.free(block, LAYOUT) };
+    }
+    assert_eq!((cache.verify(), crate::told::told()), (Ok(()), vec![]));
+    injected
+}
+
+/// Calls `written` until there were enough, with memory in the midst of other memory.
+macro_rules! often {
+    ($policy:ty, $linked:literal; $($system:ty, $front:literal;)*) => {$(
+        let (mut memory, mut random, mut count) = (Memory::new(), Random::new(5), 0);
+        while count < share(if $linked { 6 } else { 3 }) {
+            count += written::<$system, $policy, $front, $linked>(&mut memory.slabs, &mut random);
+        }
+        assert!(memory.is_whole(), "nothing was touched outside");
+    )*};
+}
+
+type List = IntrusiveList<Hardened<Keep>>;
+
+#[test]
+fn what_is_written_after_it_was_freed() {
+    often!(Hardened<Keep>, false;
+        AlignedSlabs<_, 1024, Bitmap>, 16; AlignedSlabs<_, 2048, IndexStack>, 0; LargeSlabs<_, 1000, Bitmap>, 7;
+    );
+}
+
+#[test]
+fn links_that_were_written_to() {
+    often!(Hardened<Keep>, true;
+        AlignedSlabs<_, 1024, List>, 5; AlignedSlabs<_, 2048, List>, 0; LargeSlabs<_, 1000, List>, 1;
+    );
+    often!(Encoded, true;
+        AlignedSlabs<_, 1024, IntrusiveList<Encoded>>, 0; AlignedSlabs<_, 2048, IntrusiveList<Encoded>>, 0;
+        LargeSlabs<_, 1000, IntrusiveList<Encoded>>, 0;
+    );
+}

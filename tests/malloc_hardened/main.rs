@@ -1,0 +1,11 @@
+//! `HardenedMalloc` as the global allocator of a program.
+
+#![cfg(all(feature = "std", any(unix, windows), not(miri)))]
+
+#[path = "../malloc_global/programs.rs"]
+mod programs;
+
+use heapwright::preset::HardenedMalloc as Global;
+
+#[global_allocator]
+static GLOBAL: Global = Global;

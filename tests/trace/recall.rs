@@ -1,0 +1,91 @@
+//! Reports of misuse that tell where a block was allocated and freed.
+
+use std::alloc::Layout;
+use std::process::Command;
+use std::ptr::NonNull;
+
+use heapwright::check::{Misuse, MisuseHook, Report};
+use heapwright::combine::Quarantine;
+use heapwright::heap::{Locked, SharedHeap};
+use heapwright::lock::YieldLock;
+use heapwright::source::{GlobalHeap, SourceHeap};
+use heapwright::trace::{AbortWith, Explained, Recall, Traced, Witness};
+
+#[cfg(feature = "trace-backtrace")]
+type Sites = heapwright::trace::Backtraces;
+#[cfg(not(feature = "trace-backtrace"))]
+type Sites = heapwright::trace::BySize;
+
+/// Blocks that wait in a quarantine, where it is found out when they are freed again.
+type Guarded = Locked<Quarantine<16, SourceHeap<GlobalHeap>, MisuseHook>, YieldLock>;
+
+static HEAP: Traced<Recall<Sites>, Guarded> = Traced::new(
+    Recall::new(),
+    // SAFETY: what the report allocates is from the program's heap, and not from this one.
+    Locked::new(Quarantine::new(SourceHeap::new(GlobalHeap), unsafe {
+        MisuseHook::new(AbortWith::<Program>::report)
+    })),
+);
+
+struct Program;
+impl Witness for Program {
+    fn explain(misuse: &Misuse) -> Explained {
+        HEAP.sink().explain(misuse)
+    }
+}
+
+const LAYOUT: Layout = Layout::new::<[u8; 24]>();
+
+#[inline(never)]
+fn place_of_birth() -> NonNull<u8> {
+    HEAP.try_alloc(LAYOUT).unwrap().cast()
+}
+
+#[inline(never)]
+fn place_of_death(block: NonNull<u8>) {
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { HEAP.free(block, LAYOUT) };
+}
+
+#[inline(never)]
+fn scene_of_crime(block: NonNull<u8>) {
+    // SAFETY: this is the mistake. The block is in the quarantine, which looks at its address only.
+    unsafe { HEAP.free(block, LAYOUT) };
+}
+
+/// What tells the test's own process from the one that is to be aborted.
+const CULPRIT: &str = "HEAPWRIGHT_TEST_FREES_TWICE";
+
+#[test]
+#[cfg(not(any(miri, target_family = "wasm")))]
+fn a_double_free_under_a_traced_heap_tells_where_it_was_allocated_and_freed() {
+    if std::env::var_os(CULPRIT).is_some() {
+        let block = place_of_birth();
+        place_of_death(block);
+        scene_of_crime(block);
+        return;
+    }
+    let name = "recall::a_double_free_under_a_traced_heap_tells_where_it_was_allocated_and_freed";
+    let program = std::env::current_exe().unwrap();
+    let output =
+        Command::new(program).args(["--exact", name, "--nocapture"]).env(CULPRIT, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{text}");
+    let mut rest = &*text;
+    let mut parts = vec![
+        "heapwright: freed twice: the block of 24 bytes, aligned to 1, at 0x",
+        "\n  allocated, with 24 bytes, aligned to 1: event 1 of 3\n",
+        "\n  freed: event 2 of 3\n",
+        "\n  freed again: event 3 of 3\n",
+    ];
+    if cfg!(feature = "trace-backtrace") {
+        parts.insert(2, "::place_of_birth (");
+        parts.insert(4, "::place_of_death (");
+        parts.push("::scene_of_crime (");
+    }
+    for part in parts {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not, or too early, in {text}"));
+        // Its last byte may be the next part's first.
+        rest = &rest[at + part.len() - 1..];
+    }
+}
