@@ -235,7 +235,7 @@ crate::malloc! {
     /// let text = String::from("zeroed when it is freed");
     /// assert!(HardenedMalloc.stats().bytes_live >= text.len());
     /// ```
-    /// Each block is at least 8 bytes longer than asked for. Up to 16 objects of each class and thread rest, no more than 8 KiB of a class, or one object. Guards behind slabs take
+    /// Each block is at least 8 bytes longer than asked for. Up to 8 objects of each class and thread rest, no more than 2 KiB of a class, or one object. Guards behind slabs take
     /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: from about 1 GiB of small objects on, there is no guard behind new slabs.
     ///
     /// Its parts are in [`HardenedSettings`], what is checked, in [`check`](crate::check).

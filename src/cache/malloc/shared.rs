@@ -16,6 +16,7 @@ use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses, describe_classes};
 use crate::cache::slab_heap::Shapes;
+use crate::check::Checks;
 use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::source::{BackingSource, SideHeaders};
 
@@ -163,6 +164,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
             self.threads.open_count(),
             self.threads.bytes(),
             slab,
+            <T::Chunks as ChunkStock>::Checks::GUARDS,
         );
         stats.bytes_at_hand_most = bytes_at_hand_most;
         stats
