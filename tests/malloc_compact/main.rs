@@ -9,3 +9,6 @@ use heapwright::preset::CompactMalloc as Global;
 
 #[global_allocator]
 static GLOBAL: Global = Global;
+
+/// How much of the longest tests is run: all.
+const PART: usize = 1;

@@ -8,3 +8,6 @@ use heapwright::preset::SlabMalloc as Global;
 
 #[global_allocator]
 static GLOBAL: Global = Global;
+
+/// How much of the longest tests is run: all.
+const PART: usize = 1;

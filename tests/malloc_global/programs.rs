@@ -1,4 +1,4 @@
-//! Programs whose every allocation comes from one of the presets. Both presets run them, each in a process of its own.
+//! Programs whose every allocation comes from one of the presets. All general presets run them, each in a process of its own.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 
-use crate::Global;
+use crate::{Global, PART};
 
 /// Tests run one after the other: they look at what the whole process holds.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -163,7 +163,7 @@ fn thousands_of_short_lived_threads_leave_nothing() {
         Global.release();
         Global.stats()
     };
-    let (few, many) = (run(100), run(10_000));
+    let (few, many) = (run(100), run(10_000 / PART));
     assert_eq!(many.bytes_of_threads, few.bytes_of_threads, "stacks are used again");
     assert!(many.bytes_live <= few.bytes_live + (64 << 10), "few\n{few}\nmany\n{many}");
     assert!(many.chunks.bytes_mapped <= few.chunks.bytes_mapped + (4 << 20), "few\n{few}\nmany\n{many}");
@@ -279,7 +279,7 @@ fn forked_children_allocate_whatever_other_threads_were_doing() {
             })
         })
         .collect();
-    for _ in 0..40 {
+    for _ in 0..40 / PART {
         assert_eq!(fork(1), 0, "a child hung or found something wrong");
     }
     stop.store(true, Ordering::Relaxed);

@@ -9,3 +9,6 @@ use heapwright::preset::HardenedMalloc as Global;
 
 #[global_allocator]
 static GLOBAL: Global = Global;
+
+/// How much of the longest tests is run: a fifth.
+const PART: usize = 5;
