@@ -75,6 +75,7 @@ impl Fresh for Dice {
 
 impl Dice {
     /// Dice with a state of their own.
+    #[cfg(feature = "std")]
     pub(crate) const fn seeded(seed: u64) -> Self {
         Dice(Cell::new(seed | 1))
     }

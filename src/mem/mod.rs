@@ -19,6 +19,7 @@ pub(crate) fn dangling(layout: Layout) -> NonNull<u8> {
 }
 
 /// The same address, good for all memory there: what came back may be a pointer that is good for less. Its provenance is exposed.
+#[cfg(feature = "std")]
 #[inline(always)]
 pub(crate) fn exposed(ptr: NonNull<u8>) -> NonNull<u8> {
     // SAFETY: the address is not zero.

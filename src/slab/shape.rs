@@ -618,6 +618,7 @@ impl Shape {
 
 impl Shape {
     /// Whether an object begins at the address `object` in the slab at `base`.
+    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) const fn is_start(&self, base: usize, object: usize) -> bool {
         // Below the first object it wraps, to more than there are.

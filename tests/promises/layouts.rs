@@ -2,7 +2,6 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
 
 use heapwright::arena::Teaspoon;
 use heapwright::cache::{Classes, KeepAll, SlabHeap};
@@ -240,7 +239,7 @@ fn every_layout_of_global(name: &str, heap: &impl GlobalAlloc, count: usize) {
         table().into_iter().filter(|layout| layout.size() < 1 << 30 || layout.size() > 1 << 60).chain(random)
     {
         // SAFETY: heapwright defines requests of size zero too.
-        let Some(block) = NonNull::new(unsafe { heap.alloc(layout) }) else {
+        let Some(block) = std::ptr::NonNull::new(unsafe { heap.alloc(layout) }) else {
             assert!(layout.size() > 0, "{name}: {layout:?}");
             continue;
         };

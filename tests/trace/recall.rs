@@ -79,9 +79,9 @@ fn a_double_free_under_a_traced_heap_tells_where_it_was_allocated_and_freed() {
         "\n  freed again: event 3 of 3\n",
     ];
     if cfg!(feature = "trace-backtrace") {
-        parts.insert(2, "::place_of_birth (");
-        parts.insert(4, "::place_of_death (");
-        parts.push("::scene_of_crime (");
+        parts.insert(2, "place_of_birth (");
+        parts.insert(4, "place_of_death (");
+        parts.push("scene_of_crime (");
     }
     for part in parts {
         let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not, or too early, in {text}"));

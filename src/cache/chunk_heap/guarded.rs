@@ -1,15 +1,22 @@
 //! What a stock knows of an address, and what keeps slabs apart: for heaps that check.
 
+#[cfg(feature = "std")]
 use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+use super::ChunkHeap;
+#[cfg(feature = "std")]
+use super::large;
 use super::map::Kind;
-use super::region::{self, Grid, exposed};
-use super::{ChunkHeap, large};
+#[cfg(feature = "std")]
+use super::region::exposed;
+use super::region::{self, Grid};
 use crate::AllocError;
 use crate::cache::retention::Retention;
-use crate::check::{Checks, Switch, Wrong, entropy};
+#[cfg(feature = "std")]
+use crate::check::Wrong;
+use crate::check::{Checks, Switch, entropy};
 use crate::lock::Lock;
 use crate::source::BackingSource;
 
@@ -69,12 +76,6 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         }
     }
 
-    /// What marks are made with.
-    #[inline(always)]
-    pub(in crate::cache) fn secret(&self) -> usize {
-        <C::Frees as Switch>::get(&self.secret).map_or(0, |secret| secret.get())
-    }
-
     /// Notes what begins at an address, if frees are looked at. Callers are under the lock.
     ///
     /// # Errors
@@ -100,6 +101,69 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         if let Some(map) = <C::Frees as Switch>::get(&self.map) {
             self.enter(|_| map.forget(Self::unit(address)));
         }
+    }
+
+    /// A slab.
+    ///
+    /// # Errors
+    /// When there is no chunk.
+    pub(super) fn take_slab(&self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
+        let run = self.take(Self::SLAB_CHUNKS, object_size)?;
+        if C::ZERO_FREED && !run.zeroed {
+            // What is free is zero, in every slab.
+            // SAFETY: the chunk is ours.
+            unsafe { run.first.write_bytes(0, CHUNK) };
+        }
+        if C::GUARDS {
+            // SAFETY: the second chunk is ours.
+            let guard = unsafe { run.first.add(CHUNK) };
+            // What can't be protected is a gap all the same.
+            // SAFETY: ours, and touched by nobody until it is unprotected.
+            if unsafe { self.source.clone().protect(guard, CHUNK) }.is_ok() {
+                // SAFETY: a region of ours.
+                unsafe { region::object_size::<CHUNK>(guard.addr().get()) }.store(GUARD, Ordering::Relaxed);
+            }
+        }
+        Ok(run.first)
+    }
+
+    /// Takes a slab back.
+    ///
+    /// # Safety
+    /// It is from `take_slab`, and nobody uses it.
+    pub(super) unsafe fn give_slab(&self, slab: NonNull<u8>) {
+        if C::GUARDS {
+            // SAFETY: the second chunk of the slab.
+            let guard = unsafe { slab.add(CHUNK) };
+            // SAFETY: a region of ours.
+            let noted = unsafe { region::object_size::<CHUNK>(guard.addr().get()) };
+            if noted.load(Ordering::Relaxed) == GUARD {
+                // SAFETY: it was protected.
+                if unsafe { self.source.clone().unprotect(guard, CHUNK) }.is_err() {
+                    // A chunk that faults can't be used again: both stay as they are, for good.
+                    return;
+                }
+                noted.store(0, Ordering::Relaxed);
+            }
+        }
+        if <C::Frees as Switch>::ON {
+            // SAFETY: a region of ours.
+            unsafe { region::object_size::<CHUNK>(slab.addr().get()) }.store(0, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise: a run of so many chunks.
+        unsafe { self.give(slab, Self::SLAB_CHUNKS) };
+    }
+}
+
+/// What a heap above asks of an address.
+#[cfg(feature = "std")]
+impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
+    ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
+{
+    /// What marks are made with.
+    #[inline(always)]
+    pub(in crate::cache) fn secret(&self) -> usize {
+        <C::Frees as Switch>::get(&self.secret).map_or(0, |secret| secret.get())
     }
 
     /// The size of the objects of the slab, or of the run, in whose first chunk the address lies; 0: there is none. Only for a stock that checks frees.
@@ -191,57 +255,6 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             }
         });
         if claimed == Some(true) { Ok(len) } else { Err(Wrong::DoubleFree) }
-    }
-
-    /// A slab.
-    ///
-    /// # Errors
-    /// When there is no chunk.
-    pub(super) fn take_slab(&self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
-        let run = self.take(Self::SLAB_CHUNKS, object_size)?;
-        if C::ZERO_FREED && !run.zeroed {
-            // What is free is zero, in every slab.
-            // SAFETY: the chunk is ours.
-            unsafe { run.first.write_bytes(0, CHUNK) };
-        }
-        if C::GUARDS {
-            // SAFETY: the second chunk is ours.
-            let guard = unsafe { run.first.add(CHUNK) };
-            // What can't be protected is a gap all the same.
-            // SAFETY: ours, and touched by nobody until it is unprotected.
-            if unsafe { self.source.clone().protect(guard, CHUNK) }.is_ok() {
-                // SAFETY: a region of ours.
-                unsafe { region::object_size::<CHUNK>(guard.addr().get()) }.store(GUARD, Ordering::Relaxed);
-            }
-        }
-        Ok(run.first)
-    }
-
-    /// Takes a slab back.
-    ///
-    /// # Safety
-    /// It is from `take_slab`, and nobody uses it.
-    pub(super) unsafe fn give_slab(&self, slab: NonNull<u8>) {
-        if C::GUARDS {
-            // SAFETY: the second chunk of the slab.
-            let guard = unsafe { slab.add(CHUNK) };
-            // SAFETY: a region of ours.
-            let noted = unsafe { region::object_size::<CHUNK>(guard.addr().get()) };
-            if noted.load(Ordering::Relaxed) == GUARD {
-                // SAFETY: it was protected.
-                if unsafe { self.source.clone().unprotect(guard, CHUNK) }.is_err() {
-                    // A chunk that faults can't be used again: both stay as they are, for good.
-                    return;
-                }
-                noted.store(0, Ordering::Relaxed);
-            }
-        }
-        if <C::Frees as Switch>::ON {
-            // SAFETY: a region of ours.
-            unsafe { region::object_size::<CHUNK>(slab.addr().get()) }.store(0, Ordering::Relaxed);
-        }
-        // SAFETY: the caller's promise: a run of so many chunks.
-        unsafe { self.give(slab, Self::SLAB_CHUNKS) };
     }
 
     /// Makes pages of a block fault, or not any more; says whether that was possible.

@@ -80,6 +80,7 @@ impl Record {
 ///
 /// # Safety
 /// There is such a block, noted in the map.
+#[cfg(feature = "std")]
 pub(super) unsafe fn start_after(base: usize) -> usize {
     // SAFETY: the caller's promise: the front's length stands at the base.
     base + unsafe { exposed::<usize>(base).read() }

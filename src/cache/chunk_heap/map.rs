@@ -44,6 +44,7 @@ impl Fresh for RegionMap {
 
 impl RegionMap {
     /// What begins in the unit, which is an address divided by a region's length.
+    #[cfg(any(feature = "std", test))]
     #[inline(always)]
     pub(super) fn kind(&self, unit: usize) -> Kind {
         let Some(leaf) = self.leaves.get(unit / LEAF) else { return Kind::Nothing };

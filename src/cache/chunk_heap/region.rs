@@ -121,6 +121,7 @@ pub(super) unsafe fn object_size<const CHUNK: usize>(address: usize) -> &'static
 ///
 /// # Safety
 /// A region in use, which nobody else touches, with chunks of that length.
+#[cfg(feature = "std")]
 pub(super) unsafe fn is_free<const CHUNK: usize>(region: NonNull<Region>, address: usize) -> bool {
     // SAFETY: the caller's promise.
     unsafe { region.as_ref() }.free >> Grid::<CHUNK>::number(address) & 1 == 1
