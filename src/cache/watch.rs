@@ -5,10 +5,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 
-use crate::check::{Checks, Damage, Finding, Fresh, Misuse, Switch, Wrong};
-
-/// What stands behind the bytes that were asked for.
-const ZONE_BYTE: u8 = 0xbb;
+use crate::check::{Checks, Damage, Finding, Fresh, Misuse, Switch, Wrong, ZONE, first_other};
 
 /// What a policy says about slabs. All of it goes with [`Checks::Frees`]: without, there is nobody to tell what is found.
 pub(super) trait SlabChecks: Checks {
@@ -87,7 +84,7 @@ impl<P: Checks> Watch<P> {
             return false;
         }
         // SAFETY: the caller's promise.
-        let damage = unsafe { differing::<ZONE_BYTE>(object, layout.size(), Self::zone_end(stride)) };
+        let damage = unsafe { differing(object, layout.size(), Self::zone_end(stride), ZONE) };
         if let Some(damage) = damage {
             self.note(Misuse::new(Wrong::WrittenBehind, object.addr().get(), layout).with_damage(damage));
         }
@@ -102,7 +99,7 @@ impl<P: Checks> Watch<P> {
     pub(super) unsafe fn ready(&self, object: NonNull<u8>, layout: Layout, stride: usize, zero: bool) {
         if P::ZEROES && zero {
             // SAFETY: the caller's promise: it is ours, and initialised.
-            if let Some(damage) = unsafe { differing::<0>(object, 0, stride) } {
+            if let Some(damage) = unsafe { differing(object, 0, stride, 0) } {
                 let misuse = Misuse::new(Wrong::WrittenAfterFree, object.addr().get(), layout);
                 self.note(misuse.with_damage(damage));
             }
@@ -122,7 +119,7 @@ impl<P: Checks> Watch<P> {
             // SAFETY: `size` is below the stride.
             let zone = unsafe { object.add(size) };
             // SAFETY: it ends where the object does.
-            unsafe { zone.write_bytes(ZONE_BYTE, len) };
+            unsafe { zone.write_bytes(ZONE, len) };
         }
     }
 
@@ -150,30 +147,17 @@ impl<P: Checks> fmt::Debug for Watch<P> {
     }
 }
 
-/// The first byte of those from `from` to below `to` that is not `EXPECTED`.
+/// The first byte of those from `from` to below `to` that is not `expected`.
 ///
 /// # Safety
 /// The bytes lie in an object that begins at `object`, are initialised, and nobody else's.
-unsafe fn differing<const EXPECTED: u8>(object: NonNull<u8>, from: usize, to: usize) -> Option<Damage> {
-    const WORD: usize = size_of::<usize>();
-    let pattern = usize::from_ne_bytes([EXPECTED; WORD]);
-    let mut at = from;
-    while at < to {
-        // SAFETY: `at` is within the object.
-        let place = unsafe { object.add(at) };
-        // SAFETY: the word ends at or before `to`; the caller's promise.
-        if to - at >= WORD && unsafe { place.cast::<usize>().read_unaligned() } == pattern {
-            at += WORD;
-            continue;
-        }
-        // SAFETY: the caller's promise.
-        let found = unsafe { place.read() };
-        if found != EXPECTED {
-            return Some(Damage { offset: at as isize, expected: EXPECTED, found });
-        }
-        at += 1;
-    }
-    None
+unsafe fn differing(object: NonNull<u8>, from: usize, to: usize, expected: u8) -> Option<Damage> {
+    let len = to.checked_sub(from)?;
+    // SAFETY: within the object.
+    let first = unsafe { object.add(from) };
+    // SAFETY: the caller's promise.
+    let (at, found) = unsafe { first_other(first, len, expected) }?;
+    Some(Damage { offset: (from + at) as isize, expected, found })
 }
 
 #[cfg(test)]
@@ -191,11 +175,11 @@ mod tests {
     fn a_wrong_byte_is_found() {
         for (from, to) in [(0, 0), (0, 1), (0, 40), (3, 21), (8, 16), (7, 40), (39, 40)] {
             for wrong in 0..40 {
-                let mut bytes = [ZONE_BYTE; 40];
+                let mut bytes = [ZONE; 40];
                 bytes[wrong] ^= 0x10;
                 let start = NonNull::from(&mut bytes).cast();
                 // SAFETY: no more than the array is read.
-                let damage = unsafe { differing::<ZONE_BYTE>(start, from, to) };
+                let damage = unsafe { differing(start, from, to, ZONE) };
                 let found = damage.map(|damage| damage.offset as usize);
                 assert_eq!(found, (from..to).contains(&wrong).then_some(wrong), "{wrong} in {from}..{to}");
             }

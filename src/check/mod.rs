@@ -34,8 +34,8 @@
 //! | links that lie in free memory are encoded | and believed only if the marks, which lie apart, agree; what does not is [`Metadata`](Wrong::Metadata), and the lists are made anew. [`Sizing4KiB`](crate::sizing::Sizing4KiB) has none |
 //! | freed memory rests, chance, guard pages | not there: a block has one place, and there are no pages. [`Quarantine`](crate::combine::Quarantine) goes around it, as does [`RedZones`](crate::combine::RedZones) for writes before a block |
 //!
-//! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger and no instruction slower than one that
-//! could not check.
+//! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger than one that
+//! could not check, and no slower.
 //!
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way.
@@ -100,12 +100,14 @@
 
 mod finding;
 mod misuse;
+mod pattern;
 mod policy;
 mod secret;
 mod switch;
 
 pub use self::finding::Finding;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
+pub(crate) use self::pattern::{FREED, Other, ZONE, first_other};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
 pub(crate) use self::secret::{Dice, Secret, entropy};

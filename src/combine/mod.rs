@@ -106,7 +106,6 @@ mod exposed;
 mod fallback;
 mod frames;
 mod free_lists;
-mod pattern;
 mod per_class;
 mod quantize;
 mod quarantine;

@@ -6,9 +6,9 @@ use core::mem::{self, ManuallyDrop};
 use core::ptr::{self, NonNull};
 
 use super::around::{Around, Within, heap_around};
-use super::pattern::{FREED, first_other};
 use crate::AllocError;
 use crate::check::{Abort, Damage, Misuse, OnMisuse, Wrong};
+use crate::check::{FREED, first_other};
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::Heap;
 

@@ -6,9 +6,9 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use super::around::{Within, reset_and_inspect};
-use super::pattern::{FREED, Other, ZONE, first_other};
 use crate::AllocError;
 use crate::check::{Abort, Damage, Finding, Misuse, OnMisuse, Wrong};
+use crate::check::{FREED, Other, ZONE, first_other};
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::Heap;
 use crate::mem::{self, align_up};

@@ -18,14 +18,6 @@ pub(crate) fn dangling(layout: Layout) -> NonNull<u8> {
     unsafe { NonNull::new_unchecked(ptr::without_provenance_mut(layout.align())) }
 }
 
-/// The same address, good for all memory there: what came back may be a pointer that is good for less. Its provenance is exposed.
-#[cfg(feature = "std")]
-#[inline(always)]
-pub(crate) fn exposed(ptr: NonNull<u8>) -> NonNull<u8> {
-    // SAFETY: the address is not zero.
-    unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(ptr.addr().get())) }
-}
-
 /// The slice pointer for `len` bytes from `ptr` on.
 pub(crate) fn slice(ptr: NonNull<u8>, len: usize) -> NonNull<[u8]> {
     NonNull::slice_from_raw_parts(ptr, len)

@@ -482,6 +482,10 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 if wanted < had {
                     // SAFETY: the tail lies in the run.
                     let tail = unsafe { first.add(wanted * CHUNK) };
+                    if C::ZERO_FREED {
+                        // SAFETY: the caller's promise: nobody needs the tail.
+                        unsafe { tail.write_bytes(0, (had - wanted) * CHUNK) };
+                    }
                     // SAFETY: the caller's promise; the run is that much shorter first.
                     self.enter(|stock| unsafe { stock.note(first, wanted * CHUNK) });
                     // SAFETY: the caller's promise: nobody needs the tail.

@@ -2,7 +2,6 @@
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
-use core::slice;
 
 use super::class::Slabs;
 use super::handle::{Malloc, MallocInstance};
@@ -10,9 +9,11 @@ use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
 use crate::AllocError;
 use crate::cache::chunk_heap::ChunkPlace;
+use crate::cache::front::renewed;
 use crate::cache::size_classes::SizeClasses;
 use crate::cache::slab_heap::Shapes;
 use crate::check::{Checks, Damage, Misuse, Owner, Switch, Wrong, report};
+use crate::check::{ZONE, first_other};
 use crate::heap::UsableSize;
 use crate::mem;
 use crate::slab::Shape;
@@ -27,26 +28,8 @@ type SourceOf<I> = <<<I as MallocInstance>::Settings as MallocSettings>::Chunks 
 /// Bytes behind a large block that can't be touched: a page of the common systems with that processor.
 const GUARD: usize = if cfg!(any(target_arch = "x86_64", target_arch = "x86")) { 4096 } else { 16384 };
 
-/// What red zones hold: no text, no small number, and no address that a program may use.
-const PATTERN: u8 = 0xb5;
-
-/// Where a byte differs from the pattern, in the `len` bytes from `from` on.
-///
-/// # Safety
-/// They may be read.
-#[inline]
-unsafe fn first_other(from: *const u8, len: usize, expected: u8) -> Option<(usize, u8)> {
-    // SAFETY: the caller's promise; nobody writes there meanwhile, or it is a misuse that is seen or not.
-    let bytes = unsafe { slice::from_raw_parts(from, len) };
-    // Without a way out in between, so that many are compared at once.
-    if bytes.iter().fold(0, |others, byte| others | (byte ^ expected)) == 0 {
-        return None;
-    }
-    bytes.iter().position(|&byte| byte != expected).map(|at| (at, bytes[at]))
-}
-
 /// The pattern, eight times.
-const PATTERNS: u64 = u64::from_ne_bytes([PATTERN; 8]);
+const ZONES: u64 = u64::from_ne_bytes([ZONE; 8]);
 
 /// Fills `len` bytes, eight at least, with the pattern.
 ///
@@ -60,34 +43,13 @@ unsafe fn fill_zone(from: *mut u8, len: usize) {
         // SAFETY: inside.
         let place = unsafe { from.add(at) };
         // SAFETY: eight bytes that are the caller's.
-        unsafe { place.cast::<u64>().write_unaligned(PATTERNS) };
+        unsafe { place.cast::<u64>().write_unaligned(ZONES) };
         at += 8;
     }
     // SAFETY: there are eight at least.
     let last = unsafe { from.add(len - 8) };
     // SAFETY: as above.
-    unsafe { last.cast::<u64>().write_unaligned(PATTERNS) };
-}
-
-/// Whether `len` bytes, eight at least, all hold the pattern.
-///
-/// # Safety
-/// They may be read.
-#[inline(always)]
-unsafe fn is_zone(from: *const u8, len: usize) -> bool {
-    let (mut at, mut others) = (0, 0);
-    while at + 8 < len {
-        // SAFETY: inside.
-        let place = unsafe { from.add(at) };
-        // SAFETY: eight bytes that may be read.
-        others |= unsafe { place.cast::<u64>().read_unaligned() } ^ PATTERNS;
-        at += 8;
-    }
-    // SAFETY: there are eight at least.
-    let last = unsafe { from.add(len - 8) };
-    // SAFETY: as above.
-    others |= unsafe { last.cast::<u64>().read_unaligned() } ^ PATTERNS;
-    others == 0
+    unsafe { last.cast::<u64>().write_unaligned(ZONES) };
 }
 
 /// Whether `len` bytes from a word's place on are all zero; `len` is a multiple of eight.
@@ -243,7 +205,7 @@ impl<I: MallocInstance> Malloc<I> {
             return;
         }
         // SAFETY: the caller's promise.
-        if let Some((at, found)) = unsafe { first_other(object.as_ptr(), len, 0) } {
+        if let Some((at, found)) = unsafe { first_other(object, len, 0) } {
             let layout = Layout::from_size_align(len, 1).unwrap_or(Layout::new::<u8>());
             let damage = Damage { offset: at as isize, expected: 0, found };
             Self::tell(Misuse::new(Wrong::WrittenAfterFree, object.addr().get(), layout).with_damage(damage));
@@ -266,10 +228,10 @@ impl<I: MallocInstance> Malloc<I> {
             Self::misused(ptr, Some(class), layout);
             return None;
         }
-        let object = mem::exposed(ptr);
+        let object = renewed(ptr);
         if Self::THOROUGH {
             // SAFETY: a live object of the class, as has been seen or promised.
-            return unsafe { Self::retire_thoroughly(object, class, layout) };
+            return unsafe { Self::retire_thoroughly(object, class, layout, mark) };
         }
         if Self::FREES {
             // SAFETY: an object has a word, and this one is ours now.
@@ -283,7 +245,12 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// A live object of the class.
     #[inline(never)]
-    unsafe fn retire_thoroughly(object: NonNull<u8>, class: usize, layout: Layout) -> Option<NonNull<u8>> {
+    unsafe fn retire_thoroughly(
+        object: NonNull<u8>,
+        class: usize,
+        layout: Layout,
+        mark: usize,
+    ) -> Option<NonNull<u8>> {
         let len = Numbers::<I::Settings>::size(class);
         // SAFETY: the caller's promise: so many bytes, the zone behind the user's.
         unsafe { Self::look_behind(object, layout, len) };
@@ -293,7 +260,7 @@ impl<I: MallocInstance> Malloc<I> {
         }
         if Self::FREES {
             // SAFETY: an object has a word.
-            unsafe { Self::mark_of(object).write(Self::mark(object.addr().get())) };
+            unsafe { Self::mark_of(object).write(mark) };
         }
         if !<<ChecksOf<I> as Checks>::Quarantine as Switch>::ON {
             return Some(object);
@@ -312,13 +279,9 @@ impl<I: MallocInstance> Malloc<I> {
         // SAFETY: the user's bytes are followed by the zone.
         let behind = unsafe { block.add(layout.size()) };
         // SAFETY: the caller's promise.
-        if unsafe { is_zone(behind.as_ptr(), len - layout.size()) } {
-            return;
-        }
-        // SAFETY: the caller's promise.
-        if let Some((at, found)) = unsafe { first_other(behind.as_ptr(), len - layout.size(), PATTERN) } {
+        if let Some((at, found)) = unsafe { first_other(behind, len - layout.size(), ZONE) } {
             let offset = (layout.size() + at) as isize;
-            let damage = Damage { offset, expected: PATTERN, found };
+            let damage = Damage { offset, expected: ZONE, found };
             Self::tell(
                 Misuse::new(Wrong::WrittenBehind, block.addr().get(), layout)
                     .with_damage(damage)
@@ -337,7 +300,7 @@ impl<I: MallocInstance> Malloc<I> {
             return false;
         }
         if Self::ZONE > 0 {
-            let (object, len) = (mem::exposed(ptr), Numbers::<I::Settings>::size(class));
+            let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
             // SAFETY: a live object, as has been seen or promised.
             unsafe { Self::look_behind(object, old, len) };
             // SAFETY: the new size leaves room for the zone.
@@ -421,7 +384,7 @@ impl<I: MallocInstance> Malloc<I> {
         } else {
             0
         };
-        let block = mem::exposed(ptr);
+        let block = renewed(ptr);
         // SAFETY: a live block of that length, as has been seen or promised.
         if !unsafe { Self::unfence(block, layout, len) } {
             // Its last page faults, and can't be made usable: nobody gets it again.
@@ -446,7 +409,7 @@ impl<I: MallocInstance> Malloc<I> {
         let (shared, mut chunks) = (I::shared(), I::shared().chunks());
         let (had, wanted) = (Self::beyond(old), Self::beyond(new));
         let fenced = Self::ZONE > 0 || ChecksOf::<I>::GUARDS;
-        let (block, mut len) = (mem::exposed(ptr), 0);
+        let (block, mut len) = (renewed(ptr), 0);
         if fenced {
             // SAFETY: the caller's promise: a live block.
             len = unsafe { shared.stock().usable_size(block) };

@@ -13,6 +13,7 @@ use super::stats::MallocStats;
 use super::stock::ChunkStock;
 use crate::AllocError;
 use crate::cache::SizeClasses;
+use crate::cache::front::renewed;
 use crate::check::Checks;
 use crate::describe::{Describe, Tree};
 use crate::heap::UsableSize;
@@ -291,7 +292,7 @@ impl<I: MallocInstance> Malloc<I> {
                 return ptr::null_mut();
             }
             // Y5: the provenance of every object is exposed; the caller's pointer may be good for less than the new size.
-            return mem::exposed(ptr).as_ptr();
+            return renewed(ptr).as_ptr();
         }
         // SAFETY: the caller's promise is the same.
         unsafe { self.resize_slow(ptr, old, new) }

@@ -3,32 +3,37 @@
 use core::ptr::NonNull;
 
 /// What freed memory is filled with.
-pub(super) const FREED: u8 = 0xdf;
+pub(crate) const FREED: u8 = 0xdf;
 
 /// What stands around live blocks.
-pub(super) const ZONE: u8 = 0xbb;
+pub(crate) const ZONE: u8 = 0xbb;
 
 /// Bytes that are compared at once.
 const WORD: usize = size_of::<usize>();
 
 /// A byte that is not what is expected: its offset, and what it is.
-pub(super) type Other = (usize, u8);
+pub(crate) type Other = (usize, u8);
 
 /// The first of `len` bytes from `ptr` on that is not `expected`.
 ///
 /// # Safety
 /// The bytes may be read, and are initialised.
-pub(super) unsafe fn first_other(ptr: NonNull<u8>, len: usize, expected: u8) -> Option<Other> {
+#[inline]
+pub(crate) unsafe fn first_other(ptr: NonNull<u8>, len: usize, expected: u8) -> Option<Other> {
     let pattern = usize::from_ne_bytes([expected; WORD]);
-    let mut at = 0;
-    while len - at >= WORD {
-        // SAFETY: the word ends at or before `len`.
+    let is_filled = |at: usize| {
+        // SAFETY: callers ask for words that end at or before `len`.
         let word = unsafe { ptr.add(at) };
         // SAFETY: its bytes may be read.
-        if unsafe { word.cast::<usize>().read_unaligned() } != pattern {
-            break;
-        }
+        unsafe { word.cast::<usize>().read_unaligned() == pattern }
+    };
+    let mut at = 0;
+    while len - at >= WORD && is_filled(at) {
         at += WORD;
+    }
+    // What is left is less than a word: with what is before it, one.
+    if len - at < WORD && len >= WORD && is_filled(len - WORD) {
+        return None;
     }
     while at < len {
         // SAFETY: `at` is below `len`.
