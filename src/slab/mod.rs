@@ -113,6 +113,8 @@ mod objects;
 mod shape;
 mod shelves;
 mod side;
+#[cfg(feature = "std")]
+mod starts;
 #[cfg(test)]
 mod tests;
 
@@ -132,6 +134,8 @@ pub(crate) use self::map::SlabMap;
 pub use self::objects::{Bitmap, FreeObjects, IndexStack, IntrusiveList, SlabView};
 pub use self::shape::{Rules, Shape, ShapeError};
 pub use self::side::SideSlabs;
+#[cfg(feature = "std")]
+pub(crate) use self::starts::Starts;
 
 /// Cuts blocks of a source into objects of one layout.
 ///

@@ -223,8 +223,8 @@ pub struct Shape {
     /// From a header to its table of constructed objects.
     pub(super) kept_at: u32,
     /// How many colors there are, a power of two; 1: none.
-    colors: u32,
-    color_step: u32,
+    pub(super) colors: u32,
+    pub(super) color_step: u32,
     color_shift: u32,
     /// Whether constructed objects are told from raw ones.
     pub(super) tracked: bool,
@@ -613,18 +613,6 @@ impl Shape {
         // A multiple of the stride, so that the rounding of the reciprocal does not show.
         let offset = object.wrapping_sub(base).wrapping_sub(self.first(base)) as u32;
         ((offset as u64 * self.reciprocal) >> 32) as u32
-    }
-}
-
-impl Shape {
-    /// Whether an object begins at the address `object` in the slab at `base`.
-    #[cfg(feature = "std")]
-    #[inline(always)]
-    pub(crate) const fn is_start(&self, base: usize, object: usize) -> bool {
-        // Below the first object it wraps, to more than there are.
-        let offset = object.wrapping_sub(base).wrapping_sub(self.first(base)) as u32;
-        let index = (offset as u64 * self.reciprocal) >> 32;
-        index < self.capacity as u64 && index * self.stride as u64 == offset as u64
     }
 }
 

@@ -10,6 +10,8 @@ use super::ChunkHeap;
 use super::large;
 use super::map::Kind;
 #[cfg(feature = "std")]
+use super::map::RegionMap;
+#[cfg(feature = "std")]
 use super::region::exposed;
 use super::region::{self, Grid};
 use crate::AllocError;
@@ -124,6 +126,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 unsafe { region::object_size::<CHUNK>(guard.addr().get()) }.store(GUARD, Ordering::Relaxed);
             }
         }
+        if let Some(map) = <C::Frees as Switch>::get(&self.map) {
+            map.note_slab(run.first.addr().get() / CHUNK, object_size);
+        }
         Ok(run.first)
     }
 
@@ -146,13 +151,20 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 noted.store(0, Ordering::Relaxed);
             }
         }
-        if <C::Frees as Switch>::ON {
+        if let Some(map) = <C::Frees as Switch>::get(&self.map) {
+            map.note_slab(slab.addr().get() / CHUNK, 0);
             // SAFETY: a region of ours.
             unsafe { region::object_size::<CHUNK>(slab.addr().get()) }.store(0, Ordering::Relaxed);
         }
         // SAFETY: the caller's promise: a run of so many chunks.
         unsafe { self.give(slab, Self::SLAB_CHUNKS) };
     }
+}
+
+/// What stands for a slab of objects of so many bytes, a multiple of eight up to half a MiB, of which each has a number of its own.
+#[cfg(feature = "std")]
+pub(in crate::cache) const fn slab_number(object_size: usize) -> u16 {
+    RegionMap::number(object_size)
 }
 
 /// What a heap above asks of an address.
@@ -166,10 +178,14 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         <C::Frees as Switch>::get(&self.secret).map_or(0, |secret| secret.get())
     }
 
-    /// The size of the objects of the slab, or of the run, in whose first chunk the address lies; 0: there is none. Only for a stock that checks frees.
+    /// Whether the address lies in a slab of objects with that [`slab_number`]. Only for a stock that checks frees.
     #[inline(always)]
-    pub(in crate::cache) fn noted(&self, address: usize) -> usize {
-        let Some(map) = <C::Frees as Switch>::get(&self.map) else { return 0 };
+    pub(in crate::cache) fn is_in_slab(&self, address: usize, number: u16) -> bool {
+        <C::Frees as Switch>::get(&self.map).is_some_and(|map| map.is_slab(address / CHUNK, number))
+    }
+
+    /// The size of the objects of the slab, or of the run, in whose first chunk the address lies; 0: there is none.
+    fn noted(&self, map: &RegionMap, address: usize) -> usize {
         if map.kind(Self::unit(address)) != Kind::Region {
             return 0;
         }
@@ -189,7 +205,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             Kind::Nothing => return Err(Wrong::Foreign),
             Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
             Kind::Region => {
-                let len = self.noted(address);
+                let len = self.noted(map, address);
                 if len == GUARD as usize {
                     return Err(Wrong::Foreign);
                 }

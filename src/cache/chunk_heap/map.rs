@@ -1,39 +1,43 @@
-//! Where a stock's regions and blocks of their own lie: for heaps that check what comes back.
+//! Where a stock's regions and blocks of their own lie, and its slabs: for heaps that check what comes back.
 
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
 
+use super::region::CHUNKS;
 use crate::AllocError;
 use crate::check::Fresh;
 use crate::source::BackingSource;
 
 /// What begins in the addresses of one region's length and alignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub(super) enum Kind {
     /// Nothing that is in use, as far as this stock knows.
     Nothing = 0,
     /// A region of chunks.
-    Region = 1,
+    Region = u16::MAX,
     /// A block of its own, its base here.
-    Large = 2,
+    Large = u16::MAX - 1,
     /// A block of its own, whose first byte is the first here.
-    LargeAtOnce = 3,
+    LargeAtOnce = u16::MAX - 2,
 }
 
-/// Regions' lengths that a leaf tells of.
-const LEAF: usize = 1 << 15;
+/// The largest number that stands for a slab, and for those of all larger objects.
+pub(super) const MOST: u16 = u16::MAX - 3;
+
+/// Chunks that a leaf tells of: those of 8,192 regions.
+const LEAF: usize = CHUNKS << 13;
 /// Leaves: with regions of 2 MiB for all addresses of 48 bits, or of 32.
-const LEAVES: usize = if size_of::<usize>() > 4 { 1 << 12 } else { 1 };
+const LEAVES: usize = if size_of::<usize>() > 4 { 1 << 14 } else { 1 };
 
-/// A [`Kind`] for each region's length of addresses; all zero when new.
-type Leaf = [AtomicU8; LEAF];
+/// For the first chunk of each region's length of addresses a [`Kind`], for the others that are slabs the length of their objects; all zero when new.
+type Leaf = [AtomicU16; LEAF];
 
-/// A map of all addresses, with leaves where there is something to tell. Read without a lock, written under the stock's.
+/// A map of all addresses, with leaves where there is something to tell. Read without a lock; what begins in a region's length is written under the stock's.
 ///
-/// A look-up is two loads that are nearly always in the cache: a leaf tells of 64 GiB, and a page of it of 8 GiB. Leaves come from the stock's source and stay with it.
+/// A look-up is two loads that are nearly always in the cache: a leaf tells of 16 GiB, and a line of it of a region. Leaves come from the stock's source and stay with it.
 pub(super) struct RegionMap {
     leaves: [AtomicPtr<Leaf>; LEAVES],
 }
@@ -43,18 +47,22 @@ impl Fresh for RegionMap {
 }
 
 impl RegionMap {
+    /// The place of a chunk's number, if there is a leaf for it. A chunk is an address divided by a chunk's length.
+    #[inline(always)]
+    fn place(&self, chunk: usize) -> Option<&AtomicU16> {
+        // What a leaf says is read after it: it is written by an address that is handed out after.
+        let leaf = NonNull::new(self.leaves.get(chunk / LEAF)?.load(Ordering::Acquire))?;
+        // SAFETY: leaves are never given back while the stock is in use.
+        Some(&unsafe { leaf.as_ref() }[chunk % LEAF])
+    }
+
     /// What begins in the unit, which is an address divided by a region's length.
     #[cfg(any(feature = "std", test))]
-    #[inline(always)]
     pub(super) fn kind(&self, unit: usize) -> Kind {
-        let Some(leaf) = self.leaves.get(unit / LEAF) else { return Kind::Nothing };
-        // What a leaf says is read after it: it is written by an address that is handed out after.
-        let Some(leaf) = NonNull::new(leaf.load(Ordering::Acquire)) else { return Kind::Nothing };
-        // SAFETY: leaves are never given back while the stock is in use.
-        match unsafe { leaf.as_ref() }[unit % LEAF].load(Ordering::Relaxed) {
-            1 => Kind::Region,
-            2 => Kind::Large,
-            3 => Kind::LargeAtOnce,
+        match self.place(unit * CHUNKS).map(|place| place.load(Ordering::Relaxed)) {
+            Some(kind) if kind == Kind::Region as u16 => Kind::Region,
+            Some(kind) if kind == Kind::Large as u16 => Kind::Large,
+            Some(kind) if kind == Kind::LargeAtOnce as u16 => Kind::LargeAtOnce,
             _ => Kind::Nothing,
         }
     }
@@ -69,32 +77,46 @@ impl RegionMap {
         kind: Kind,
         source: &mut B,
     ) -> Result<(), AllocError> {
-        let place = self.leaves.get(unit / LEAF).ok_or(AllocError)?;
-        let leaf = match NonNull::new(place.load(Ordering::Relaxed)) {
-            Some(leaf) => leaf,
-            None => {
-                let leaf = source.acquire(Layout::new::<Leaf>())?.cast::<Leaf>();
-                leaf.as_ptr().expose_provenance();
-                if !B::ZEROED {
-                    // SAFETY: fresh, ours, and of that length.
-                    unsafe { leaf.write_bytes(0, 1) };
-                }
-                place.store(leaf.as_ptr(), Ordering::Release);
-                leaf
+        let chunk = unit * CHUNKS;
+        let leaf = self.leaves.get(chunk / LEAF).ok_or(AllocError)?;
+        if leaf.load(Ordering::Relaxed).is_null() {
+            let new = source.acquire(Layout::new::<Leaf>())?.cast::<Leaf>();
+            new.as_ptr().expose_provenance();
+            if !B::ZEROED {
+                // SAFETY: fresh, ours, and of that length.
+                unsafe { new.write_bytes(0, 1) };
             }
-        };
-        // SAFETY: leaves are never given back while the stock is in use.
-        let leaf = unsafe { leaf.as_ref() };
-        leaf[unit % LEAF].store(kind as u8, Ordering::Relaxed);
+            leaf.store(new.as_ptr(), Ordering::Release);
+        }
+        self.set(chunk, kind as u16);
         Ok(())
     }
 
     /// Notes that nothing begins in the unit any more. Callers are under the stock's lock.
     pub(super) fn forget(&self, unit: usize) {
-        let leaf = self.leaves.get(unit / LEAF).map_or(ptr::null_mut(), |leaf| leaf.load(Ordering::Relaxed));
-        // SAFETY: leaves are never given back while the stock is in use.
-        if let Some(leaf) = unsafe { leaf.as_ref() } {
-            leaf[unit % LEAF].store(Kind::Nothing as u8, Ordering::Relaxed);
+        self.set(unit * CHUNKS, Kind::Nothing as u16);
+    }
+
+    /// Notes that a chunk is a slab of objects of so many bytes; 0: it is none any more. Callers own the chunk.
+    pub(super) fn note_slab(&self, chunk: usize, object_size: usize) {
+        self.set(chunk, Self::number(object_size));
+    }
+
+    /// Whether a chunk is a slab with that number.
+    #[cfg(any(feature = "std", test))]
+    #[inline(always)]
+    pub(super) fn is_slab(&self, chunk: usize, number: u16) -> bool {
+        self.place(chunk).is_some_and(|place| place.load(Ordering::Relaxed) == number)
+    }
+
+    /// What stands for a slab of objects of so many bytes, which are a multiple of eight where anybody asks. Above half a MiB they are all the same.
+    pub(super) const fn number(object_size: usize) -> u16 {
+        if object_size / 8 < MOST as usize { (object_size / 8) as u16 } else { MOST }
+    }
+
+    fn set(&self, chunk: usize, number: u16) {
+        if let Some(place) = self.place(chunk) {
+            place.store(number, Ordering::Relaxed);
         }
     }
 }
@@ -115,7 +137,7 @@ mod tests {
         static RAM: StaticBuffer<{ 4 * size_of::<Leaf>() }> = StaticBuffer::new();
         static MAP: RegionMap = RegionMap::NEW;
         let mut source = &RAM;
-        let units = [0, 1, 31, 32, LEAF - 1];
+        let units = [0, 1, 31, 32, LEAF / CHUNKS - 1];
         for (number, kind) in [Kind::Region, Kind::Large, Kind::LargeAtOnce].into_iter().enumerate() {
             for unit in units {
                 assert_eq!(MAP.kind(unit), Kind::Nothing, "{number} {unit}");
@@ -125,8 +147,24 @@ mod tests {
             assert_eq!(MAP.kind(2), Kind::Nothing);
             units.iter().for_each(|&unit| MAP.forget(unit));
         }
-        MAP.forget(usize::MAX);
-        assert_eq!(MAP.kind(usize::MAX), Kind::Nothing);
-        assert_eq!(MAP.note(LEAF * LEAVES, Kind::Region, &mut source), Err(AllocError));
+        let beyond = LEAF / CHUNKS * LEAVES;
+        MAP.forget(beyond);
+        assert_eq!(MAP.kind(beyond), Kind::Nothing);
+        assert_eq!(MAP.note(beyond, Kind::Region, &mut source), Err(AllocError));
+    }
+
+    #[test]
+    fn slabs_are_told_apart_by_their_objects() {
+        static RAM: StaticBuffer<{ 2 * size_of::<Leaf>() }> = StaticBuffer::new();
+        static MAP: RegionMap = RegionMap::NEW;
+        let is_slab = |chunk, size| MAP.is_slab(chunk, RegionMap::number(size));
+        assert!(!is_slab(65, 48));
+        assert_eq!(MAP.note(1, Kind::Region, &mut &RAM), Ok(()));
+        MAP.note_slab(65, 48);
+        assert!(is_slab(65, 48) && !is_slab(65, 56) && !is_slab(66, 48) && !is_slab(64, 48));
+        MAP.note_slab(65, 1 << 20);
+        assert!(is_slab(65, 1 << 20) && !is_slab(65, 48));
+        MAP.note_slab(65, 0);
+        assert!(!is_slab(65, 1 << 20) && MAP.kind(1) == Kind::Region);
     }
 }

@@ -15,6 +15,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 pub use self::guarded::ChunkPlace;
+#[cfg(feature = "std")]
+pub(in crate::cache) use self::guarded::slab_number;
 use self::map::{Kind, RegionMap};
 use self::region::Grid;
 use self::runs::Run;

@@ -8,7 +8,7 @@ use super::handle::{Malloc, MallocInstance};
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
 use crate::AllocError;
-use crate::cache::chunk_heap::ChunkPlace;
+use crate::cache::chunk_heap::{ChunkPlace, slab_number};
 use crate::cache::front::renewed;
 use crate::cache::size_classes::SizeClasses;
 use crate::cache::slab_heap::Shapes;
@@ -16,7 +16,7 @@ use crate::check::{Checks, Damage, Misuse, Owner, Switch, Wrong, report};
 use crate::check::{ZONE, first_other};
 use crate::heap::UsableSize;
 use crate::mem;
-use crate::slab::Shape;
+use crate::slab::Starts;
 use crate::source::{BackingSource, SideHeaders};
 
 /// The policy of a heap.
@@ -103,18 +103,22 @@ impl<I: MallocInstance> Malloc<I> {
         Layout::from_size_align(size, layout.align()).unwrap_or(layout)
     }
 
-    /// The shape of a class's slabs. `class` is less than `COUNT`.
-    #[inline(always)]
-    fn shape(class: usize) -> &'static Shape {
-        // SAFETY: callers have classes of `COUNT`, each of which has a shape.
-        unsafe { Shapes::<ClassesOf<I>, Slabs<I::Settings>>::of(class) }
-    }
+    /// Where the objects of each class begin in their slabs.
+    const STARTS: &'static [Starts; 256] = &{
+        let mut starts = [Starts::NONE; 256];
+        let mut class = 0;
+        while class < ClassesOf::<I>::COUNT {
+            let number = slab_number(ClassesOf::<I>::SIZES[class]);
+            starts[class] = Starts::of(&Shapes::<ClassesOf<I>, Slabs<I::Settings>>::ALL[class], number);
+            class += 1;
+        }
+        starts
+    };
 
-    /// Whether an object of the shape would begin at the address, which lies in a slab of it.
+    /// Whether an object of the class would begin at the address, if it lies in a slab of that class. `class` is no more than 255.
     #[inline(always)]
-    fn is_start(shape: &Shape, address: usize) -> bool {
-        let base = address & !(<SourceOf<I> as SideHeaders>::SLAB_SIZE - 1);
-        shape.is_start(base, address)
+    const fn is_start(class: usize, address: usize) -> bool {
+        Self::STARTS[class & 0xff].contains(address, <SourceOf<I> as SideHeaders>::SLAB_SIZE)
     }
 
     /// The first word of an object, good for all of it.
@@ -123,19 +127,31 @@ impl<I: MallocInstance> Malloc<I> {
         object.as_ptr().cast()
     }
 
-    /// What stands in the first word of an object that is free.
+    /// What stands in the first word of an object that is free. Never zero, which fresh objects have there: the secret is odd.
     #[inline(always)]
     fn mark(address: usize) -> usize {
-        // Never zero, which fresh objects have there.
-        I::shared().stock().secret() ^ address.rotate_left(usize::BITS / 2) | 1
+        I::shared().stock().secret() ^ address
+    }
+
+    /// Whether an object of the class begins at the address, live or not.
+    #[inline(always)]
+    fn is_object(class: usize, address: usize) -> bool {
+        const MAP_SIZE_MAX: usize = 256 << 10;
+        const {
+            assert!(
+                ClassesOf::<I>::SIZE_MAX <= MAP_SIZE_MAX,
+                "heaps that look at what comes back have objects of up to 256 KiB: choose smaller size classes"
+            )
+        };
+        // A class's objects lie side by side: the stride is their size.
+        let number = Self::STARTS[class & 0xff].note;
+        I::shared().stock().is_in_slab(address, number) && Self::is_start(class, address)
     }
 
     /// Whether a live object of the class begins at the address. It is as good as certain that an object is live that has not `mark`, that of a free one there.
     #[inline(always)]
     fn is_live(class: usize, address: usize, mark: usize) -> bool {
-        let shape = Self::shape(class);
-        // A class's objects lie side by side: the stride is their size.
-        if I::shared().stock().noted(address) != shape.stride() || !Self::is_start(shape, address) {
+        if !Self::is_object(class, address) {
             return false;
         }
         let object = ptr::with_exposed_provenance::<usize>(address);
@@ -214,30 +230,28 @@ impl<I: MallocInstance> Malloc<I> {
         unsafe { object.write_bytes(0, len) };
     }
 
-    /// Looks at an object that comes back, and gives one that is to go to the bin: the same, if none rests. `class` is less than `COUNT`.
+    /// Takes back what is said to be an object. `class` is less than `COUNT`. (Not inlined: where a layout is known that leaves a call with constants.)
     ///
     /// # Safety
     /// The caller of the heap promises that it is a live object of the class; where frees are looked at, nothing needs to be true of it.
-    #[inline(always)]
-    pub(super) unsafe fn retire(ptr: NonNull<u8>, class: usize, layout: Layout) -> Option<NonNull<u8>> {
-        if ChecksOf::<I>::NONE {
-            return Some(ptr);
-        }
+    #[inline(never)]
+    pub(super) unsafe fn retire(ptr: NonNull<u8>, class: usize, layout: Layout) {
         let mark = if Self::FREES { Self::mark(ptr.addr().get()) } else { 0 };
         if Self::FREES && !Self::is_live(class, ptr.addr().get(), mark) {
-            Self::misused(ptr, Some(class), layout);
-            return None;
+            return Self::misused(ptr, Some(class), layout);
         }
-        let object = renewed(ptr);
+        let mut free = Some(renewed(ptr));
         if Self::THOROUGH {
             // SAFETY: a live object of the class, as has been seen or promised.
-            return unsafe { Self::retire_thoroughly(object, class, layout, mark) };
-        }
-        if Self::FREES {
+            free = unsafe { Self::retire_thoroughly(renewed(ptr), class, layout, mark) };
+        } else if Self::FREES {
             // SAFETY: an object has a word, and this one is ours now.
-            unsafe { Self::mark_of(object).write(mark) };
+            unsafe { Self::mark_of(renewed(ptr)).write(mark) };
         }
-        Some(object)
+        if let Some(free) = free {
+            // SAFETY: a free object of the class, in no other place.
+            unsafe { Self::put(class, free) };
+        }
     }
 
     /// As [`retire`](Malloc::retire): the red zone is looked at, the object zeroed and put to rest.
@@ -476,7 +490,7 @@ impl<I: MallocInstance> Malloc<I> {
             Err(wrong) => misuse(wrong),
             Ok(ChunkPlace { start, len, is_large }) => {
                 let own = ClassesOf::<I>::SIZES.binary_search(&len).ok().filter(|_| !is_large);
-                let starts = own.map_or(start == address, |own| Self::is_start(Self::shape(own), address));
+                let starts = own.map_or(start == address, |own| Self::is_start(own, address));
                 let wrong = if !starts {
                     Wrong::Interior
                 } else if own.is_some_and(|own| !Self::is_live(own, address, Self::mark(address))) {

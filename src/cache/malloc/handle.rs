@@ -169,17 +169,30 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: the caller's promise; it has no class.
             return unsafe { Self::give_other(ptr, layout) };
         };
-        // SAFETY: the caller's promise; K3: an object of this class, if it is one at all.
-        let Some(ptr) = (unsafe { Self::retire(ptr, class, layout) }) else { return };
+        if ChecksOf::<I>::NONE {
+            // SAFETY: the caller's promise; K2, K3: an object of this class, which is free now.
+            unsafe { Self::put(class, ptr) };
+        } else {
+            // SAFETY: the caller's promise; K2, K3: an object of this class, if it is one at all.
+            unsafe { Self::retire(ptr, class, layout) };
+        }
+    }
+
+    /// Puts a free object where this thread has it at hand.
+    ///
+    /// # Safety
+    /// `class` is less than `COUNT`; it is a free object of this class, in no other place.
+    #[inline(always)]
+    pub(super) unsafe fn put(class: usize, object: NonNull<u8>) {
         let push = |front: &Front<I::Settings>| {
-            // SAFETY: K2: a class of the heap.
+            // SAFETY: a class of the heap.
             let bin = unsafe { front.bin(class) };
-            // SAFETY: the caller's promise; K3: an object of this class, which is free now.
-            unsafe { bin.push(ptr.as_ptr()) }
+            // SAFETY: the caller's promise.
+            unsafe { bin.push(object.as_ptr()) }
         };
         if I::with_front(push) != Some(true) {
-            // SAFETY: the caller's promise; K3.
-            unsafe { Self::give_slow(class, ptr) };
+            // SAFETY: the caller's promise is the same.
+            unsafe { Self::give_slow(class, object) };
         }
     }
 

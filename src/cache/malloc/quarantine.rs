@@ -40,16 +40,28 @@ impl<T: MallocSettings> Fresh for Pens<T> {
 }
 
 impl<T: MallocSettings> Pens<T> {
-    /// Places that a class may use: a quarter of the objects that may be at hand on a stack, one at least. (What rests is cold when it is used again.)
-    #[inline]
-    fn slots(class: usize) -> usize {
-        (Numbers::<T>::front_slots(class) / 4).clamp(1, SLOTS)
-    }
+    /// Places that each class may use: a quarter of the objects that may be at hand on a stack, one at least. (What rests is cold when it is used again.)
+    const PLACES: &'static [u8; 256] = &{
+        let mut places = [1; 256];
+        let mut class = 0;
+        while class < T::Classes::COUNT {
+            let quarter = Numbers::<T>::front_slots(class) / 4;
+            places[class] = if quarter > SLOTS {
+                SLOTS as u8
+            } else if quarter > 1 {
+                quarter as u8
+            } else {
+                1
+            };
+            class += 1;
+        }
+        places
+    };
 
     /// Puts an object to rest, and gives one that has rested. `class` is less than `COUNT`.
     #[inline]
     pub(super) fn exchange(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
-        let place = &self.pens.as_ref()[class].0[self.dice.below(Self::slots(class))];
+        let place = &self.pens.as_ref()[class].0[self.dice.below(Self::PLACES[class & 0xff] as usize)];
         let rested = place.load(Ordering::Relaxed);
         place.store(object.as_ptr(), Ordering::Relaxed);
         NonNull::new(rested)

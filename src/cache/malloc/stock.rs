@@ -49,8 +49,8 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// What marks in freed objects are made with; 0 where frees are not looked at.
     fn secret(&self) -> usize;
 
-    /// Bytes of each object of the slab, or of the run, in whose first chunk the address lies; 0 if there is none, and where frees are not looked at.
-    fn noted(&self, address: usize) -> usize;
+    /// Whether the address lies in a slab with that number, which tells the length of its objects; no, where frees are not looked at.
+    fn is_in_slab(&self, address: usize, number: u16) -> bool;
 
     /// What lies at an address.
     ///
@@ -124,8 +124,8 @@ where
     }
 
     #[inline(always)]
-    fn noted(&self, address: usize) -> usize {
-        self.noted(address)
+    fn is_in_slab(&self, address: usize, number: u16) -> bool {
+        self.is_in_slab(address, number)
     }
 
     fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {

@@ -185,7 +185,7 @@ pub(super) struct Shapes<C, S>(PhantomData<fn() -> (C, S)>);
 
 impl<C: SizeClasses, S: SlabSystem> Shapes<C, S> {
     /// One for each class, and perhaps more. A constant can't refer to an array of a length that depends on `C`, hence the steps.
-    const ALL: &'static [Shape] = match C::COUNT {
+    pub(in crate::cache) const ALL: &'static [Shape] = match C::COUNT {
         0..=16 => const { &Self::table::<16>(1) },
         17..=40 => const { &Self::table::<40>(17) },
         41..=80 => const { &Self::table::<80>(41) },
