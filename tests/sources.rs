@@ -302,6 +302,42 @@ fn pages() {
     suite(|| Pages);
 }
 
+/// Pages can be protected through whatever wraps their source, and not where there are none.
+#[cfg(all(unix, feature = "os"))]
+#[test]
+fn wrappers_protect_pages() {
+    fn protects<B: BackingSource>(source: &mut B) {
+        let page = Pages::page_size();
+        let layout = Layout::from_size_align(2 * page, page).unwrap();
+        let block = source.acquire(layout).unwrap().cast::<u8>();
+        let second = unsafe { block.add(page) };
+        unsafe { second.write(7) };
+        let mut ends = [0; 2];
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        // The OS says of a pointer that it faults, and does not fault.
+        let readable = |at: NonNull<u8>| unsafe { libc::write(ends[1], at.as_ptr().cast(), 1) } == 1;
+        let can = unsafe { source.protect(second, page) }.is_ok();
+        assert_eq!((can, readable(block), readable(second)), (B::PROTECTS, true, !B::PROTECTS));
+        if can {
+            unsafe { source.unprotect(second, page) }.unwrap();
+        }
+        assert!(readable(second) && unsafe { second.read() } == 7);
+        unsafe { source.prefer_huge(block, 2 * page) };
+        for end in ends {
+            unsafe { libc::close(end) };
+        }
+        unsafe { source.release(block, layout) };
+    }
+    protects(&mut Pages);
+    protects(&mut Counted::new(Pages));
+    protects(&mut Limited::new(&mut Failing::never(Pages), 1 << 20));
+    #[cfg(feature = "alloc")]
+    protects(&mut Counted::new(GlobalHeap));
+    let (pages, heap) =
+        (Counted::<Pages>::PROTECTS, <Counted<FromGlobalAlloc<'_, System>> as BackingSource>::PROTECTS);
+    assert!(pages && !heap);
+}
+
 #[cfg(feature = "alloc")]
 #[test]
 fn global_heap() {

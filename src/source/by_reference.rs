@@ -164,6 +164,8 @@ unsafe impl<B: BackingSource> BackingSource for &mut B {
         unsafe { B::purge(self, ptr, len) };
     }
 
+    pages_of!(this of B: **this);
+
     fn good_size(&self, layout: Layout) -> usize {
         B::good_size(self, layout)
     }

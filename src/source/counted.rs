@@ -176,6 +176,8 @@ unsafe impl<B: BackingSource> BackingSource for Counted<B> {
         unsafe { self.source.purge(ptr, len) };
     }
 
+    pages_of!(this of B: this.source);
+
     fn good_size(&self, layout: Layout) -> usize {
         self.source.good_size(layout)
     }

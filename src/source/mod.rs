@@ -89,6 +89,39 @@
 //! # Ok::<(), AllocError>(())
 //! ```
 
+/// What a source that wraps another says about pages is what that one says: items of an `impl BackingSource`.
+macro_rules! pages_of {
+    ($source:ident of $inner:ty: $of:expr) => {
+        const PROTECTS: bool = <$inner as $crate::source::BackingSource>::PROTECTS;
+
+        unsafe fn prefer_huge(&mut self, ptr: core::ptr::NonNull<u8>, len: usize) {
+            let $source = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { $of.prefer_huge(ptr, len) };
+        }
+
+        unsafe fn protect(
+            &mut self,
+            ptr: core::ptr::NonNull<u8>,
+            len: usize,
+        ) -> Result<(), $crate::AllocError> {
+            let $source = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { $of.protect(ptr, len) }
+        }
+
+        unsafe fn unprotect(
+            &mut self,
+            ptr: core::ptr::NonNull<u8>,
+            len: usize,
+        ) -> Result<(), $crate::AllocError> {
+            let $source = self;
+            // SAFETY: the caller's promise is the same.
+            unsafe { $of.unprotect(ptr, len) }
+        }
+    };
+}
+
 mod buffer;
 mod by_reference;
 mod counted;

@@ -141,7 +141,7 @@ impl<I: MallocInstance> Malloc<I> {
             assert!(
                 ClassesOf::<I>::SIZE_MAX <= MAP_SIZE_MAX,
                 "heaps that look at what comes back have objects of up to 256 KiB: choose smaller size classes"
-            )
+            );
         };
         // A class's objects lie side by side: the stride is their size.
         let number = Self::STARTS[class & 0xff].note;
