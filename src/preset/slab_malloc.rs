@@ -124,7 +124,8 @@ impl MallocSettings for CheckedSettings {
     type Lock = YieldLock;
 }
 
-/// The settings of `HardenedMalloc`: `SlabMalloc`'s, over a stock with the policy [`Hardened`], without stacks that grow, and without huge pages, which guards would cut up.
+/// The settings of `HardenedMalloc`: `SlabMalloc`'s, over a stock with the policy [`Hardened`], without stacks that grow, and without huge pages, which guards would cut up. A thread has less at hand,
+/// since all that is freed is read and written as a whole, and is to be still in the cache when it is used again.
 #[derive(Debug)]
 pub struct HardenedSettings;
 
@@ -132,6 +133,8 @@ impl MallocSettings for HardenedSettings {
     type Classes = Classes;
     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, { usize::MAX }, Hardened>;
     type Lock = YieldLock;
+    const FRONT_SLOTS: usize = 16;
+    const FRONT_BYTES: usize = 2 << 10;
     const GROWN_BYTES: usize = 0;
 }
 
@@ -235,7 +238,7 @@ crate::malloc! {
     /// let text = String::from("zeroed when it is freed");
     /// assert!(HardenedMalloc.stats().bytes_live >= text.len());
     /// ```
-    /// Each block is at least 8 bytes longer than asked for. Up to 8 objects of each class and thread rest, no more than 2 KiB of a class, or one object. Guards behind slabs take
+    /// Each block is at least 8 bytes longer than asked for. Up to 4 objects of each class and thread rest, no more than 512 bytes of a class, or one object. Guards behind slabs take
     /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: from about 1 GiB of small objects on, there is no guard behind new slabs.
     ///
     /// Its parts are in [`HardenedSettings`], what is checked, in [`check`](crate::check).
