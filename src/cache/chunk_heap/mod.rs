@@ -57,14 +57,14 @@ use crate::source::{BackingSource, SideHeaders};
 /// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is cloned for each call, as one
 /// whose clones are all one source may be (B7): [`Pages`](crate::source::Pages), say, or a reference to a shared heap.
 ///
-/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its regions (32 KiB in this value, and a page for each 8 GiB of
-/// addresses in which it has memory); one with guards leaves a chunk that can't be touched behind each slab, which takes addresses and no memory. The heap above does the rest.
+/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its chunks; one with guards leaves a chunk that can't be touched behind each slab, which takes addresses and no memory. The heap above does the rest.
 ///
 /// # Cost
 /// A slab or a run: one lock, a look at 64 bits for each region with a free chunk until it is found; the regions are in order of address. 1/64 of
 /// a region's addresses (of those of 64 chunks of 64 KiB), and of their memory what headers of slabs in use take: 576 bytes each.
-/// With a policy that looks at frees, a table of 128 KiB, and for each 16 GiB of addresses in which something lies a map of 1 MiB from the source (two bytes for each chunk), which stays: over pages,
-/// what is touched of both is a few pages.
+///
+/// With a policy that looks at frees there is a table of 128 KiB in this value, and for each 16 GiB of addresses (with chunks of 32 KiB) in which it has memory 1 MiB from the source, which stays: two bytes for each
+/// chunk. Over pages only what is touched of both takes memory: a page for each 64 MiB in use.
 ///
 /// ```
 /// # #[cfg(feature = "os")] {
