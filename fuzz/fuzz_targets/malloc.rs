@@ -1,4 +1,6 @@
-//! A general allocator: `SlabMalloc`, `CompactMalloc`, and one that has next to nothing at hand. All are statics, so each run finds what the runs before have left.
+//! General allocators: the presets, with checks and without, and one that has next to nothing at hand. All are statics, so each run finds what the runs before have left.
+//!
+//! A misuse that one of those with checks believes to have found ends the process, and so the run: there is none.
 
 #![no_main]
 
@@ -8,7 +10,7 @@ use drive::{ByGlobal, drive};
 use heapwright::cache::malloc::MallocInstance;
 use heapwright::cache::{ChunkHeap, Malloc, MallocSettings, ReleaseAtOnce};
 use heapwright::lock::YieldLock;
-use heapwright::preset::{CompactMalloc, SlabMalloc};
+use heapwright::preset::{CheckedMalloc, CompactMalloc, HardenedMalloc, SlabMalloc};
 use heapwright::source::Pages;
 use libfuzzer_sys::fuzz_target;
 
@@ -27,9 +29,11 @@ heapwright::malloc! { static TINY as TinyMalloc: Tiny = ChunkHeap::new(Pages); }
 
 fuzz_target!(|bytes: &[u8]| {
     let [kind, script @ ..] = bytes else { return };
-    match kind % 4 {
+    match kind % 5 {
         0 => run(&SlabMalloc, script),
         1 => run(&CompactMalloc, script),
+        2 => run(&CheckedMalloc, script),
+        3 => run(&HardenedMalloc, script),
         _ => run(&TinyMalloc, script),
     }
 });

@@ -1,4 +1,4 @@
-//! Heaps of slab caches: slabs of every kind, all policies of what to keep, with and without objects at hand, over a source that may run out.
+//! Heaps of slab caches: slabs of every kind, all policies of what to keep and of what to check, with and without objects at hand, over a source that may run out.
 
 #![no_main]
 
@@ -10,6 +10,7 @@ use core::ptr::NonNull;
 use drive::drive_inspected;
 use heapwright::AllocError;
 use heapwright::cache::{Classes, KeepAll, KeepSlabs, ReleaseAtOnce, Retention, SizeClasses, SlabHeap};
+use heapwright::check::{Checked, Checks, Hardened, Unchecked};
 use heapwright::slab::{AlignedSlabs, IndexStack, IntrusiveList, LargeSlabs, SlabSystem};
 use heapwright::source::{BackingSource, GlobalHeap, SourceHeap};
 use libfuzzer_sys::fuzz_target;
@@ -49,18 +50,26 @@ unsafe impl BackingSource for Scarce {
 fuzz_target!(|bytes: &[u8]| {
     let [kind, left, script @ ..] = bytes else { return };
     LEFT.store(if *left < 40 { usize::from(*left) } else { usize::MAX }, Ordering::Relaxed);
-    match kind % 6 {
-        0 => heap::<Small, AlignedSlabs<Scarce>, KeepAll, 16>(script),
-        1 => heap::<Small, AlignedSlabs<Scarce, 4096, IntrusiveList>, KeepSlabs<1>, 2>(script),
-        2 => heap::<Odd, LargeSlabs<Scarce>, ReleaseAtOnce, 0>(script),
-        3 => heap::<Odd, LargeSlabs<Scarce, 0, IntrusiveList>, KeepSlabs<2>, 4>(script),
-        4 => heap::<Small, AlignedSlabs<Scarce, 0, IndexStack>, ReleaseAtOnce, 8>(script),
-        _ => heap::<Classes, AlignedSlabs<Scarce>, KeepSlabs<1>, 4>(script),
+    match kind % 12 {
+        0 => heap::<Small, AlignedSlabs<Scarce>, KeepAll, 16, Unchecked>(script),
+        1 => heap::<Small, AlignedSlabs<Scarce, 4096, IntrusiveList>, KeepSlabs<1>, 2, Unchecked>(script),
+        2 => heap::<Odd, LargeSlabs<Scarce>, ReleaseAtOnce, 0, Unchecked>(script),
+        3 => heap::<Odd, LargeSlabs<Scarce, 0, IntrusiveList>, KeepSlabs<2>, 4, Unchecked>(script),
+        4 => heap::<Small, AlignedSlabs<Scarce, 0, IndexStack>, ReleaseAtOnce, 8, Unchecked>(script),
+        5 => heap::<Classes, AlignedSlabs<Scarce>, KeepSlabs<1>, 4, Unchecked>(script),
+        6 => heap::<Small, AlignedSlabs<Scarce, 4096>, KeepAll, 8, Checked>(script),
+        7 => heap::<Odd, LargeSlabs<Scarce>, KeepSlabs<1>, 2, Checked>(script),
+        8 => heap::<Small, AlignedSlabs<Scarce>, KeepSlabs<1>, 8, Hardened>(script),
+        9 => heap::<Small, AlignedSlabs<Scarce, 4096, IntrusiveList<Hardened>>, KeepAll, 2, Hardened>(script),
+        10 => heap::<Odd, LargeSlabs<Scarce, 0, IntrusiveList<Hardened>>, ReleaseAtOnce, 4, Hardened>(script),
+        _ => heap::<Odd, LargeSlabs<Scarce, 0, IndexStack>, ReleaseAtOnce, 0, Hardened>(script),
     }
     assert_eq!(OUT.load(Ordering::Relaxed), 0, "the source does not have all back");
 });
 
-fn heap<C: SizeClasses, S: SlabSystem<Source = Scarce>, R: Retention, const FRONT: usize>(script: &[u8]) {
-    let mut heap = SlabHeap::<C, S, _, R, FRONT>::new(Scarce, SourceHeap::new(Scarce));
+fn heap<C: SizeClasses, S: SlabSystem<Source = Scarce>, R: Retention, const FRONT: usize, P: Checks>(
+    script: &[u8],
+) {
+    let mut heap = SlabHeap::<C, S, _, R, FRONT, P>::new(Scarce, SourceHeap::new(Scarce));
     drive_inspected(&mut heap, script);
 }

@@ -6,6 +6,21 @@ use core::ptr::NonNull;
 /// The most blocks that are live at once.
 const LIVE_MAX: usize = 48;
 
+/// How much of a block is written, and looked at, at once.
+const PART: usize = 1024;
+
+/// What blocks are filled with, from one of the first 256 places on.
+static PATTERN: [u8; 256 + PART] = {
+    let mut bytes = [0; 256 + PART];
+    let mut idx = 0;
+    while idx < bytes.len() {
+        bytes[idx] = (idx * 29 + idx / 256) as u8;
+        idx += 1;
+    }
+    bytes
+};
+static ZEROES: [u8; PART] = [0; PART];
+
 /// A live block, filled from its first byte to its last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Live {
@@ -14,7 +29,7 @@ pub(crate) struct Live {
     pub(crate) layout: Layout,
     /// The length that was given.
     pub(crate) len: usize,
-    /// What it is filled with: this, and so on.
+    /// Where in the pattern it begins that it is filled with.
     pub(crate) mark: u8,
 }
 
@@ -31,35 +46,53 @@ impl Live {
         Layout::from_size_align(size + extra, align).unwrap_or(self.layout)
     }
 
-    fn byte(&self, idx: usize) -> u8 {
-        self.mark.wrapping_add((idx as u8).wrapping_mul(29)).wrapping_add((idx >> 8) as u8)
+    /// The parts that the block is filled by: where each begins, and what it holds.
+    fn parts(&self) -> impl Iterator<Item = (usize, &'static [u8])> {
+        let (len, mark) = (self.len, usize::from(self.mark));
+        (0..len.div_ceil(PART)).map(move |part| {
+            let start = (mark + part * 7) % 256;
+            (part * PART, &PATTERN[start..start + PART.min(len - part * PART)])
+        })
     }
 
     pub(crate) fn fill(&self) {
-        for idx in 0..self.len {
+        for (at, bytes) in self.parts() {
             // SAFETY: the block has so many bytes.
-            let at = unsafe { self.ptr.add(idx) };
-            // SAFETY: they are ours.
-            unsafe { at.write(self.byte(idx)) };
+            let to = unsafe { self.ptr.add(at) };
+            // SAFETY: they are ours, and have nothing to do with a static.
+            unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         }
     }
 
     /// Checks that the first `count` bytes are those that were written.
     pub(crate) fn check(&self, count: usize) {
-        self.check_bytes(count, |idx| self.byte(idx));
+        for (at, bytes) in self.parts().take_while(|&(at, _)| at < count) {
+            self.check_part(at, &bytes[..bytes.len().min(count - at)]);
+        }
     }
 
     pub(crate) fn check_zero(&self) {
-        self.check_bytes(self.len, |_| 0);
+        for at in (0..self.len).step_by(PART) {
+            self.check_part(at, &ZEROES[..PART.min(self.len - at)]);
+        }
     }
 
-    fn check_bytes(&self, count: usize, expected: impl Fn(usize) -> u8) {
-        for idx in 0..count {
-            // SAFETY: the block has so many bytes.
-            let at = unsafe { self.ptr.add(idx) };
-            // SAFETY: they are written, and ours.
-            let found = unsafe { at.read() };
-            assert_eq!(found, expected(idx), "byte {idx} of {self:?}");
+    /// All at once: a comparison of single bytes would be slow under a fuzzer, which has each of them watched.
+    fn check_part(&self, at: usize, expected: &[u8]) {
+        // SAFETY: the block has so many bytes.
+        let from = unsafe { self.ptr.add(at) };
+        let bytes = NonNull::slice_from_raw_parts(from, expected.len());
+        // SAFETY: they are written, ours, and nothing changes them meanwhile.
+        let found = unsafe { bytes.as_ref() };
+        if found != expected {
+            self.differs(at, found, expected);
+        }
+    }
+
+    #[cold]
+    fn differs(&self, at: usize, found: &[u8], expected: &[u8]) {
+        for (idx, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert_eq!(found, expected, "byte {} of {self:?}", at + idx);
         }
     }
 }
