@@ -142,6 +142,10 @@ fn what_cannot_be_is_told() {
     assert!(matches!(Small::with_layout(GlobalHeap, layout(2000, 8), fill), Err(ShapeError::TooLarge)));
     type Scarce = UntypedCache<Fill, AlignedSlabs<Failing<GlobalHeap>, 1024>>;
     let cache = Scarce::with_layout(Failing::after(GlobalHeap, 1), layout(100, 4), fill).unwrap();
-    let room = std::iter::from_fn(|| cache.alloc_slot().ok()).count();
-    assert_eq!((room, cache.stats().slabs), (cache.stats().capacity, 1));
+    let slots: Vec<NonNull<u8>> = std::iter::from_fn(|| cache.alloc_slot().ok()).collect();
+    assert_eq!((slots.len(), cache.stats().slabs), (cache.stats().capacity, 1));
+    for slot in slots {
+        // SAFETY: the cache's, each once.
+        unsafe { cache.free_slot(slot) };
+    }
 }
