@@ -28,7 +28,9 @@ pub struct SharedMalloc<T: MallocSettings> {
     shards: [Shard<T>; SHARDS_MAX],
     pub(super) threads: Threads<T>,
     /// Whether the handlers of forks are registered, or this is under way.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
     pub(super) forks: AtomicBool,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
     pub(super) late: Late,
 }
 
@@ -171,6 +173,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
     }
 
     /// Takes all locks, and keeps them: before a fork. In the order in which calls take them.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
     pub(super) fn hold(&self) {
         self.threads.hold();
         self.shards.iter().for_each(|depots| depots.as_ref().iter().for_each(Depot::hold));
@@ -182,6 +185,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
     ///
     /// # Safety
     /// They are held by `hold`.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
     pub(super) unsafe fn let_go(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.chunks.let_go() };

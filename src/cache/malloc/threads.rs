@@ -230,6 +230,7 @@ impl<T: MallocSettings> Threads<T> {
     ///
     /// # Safety
     /// The lock is held by `hold`, and this thread is the only one.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
     pub(super) unsafe fn forget_others(&self, own: *const Front<T>) {
         // SAFETY: the caller's promise: nobody else is there to refer to the lists.
         let mut next = NonNull::new(unsafe { (*self.lists.get()).all });
