@@ -3,7 +3,7 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicUsize, Ordering};
 
 use super::region::CHUNKS;
 use crate::AllocError;
@@ -40,10 +40,13 @@ type Leaf = [AtomicU16; LEAF];
 /// A look-up is two loads that are nearly always in the cache: a leaf tells of 16 GiB, and a line of it of a region. Leaves come from the stock's source and stay with it.
 pub(super) struct RegionMap {
     leaves: [AtomicPtr<Leaf>; LEAVES],
+    /// How many there are.
+    count: AtomicUsize,
 }
 
 impl Fresh for RegionMap {
-    const NEW: Self = RegionMap { leaves: [const { AtomicPtr::new(ptr::null_mut()) }; LEAVES] };
+    const NEW: Self =
+        RegionMap { leaves: [const { AtomicPtr::new(ptr::null_mut()) }; LEAVES], count: AtomicUsize::new(0) };
 }
 
 impl RegionMap {
@@ -87,9 +90,15 @@ impl RegionMap {
                 unsafe { new.write_bytes(0, 1) };
             }
             leaf.store(new.as_ptr(), Ordering::Release);
+            self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
         self.set(chunk, kind as u16);
         Ok(())
+    }
+
+    /// Bytes of the source's memory that the leaves take.
+    pub(super) fn bytes(&self) -> usize {
+        self.count.load(Ordering::Relaxed) * size_of::<Leaf>()
     }
 
     /// Notes that nothing begins in the unit any more. Callers are under the stock's lock.
@@ -137,6 +146,7 @@ mod tests {
         static RAM: StaticBuffer<{ 4 * size_of::<Leaf>() }> = StaticBuffer::new();
         static MAP: RegionMap = RegionMap::NEW;
         let mut source = &RAM;
+        assert_eq!(MAP.bytes(), 0);
         let units = [0, 1, 31, 32, LEAF / CHUNKS - 1];
         for (number, kind) in [Kind::Region, Kind::Large, Kind::LargeAtOnce].into_iter().enumerate() {
             for unit in units {
@@ -147,6 +157,7 @@ mod tests {
             assert_eq!(MAP.kind(2), Kind::Nothing);
             units.iter().for_each(|&unit| MAP.forget(unit));
         }
+        assert_eq!(MAP.bytes(), size_of::<Leaf>());
         let beyond = LEAF / CHUNKS * LEAVES;
         MAP.forget(beyond);
         assert_eq!(MAP.kind(beyond), Kind::Nothing);

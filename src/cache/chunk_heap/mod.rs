@@ -137,7 +137,7 @@ unsafe impl<B: Send, L: Lock + Send, R: Send, const CHUNK: usize, const HUGE_AFT
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChunkStats {
-    /// Bytes of the source's memory: regions, and blocks of their own.
+    /// Bytes of the source's memory: regions, and blocks of their own; the map of a stock that checks.
     pub bytes_mapped: usize,
     /// Bytes of free chunks, and of larger blocks, that are kept for reuse: they may take memory. What has been purged does not count.
     pub bytes_kept: usize,
@@ -279,7 +279,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// How much it holds. O(1), under the lock.
     #[must_use]
     pub fn stats(&self) -> ChunkStats {
-        self.enter(|stock| stock.stats()).unwrap_or_default()
+        let mut stats = self.enter(|stock| stock.stats()).unwrap_or_default();
+        stats.bytes_mapped += <C::Frees as Switch>::get(&self.map).map_or(0, RegionMap::bytes);
+        stats
     }
 
     /// The source of all memory.
