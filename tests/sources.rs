@@ -388,6 +388,11 @@ fn leaked(len: usize) -> &'static mut [MaybeUninit<u8>] {
     vec![MaybeUninit::uninit(); len].leak()
 }
 
+/// The same for what has a type.
+fn leaked_value<T>(value: T) -> &'static mut T {
+    Box::leak(Box::new(value))
+}
+
 #[test]
 fn buffer() {
     suite(|| Buffer::from_slice(leaked(100_000)));
@@ -397,22 +402,22 @@ fn buffer() {
 
 #[test]
 fn static_buffer() {
-    suite(|| &*Box::leak(Box::new(StaticBuffer::<30_000>::new())));
+    suite(|| &*leaked_value(StaticBuffer::<30_000>::new()));
 }
 
 #[test]
 fn heap_by_reference() {
     suite(|| {
         let heap = Locked::<_, SpinLock>::new(SourceHeap::new(Buffer::from_slice(leaked(100_000))));
-        &*Box::leak(Box::new(heap))
+        &*leaked_value(heap)
     });
 }
 
 #[test]
 fn arena_by_reference() {
-    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing4KiB>::from_slice(leaked(100_000)))));
-    suite(|| &*Box::leak(Box::new(Teaspoon::<Sizing16MiB>::from_slice(leaked(200_000)))));
-    suite(|| &*Box::leak(Box::new(StaticArena::<100_000, Sizing128KiB>::new())));
+    suite(|| &*leaked_value(Teaspoon::<Sizing4KiB>::from_slice(leaked(100_000))));
+    suite(|| &*leaked_value(Teaspoon::<Sizing16MiB>::from_slice(leaked(200_000))));
+    suite(|| &*leaked_value(StaticArena::<100_000, Sizing128KiB>::new()));
 }
 
 /// An arena in an arena in an arena, and all of it back in the end.
@@ -435,12 +440,12 @@ fn arenas_in_arenas() {
 
 #[test]
 fn source_by_mutable_reference() {
-    suite(|| Box::leak(Box::new(Buffer::from_slice(leaked(100_000)))));
+    suite(|| leaked_value(Buffer::from_slice(leaked(100_000))));
 }
 
 /// A source as a heap, and that as a source again: good sizes and lengths fit through both.
 #[cfg(feature = "os")]
 #[test]
 fn heap_over_pages_by_reference() {
-    suite(|| &*Box::leak(Box::new(Locked::<_, SpinLock>::new(SourceHeap::new(Pages)))));
+    suite(|| &*leaked_value(Locked::<_, SpinLock>::new(SourceHeap::new(Pages))));
 }

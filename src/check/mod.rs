@@ -108,6 +108,8 @@ mod switch;
 pub use self::finding::Finding;
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::pattern::{FREED, Other, ZONE, first_other};
+#[cfg(feature = "std")]
+pub(crate) use self::pattern::{is_zero, word_at};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
 pub(crate) use self::secret::{Dice, Secret, entropy};

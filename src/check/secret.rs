@@ -65,7 +65,7 @@ const fn mixed(number: usize) -> usize {
 
 /// Throws of dice: numbers that are hard to foresee for who does not know the state. Not cryptographic.
 ///
-/// George Marsaglia, *Xorshift RNGs*, 2003; the multiplication after S. Vigna, *An experimental exploration of Marsaglia's xorshift generators, scrambled*, 2016.
+/// A linear congruential generator, of which the upper half is used: D. Knuth's for MMIX (*The Art of Computer Programming*, 3.3.4).
 #[derive(Debug)]
 pub(crate) struct Dice(Cell<u64>);
 
@@ -87,11 +87,9 @@ impl Dice {
         if state == 0 {
             state = entropy(core::ptr::from_ref(self).addr()) as u64 | 1;
         }
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0.set(state);
-        let high = state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        let high = state >> 32;
         // Spread over the range by its upper half.
         ((high * count as u64) >> 32) as usize
     }

@@ -245,13 +245,16 @@ impl<'h, H: Look> Play<'h, H> {
     }
 }
 
-/// How often what is done at random is done, in all parts of a test together: 20,000 times, and 1,000,000 times with `HEAPWRIGHT_LONG=1`.
+/// How often what is done at random is done, in all parts of a test together: 20,000 times; 1,000,000 times with `HEAPWRIGHT_LONG=1`, and 1000 times with
+/// `HEAPWRIGHT_SHORT=1`.
 pub(crate) fn times(parts: usize) -> usize {
     let long = std::env::var_os("HEAPWRIGHT_LONG").is_some_and(|value| value == "1");
     let all = if cfg!(miri) {
         300
     } else if long {
         1_000_000
+    } else if std::env::var_os("HEAPWRIGHT_SHORT").is_some() {
+        1000
     } else {
         20_000
     };

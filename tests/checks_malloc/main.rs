@@ -50,9 +50,16 @@ heap!(HARDENED, HardenedHeap, HardenedParts, Hardened<Note>);
 // For a test that looks at freed memory, which nobody else may have been given meanwhile.
 heap!(ALONE, LonelyHeap, LonelyParts, Hardened<Note>);
 
-/// How often: more with `HEAPWRIGHT_LONG`.
-pub(crate) fn times(short: usize, long: usize) -> usize {
-    if std::env::var_os("HEAPWRIGHT_LONG").is_some() { long } else { short }
+/// How often: more with `HEAPWRIGHT_LONG`, a twentieth with `HEAPWRIGHT_SHORT`.
+pub(crate) fn times(usual: usize, long: usize) -> usize {
+    let is_set = |name| std::env::var_os(name).is_some();
+    if is_set("HEAPWRIGHT_LONG") {
+        long
+    } else if is_set("HEAPWRIGHT_SHORT") {
+        usual / 20 + 1
+    } else {
+        usual
+    }
 }
 
 /// Numbers by chance, from a seed.

@@ -1,6 +1,6 @@
 //! What caches of raw memory and heaps of them find with a policy of checks: every kind of misuse, in every slab system, with every bookkeeping.
 //!
-//! 20,000 misuses of each kind, placed at random; with the environment variable `HEAPWRIGHT_LONG` set to 1, 10⁶.
+//! 20,000 misuses of each kind, placed at random; with the environment variable `HEAPWRIGHT_LONG` set to 1, 10⁶, with `HEAPWRIGHT_SHORT` 1000.
 
 #![cfg(all(feature = "std", feature = "os", not(miri)))]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -29,8 +29,14 @@ pub(crate) type Apart = Chunks<'static, Stock>;
 
 /// How many misuses of a kind, over `subjects` of equal share.
 pub(crate) fn share(subjects: usize) -> usize {
-    let all =
-        if std::env::var_os("HEAPWRIGHT_LONG").is_some_and(|long| long == "1") { 1_000_000 } else { 20_000 };
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| value == "1");
+    let all = if is_set("HEAPWRIGHT_LONG") {
+        1_000_000
+    } else if is_set("HEAPWRIGHT_SHORT") {
+        1000
+    } else {
+        20_000
+    };
     all / subjects + 1
 }
 

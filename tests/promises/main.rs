@@ -11,7 +11,7 @@
 //! - `steps` the longest calls, in instructions;
 //! - `interrupts` signal handlers and forks.
 //!
-//! `HEAPWRIGHT_LONG=1` runs the long forms, which take hours.
+//! `HEAPWRIGHT_LONG=1` runs the long forms, which take hours, `HEAPWRIGHT_SHORT=1` short ones, for where all is slow.
 
 #![cfg(not(miri))]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "one block, its whole life")]
@@ -30,9 +30,15 @@ mod scenario;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod steps;
 
-/// So many times: `HEAPWRIGHT_LONG=1` does a hundred times as much.
+/// So many times: `HEAPWRIGHT_LONG=1` does a hundred times as much, `HEAPWRIGHT_SHORT=1` a twentieth.
 fn scale(count: usize) -> usize {
-    if is_long() { count * 100 } else { count }
+    if is_long() {
+        count * 100
+    } else if std::env::var_os("HEAPWRIGHT_SHORT").is_some() {
+        count / 20 + 1
+    } else {
+        count
+    }
 }
 
 /// Whether the long runs are wanted, for which nobody waits.

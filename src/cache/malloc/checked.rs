@@ -4,6 +4,7 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use super::class::Slabs;
+use super::front::Front;
 use super::handle::{Malloc, MallocInstance};
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
@@ -13,7 +14,7 @@ use crate::cache::front::renewed;
 use crate::cache::size_classes::SizeClasses;
 use crate::cache::slab_heap::Shapes;
 use crate::check::{Checks, Damage, Misuse, Owner, Switch, Wrong, report};
-use crate::check::{ZONE, first_other};
+use crate::check::{ZONE, first_other, is_zero, word_at};
 use crate::heap::UsableSize;
 use crate::mem;
 use crate::slab::Starts;
@@ -30,44 +31,6 @@ const GUARD: usize = if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
 
 /// The pattern, eight times.
 const ZONES: u64 = u64::from_ne_bytes([ZONE; 8]);
-
-/// Fills `len` bytes, eight at least, with the pattern.
-///
-/// # Safety
-/// They are the caller's.
-#[inline(always)]
-unsafe fn fill_zone(from: *mut u8, len: usize) {
-    let mut at = 0;
-    // The last eight bytes may be written twice: most zones are no longer than sixteen.
-    while at + 8 < len {
-        // SAFETY: inside.
-        let place = unsafe { from.add(at) };
-        // SAFETY: eight bytes that are the caller's.
-        unsafe { place.cast::<u64>().write_unaligned(ZONES) };
-        at += 8;
-    }
-    // SAFETY: there are eight at least.
-    let last = unsafe { from.add(len - 8) };
-    // SAFETY: as above.
-    unsafe { last.cast::<u64>().write_unaligned(ZONES) };
-}
-
-/// Whether `len` bytes from a word's place on are all zero; `len` is a multiple of eight.
-///
-/// # Safety
-/// They may be read, and are aligned to 8.
-#[inline]
-unsafe fn is_zero(from: *const u8, len: usize) -> bool {
-    let words = from.cast::<u64>();
-    let mut bits = 0;
-    for at in 0..len / 8 {
-        // SAFETY: one of the words: the caller's promise.
-        let place = unsafe { words.add(at) };
-        // SAFETY: as above.
-        bits |= unsafe { place.read() };
-    }
-    bits == 0
-}
 
 impl<I: MallocInstance> Malloc<I> {
     /// Whether an object needs more than a look and a mark when it comes and goes.
@@ -131,6 +94,14 @@ impl<I: MallocInstance> Malloc<I> {
     #[inline(always)]
     fn mark(address: usize) -> usize {
         I::shared().stock().secret() ^ address
+    }
+
+    /// The first eight bytes of an object that is free.
+    #[inline(always)]
+    fn first_of_free(object: NonNull<u8>) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..size_of::<usize>()].copy_from_slice(&Self::mark(object.addr().get()).to_ne_bytes());
+        u64::from_ne_bytes(bytes)
     }
 
     /// Whether an object of the class begins at the address, live or not.
@@ -199,8 +170,31 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: the class was chosen for the size and the zone.
             let behind = unsafe { object.add(size) };
             // SAFETY: the rest of the object.
-            unsafe { fill_zone(behind.as_ptr(), len - size) };
+            unsafe { Self::fill_zone(behind, len - size) };
         }
+    }
+
+    /// Fills what is looked at of the `len` bytes behind a user's.
+    ///
+    /// # Safety
+    /// They are the caller's, `ZONE` at least, and that is 8 at least.
+    #[inline(always)]
+    unsafe fn fill_zone(behind: NonNull<u8>, len: usize) {
+        let write = |at: usize| {
+            // SAFETY: inside.
+            let place = unsafe { behind.add(at) };
+            // SAFETY: eight bytes that are the caller's.
+            unsafe { place.cast::<u64>().write_unaligned(ZONES) };
+        };
+        let mut at = 0;
+        while at + 8 <= Self::ZONE {
+            write(at);
+            at += 8;
+        }
+        if Self::ZONE % 8 != 0 {
+            write(Self::ZONE - 8);
+        }
+        write(len - 8);
     }
 
     /// Looks whether a free object was written to, and leaves it all zero.
@@ -208,17 +202,18 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// It has `len` bytes, the caller's alone, aligned to 8.
     unsafe fn look_at_free(object: NonNull<u8>, len: usize) {
-        let place = Self::mark_of(object);
-        // SAFETY: an object has a word.
-        let word = unsafe { place.read() };
-        let marked = word == Self::mark(object.addr().get()) && Self::FREES;
-        if marked {
+        // SAFETY: objects have eight bytes at least.
+        let first = unsafe { word_at(object.as_ptr()) };
+        // SAFETY: as above.
+        let rest = unsafe { object.add(8) };
+        // SAFETY: the caller's promise. (Not with the first word: where that has just been written by itself it can't be read as part of more, and has to wait.)
+        let is_rest_zero = unsafe { is_zero(rest.as_ptr(), len - 8) };
+        if first == 0 || Self::FREES && first == Self::first_of_free(object) {
             // SAFETY: as above.
-            unsafe { place.write(0) };
-        }
-        // SAFETY: the caller's promise.
-        if unsafe { is_zero(object.as_ptr(), len) } {
-            return;
+            unsafe { object.cast::<u64>().write(0) };
+            if is_rest_zero {
+                return;
+            }
         }
         // SAFETY: the caller's promise.
         if let Some((at, found)) = unsafe { first_other(object, len, 0) } {
@@ -240,34 +235,30 @@ impl<I: MallocInstance> Malloc<I> {
         if Self::FREES && !Self::is_live(class, ptr.addr().get(), mark) {
             return Self::misused(ptr, Some(class), layout);
         }
-        let mut free = Some(renewed(ptr));
+        let object = renewed(ptr);
         if Self::THOROUGH {
             // SAFETY: a live object of the class, as has been seen or promised.
-            free = unsafe { Self::retire_thoroughly(renewed(ptr), class, layout, mark) };
-        } else if Self::FREES {
+            return unsafe { Self::retire_thoroughly(object, class, layout, mark) };
+        }
+        if Self::FREES {
             // SAFETY: an object has a word, and this one is ours now.
-            unsafe { Self::mark_of(renewed(ptr)).write(mark) };
+            unsafe { Self::mark_of(object).write(mark) };
         }
-        if let Some(free) = free {
-            // SAFETY: a free object of the class, in no other place.
-            unsafe { Self::put(class, free) };
-        }
+        // SAFETY: a free object of the class, in no other place.
+        unsafe { Self::put(class, object) };
     }
 
-    /// As [`retire`](Malloc::retire): the red zone is looked at, the object zeroed and put to rest.
+    /// As [`retire`](Malloc::retire): the red zone is looked at, the object zeroed and put to rest, and what has rested put where it is at hand.
     ///
     /// # Safety
     /// A live object of the class.
-    #[inline(never)]
-    unsafe fn retire_thoroughly(
-        object: NonNull<u8>,
-        class: usize,
-        layout: Layout,
-        mark: usize,
-    ) -> Option<NonNull<u8>> {
+    #[inline(always)]
+    unsafe fn retire_thoroughly(object: NonNull<u8>, class: usize, layout: Layout, mark: usize) {
         let len = Numbers::<I::Settings>::size(class);
-        // SAFETY: the caller's promise: so many bytes, the zone behind the user's.
-        unsafe { Self::look_behind(object, layout, len) };
+        if Self::ZONE > 0 {
+            // SAFETY: the caller's promise: so many bytes, the zone behind the user's.
+            unsafe { Self::look_behind(object, layout, len) };
+        }
         if ChecksOf::<I>::ZERO_FREED {
             // SAFETY: the object is ours now.
             unsafe { object.write_bytes(0, len) };
@@ -277,9 +268,21 @@ impl<I: MallocInstance> Malloc<I> {
             unsafe { Self::mark_of(object).write(mark) };
         }
         if !<<ChecksOf<I> as Checks>::Quarantine as Switch>::ON {
-            return Some(object);
+            // SAFETY: a free object of the class, in no other place.
+            return unsafe { Self::put(class, object) };
         }
-        I::with_front(|front| front.rest(class, object)).unwrap_or(Some(object))
+        let push = |front: &Front<I::Settings>| {
+            let rested = front.rest(class, object)?;
+            // SAFETY: a class of the heap.
+            let bin = unsafe { front.bin(class) };
+            // SAFETY: a free object of the class, which is in no other place any more.
+            let is_pushed = unsafe { bin.push(rested.as_ptr()) };
+            (!is_pushed).then_some(rested)
+        };
+        if let Some(left) = I::with_front(push).unwrap_or(Some(object)) {
+            // SAFETY: as above.
+            unsafe { Self::give_slow(class, left) };
+        }
     }
 
     /// Looks at the red zone of a block of `len` bytes, all of it behind the user's.
@@ -287,15 +290,47 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// A live block of this layout, with so many bytes.
     unsafe fn look_behind(block: NonNull<u8>, layout: Layout, len: usize) {
-        if Self::ZONE == 0 {
-            return;
-        }
         // SAFETY: the user's bytes are followed by the zone.
         let behind = unsafe { block.add(layout.size()) };
-        // SAFETY: the caller's promise.
-        if let Some((at, found)) = unsafe { first_other(behind, len - layout.size(), ZONE) } {
-            let offset = (layout.size() + at) as isize;
-            let damage = Damage { offset, expected: ZONE, found };
+        let other = |at: usize| {
+            // SAFETY: inside.
+            let place = unsafe { behind.add(at) };
+            // SAFETY: the caller's promise.
+            let found = unsafe { word_at(place.as_ptr()) };
+            found ^ ZONES
+        };
+        let mut others = other(len - layout.size() - 8);
+        let mut at = 0;
+        while at + 8 <= Self::ZONE {
+            others |= other(at);
+            at += 8;
+        }
+        if Self::ZONE % 8 != 0 {
+            others |= other(Self::ZONE - 8);
+        }
+        if others != 0 {
+            // SAFETY: the caller's promise is the same.
+            unsafe { Self::written_behind(block, layout, len) };
+        }
+    }
+
+    /// Reports what [`look_behind`](Malloc::look_behind) has found.
+    ///
+    /// # Safety
+    /// The same.
+    #[cold]
+    #[inline(never)]
+    unsafe fn written_behind(block: NonNull<u8>, layout: Layout, len: usize) {
+        let behind = len - layout.size();
+        let other = [(0, Self::ZONE), (behind - 8, 8)].into_iter().find_map(|(at, len)| {
+            // SAFETY: inside.
+            let place = unsafe { block.add(layout.size() + at) };
+            // SAFETY: the caller's promise.
+            let (offset, found) = unsafe { first_other(place, len, ZONE) }?;
+            Some((layout.size() + at + offset, found))
+        });
+        if let Some((at, found)) = other {
+            let damage = Damage { offset: at as isize, expected: ZONE, found };
             Self::tell(
                 Misuse::new(Wrong::WrittenBehind, block.addr().get(), layout)
                     .with_damage(damage)
@@ -320,7 +355,7 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: the new size leaves room for the zone.
             let behind = unsafe { object.add(new.size()) };
             // SAFETY: the rest of the object.
-            unsafe { fill_zone(behind.as_ptr(), len - new.size()) };
+            unsafe { Self::fill_zone(behind, len - new.size()) };
         }
         true
     }
@@ -354,7 +389,7 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: there is room for the zone.
             let behind = unsafe { start.add(layout.size()) };
             // SAFETY: as above.
-            unsafe { fill_zone(behind.as_ptr(), Self::ZONE) };
+            unsafe { Self::fill_zone(behind, Self::ZONE) };
         }
         if ChecksOf::<I>::GUARDS {
             // SAFETY: there is room for the guard.
@@ -370,8 +405,10 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// A live block of `len` bytes, fenced for this layout.
     pub(super) unsafe fn unfence(block: NonNull<u8>, layout: Layout, len: usize) -> bool {
-        // SAFETY: the caller's promise: the zone lies behind the user's bytes.
-        unsafe { Self::look_behind(block, layout, layout.size() + Self::ZONE) };
+        if Self::ZONE > 0 {
+            // SAFETY: the caller's promise: the zone lies behind the user's bytes.
+            unsafe { Self::look_behind(block, layout, layout.size() + Self::ZONE) };
+        }
         if !ChecksOf::<I>::GUARDS {
             return true;
         }

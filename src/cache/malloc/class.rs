@@ -11,8 +11,12 @@ use crate::AllocError;
 use crate::cache::front::{self, Fronted, Room};
 use crate::cache::retention::ReleaseAtOnce;
 use crate::cache::size_classes::SizeClasses;
+use crate::check::Checks;
 use crate::lock::{HoldLock, Lock};
 use crate::slab::{Shape, SideSlabs, SlabSystem};
+
+/// Bytes that lie in one page, on all systems.
+const PAGE: usize = 4096;
 
 /// The slabs of a class.
 pub(super) type Slabs<T> = SideSlabs<<<T as MallocSettings>::Chunks as ChunkStock>::Source>;
@@ -106,6 +110,23 @@ pub(super) struct Bring<'a, T: MallocSettings> {
     pub(super) shards: &'a [Shard<T>; SHARDS_MAX],
 }
 
+/// Sees to it that the pages of an object can be written: those that have never been written to are zero pages to the system, and an object that is read before it is written would have each of them
+/// made present twice.
+///
+/// # Safety
+/// It has `len` bytes, eight at least, aligned to 8, which nobody else uses.
+unsafe fn make_present(object: NonNull<u8>, len: usize) {
+    let touch = |at: usize| {
+        // SAFETY: inside, and aligned.
+        let place = unsafe { object.add(at) };
+        // SAFETY: nobody else uses it; a word of zero stays zero, and any other what it is.
+        let word = unsafe { AtomicUsize::from_ptr(place.as_ptr().cast()) };
+        let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
+    };
+    (0..len).step_by(PAGE).for_each(touch);
+    touch(len - size_of::<usize>());
+}
+
 /// How many objects of a class there are, and where.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
@@ -144,7 +165,14 @@ impl<T: MallocSettings> Class<T> {
         let mut source = bring.source;
         // SAFETY: the invariant of `slabs`.
         let taken = self.enter(|slabs| unsafe { slabs.take(&mut source, bring.shape, out) });
-        Ok(taken.unwrap_or(Err(AllocError))?.count)
+        let count = taken.unwrap_or(Err(AllocError))?.count;
+        if <T::Chunks as ChunkStock>::Checks::ZERO_FREED {
+            // SAFETY: so many have been written.
+            let objects = unsafe { front::objects(&out[..count]) };
+            // SAFETY: free objects of the class, which nobody else uses.
+            objects.iter().for_each(|&object| unsafe { make_present(object, bring.shape.stride()) });
+        }
+        Ok(count)
     }
 
     /// Takes free objects back: into the shard's depot if it has room, else to their slabs.

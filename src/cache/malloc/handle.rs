@@ -211,7 +211,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// A free object of this class, in no other place.
     #[cold]
     #[inline(never)]
-    unsafe fn give_slow(class: usize, object: NonNull<u8>) {
+    pub(super) unsafe fn give_slow(class: usize, object: NonNull<u8>) {
         Self::begin();
         // SAFETY: the caller's promise is the same.
         let push = |front: &Front<I::Settings>| unsafe { front.push_when_full(I::shared(), class, object) };
