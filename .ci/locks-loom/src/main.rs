@@ -1,6 +1,6 @@
-//! Locks alone, in every order of their atomic operations that the memory model allows.
+//! Locks, and the ring of last events, alone, in every order of their atomic operations that the memory model allows.
 //!
-//! The file of the lock itself is compiled here; what it imports from `core` and `crate` is this crate's, where atomics are loom's. Locks made
+//! The files themselves are compiled here; what they import from `core` and `crate` is this crate's, where atomics are loom's. Locks made
 //! of others' atomics (`SpinLock` and `YieldLock` of those of `spin`, `StdLock` of the standard library's) can't be had so: ThreadSanitizer sees them.
 
 extern crate self as core;
@@ -17,9 +17,20 @@ use heapwright::lock::Lock;
 #[path = "../../../src/lock/ticket.rs"]
 mod ticket;
 
+#[expect(dead_code, unreachable_pub, reason = "it is written for another crate")]
+#[path = "../../../src/trace/last_events.rs"]
+mod last_events;
+
+mod ring;
+
 use ticket::TicketLock;
 
-/// What locks import from `core`.
+/// What the ring imports from its parents.
+use heapwright::AllocError;
+use heapwright::trace::{Block, Event, Sink};
+
+/// What they import from `core`.
+use std::{alloc, fmt};
 mod hint {
     pub(crate) use loom::hint::spin_loop;
 }
@@ -29,7 +40,7 @@ mod sync {
     pub(crate) mod atomic {
         use std::sync::OnceLock;
 
-        pub(crate) use loom::sync::atomic::Ordering;
+        pub(crate) use loom::sync::atomic::{Ordering, fence};
 
         /// Made at the first use, which has to be before the model's threads start.
         #[derive(Debug, Default)]
@@ -197,4 +208,5 @@ fn main() {
     // Threads that spin have endless orders, of which a bound leaves few: of three, one waits and two try.
     explore::<TicketLock>("TicketLock, one waits, two try", Some(3 + more), &[&[With], &[Try], &[Try]]);
     explore::<TicketLock>("TicketLock, two wait, one tries", Some(1 + more), &[&[With], &[With], &[Try]]);
+    ring::explore(more);
 }
