@@ -32,11 +32,12 @@ impl<S: Sizing> View<'_, S> {
         let Node { next, prev } = node;
         let link = index + 1;
         let len = self.len_by_tables(index);
-        let next_agrees = next == 0 || (self.is_free(next - 1) && self.raw_node(next - 1).prev == link);
+        let next_agrees =
+            next == 0 || (self.is_start_of_free(next - 1) && self.raw_node(next - 1).prev == link);
         let prev_agrees = if prev == 0 {
             self.class_head(self.shape.class(len)) == link
         } else {
-            self.is_free(prev - 1) && self.raw_node(prev - 1).next == link
+            self.is_start_of_free(prev - 1) && self.raw_node(prev - 1).next == link
         };
         if next_agrees && prev_agrees {
             return node;
@@ -67,9 +68,11 @@ impl<S: Sizing> View<'_, S> {
         self.len_by_tables(start)
     }
 
-    /// Whether a free block begins or ends at a granule.
-    fn is_free(&self, index: u32) -> bool {
-        index < self.state.frontier && self.bit(Bitmap::Bits, index)
+    /// Whether a free block begins at a granule. Blocks have marks at both ends; from the last granule on, the tables tell of a block of one granule, and the words there do not.
+    fn is_start_of_free(&self, index: u32) -> bool {
+        index < self.state.frontier
+            && self.bit(Bitmap::Bits, index)
+            && self.tells_len(index, self.run_from(index))
     }
 
     /// The granules of the free block at `start`, by the tables.

@@ -79,7 +79,8 @@ impl Rules {
             header_room: 0,
             zone: 0,
             restores: K::RESTORES,
-            zeroed: B::ZEROED,
+            // A slab that comes again from a block of several still has the links of its free objects.
+            zeroed: B::ZEROED && !K::LOSES,
         }
     }
 

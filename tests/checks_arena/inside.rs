@@ -195,6 +195,44 @@ fn every_broken_link_is_found() {
     after_free(&Sourced::<Hard<Sizing128KiB>>::new(2100), count, 6, 4, a_link, &books);
 }
 
+/// Every value that a byte of the first link of a lone hole can have, be it the number of a granule that is another end of a free block.
+#[test]
+fn a_link_of_any_value_is_found() {
+    let step = if cfg!(miri) { 51 } else { 1 };
+    let layout = |len: usize| Layout::from_size_align(len, 1).expect("a small layout");
+    for before in 0..4 {
+        for len in 1..6 {
+            for value in (1..256).step_by(step) {
+                let mut memory = vec![MaybeUninit::uninit(); 400];
+                let heap = Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory);
+                let take = |len: usize| Live::new(heap_alloc(&heap, layout(len)), layout(len), 7);
+                let mut live: Vec<_> = (0..before).map(|_| take(8)).collect();
+                let neighbour = take(8);
+                let hole = take(8 * len);
+                live.push(take(8));
+                let before_hole = hole.ptr.addr().get() - heap.byte(0).addr();
+                let free = |live: Live| {
+                    // SAFETY: a live block, with its layout.
+                    unsafe { heapwright::heap::SharedHeap::free(&heap, live.ptr, live.layout) };
+                };
+                free(hole);
+                let byte = heap.byte(before_hole);
+                // SAFETY: free memory of the region, which the heap has written to.
+                let was = unsafe { byte.read() };
+                // SAFETY: as above; what is written there is the misuse that this test is about.
+                unsafe { byte.write(was ^ value as u8) };
+                free(neighbour);
+                live.extend(drain(&heap));
+                let found: Vec<_> = told().iter().map(|misuse| misuse.wrong).collect();
+                assert_eq!(found, [Wrong::Metadata], "{value} after {before} before {len}");
+                assert!(live.iter().all(|live| live.is_whole(live.layout.size())));
+                live.into_iter().for_each(free);
+                assert_eq!((told(), heap.verify(), heap.usage().objects), (Vec::new(), Ok(()), 0));
+            }
+        }
+    }
+}
+
 /// A size that takes as many granules is told by the zone.
 #[test]
 fn a_wrong_size_in_the_right_granules_is_found() {

@@ -267,7 +267,7 @@ fn right<S: SlabSystem<Source: Fresh>, P: Checks, const FRONT: usize>(steps: usi
         let mut subject = Subject::<S, P, FRONT>::new(Fresh::fresh(), size, size as u64);
         for step in 0..steps / 4 {
             subject.step();
-            if step % 1000 == 0 {
+            if step % 100 == 0 {
                 assert_eq!(subject.cache.verify(), Ok(()));
                 subject.cache.trim(1);
                 subject.free.clear();
