@@ -349,13 +349,13 @@ pub unsafe trait BackingSource {
         Err(AllocError)
     }
 
-    /// Ends what [`protect`](BackingSource::protect) began; the pages hold what they held.
+    /// Ends what [`protect`](BackingSource::protect) began, wherever in the range it did; the pages hold what they held.
     ///
     /// # Errors
     /// When the OS refuses; the pages fault as before.
     ///
     /// # Safety
-    /// The range is one that was protected.
+    /// The range is one that was protected, or lies in one live block of this source, and begins and ends with such ranges.
     unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
         let _ = (ptr, len);
         Err(AllocError)

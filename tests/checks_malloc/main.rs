@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod endings;
+mod guards;
 mod kinds;
 mod moved;
 mod valid;

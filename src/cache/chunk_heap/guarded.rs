@@ -14,6 +14,7 @@ use super::map::RegionMap;
 #[cfg(feature = "std")]
 use super::region::exposed;
 use super::region::{self, Grid};
+use super::runs::Run;
 use crate::AllocError;
 use crate::cache::retention::Retention;
 #[cfg(feature = "std")]
@@ -111,7 +112,11 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// When there is no chunk.
     pub(super) fn take_slab(&self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
         let run = self.take(Self::SLAB_CHUNKS, object_size)?;
-        if C::ZERO_FREED && !run.zeroed {
+        if self.unguard(run.first, run.guards & 1).is_err() {
+            self.lose(run.first);
+            return Err(AllocError);
+        }
+        if C::ZERO_FREED && run.kept & 1 != 0 {
             // What is free is zero, in every slab.
             // SAFETY: the chunk is ours.
             unsafe { run.first.write_bytes(0, CHUNK) };
@@ -120,8 +125,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             // SAFETY: the second chunk is ours.
             let guard = unsafe { run.first.add(CHUNK) };
             // What can't be protected is a gap all the same.
-            // SAFETY: ours, and touched by nobody until it is unprotected.
-            if unsafe { self.source.clone().protect(guard, CHUNK) }.is_ok() {
+            if run.guards & 2 != 0 || self.guard(guard, run.kept & 2 != 0).is_ok() {
                 // SAFETY: a region of ours.
                 unsafe { region::object_size::<CHUNK>(guard.addr().get()) }.store(GUARD, Ordering::Relaxed);
             }
@@ -132,23 +136,20 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         Ok(run.first)
     }
 
-    /// Takes a slab back.
+    /// Takes a slab back. Its guard stays one, for the next slab there.
     ///
     /// # Safety
     /// It is from `take_slab`, and nobody uses it.
     pub(super) unsafe fn give_slab(&self, slab: NonNull<u8>) {
+        let mut run = Run::used(slab, Self::SLAB_CHUNKS);
         if C::GUARDS {
-            // SAFETY: the second chunk of the slab.
-            let guard = unsafe { slab.add(CHUNK) };
             // SAFETY: a region of ours.
-            let noted = unsafe { region::object_size::<CHUNK>(guard.addr().get()) };
+            let noted = unsafe { region::object_size::<CHUNK>(slab.addr().get() + CHUNK) };
             if noted.load(Ordering::Relaxed) == GUARD {
-                // SAFETY: it was protected.
-                if unsafe { self.source.clone().unprotect(guard, CHUNK) }.is_err() {
-                    // A chunk that faults can't be used again: both stay as they are, for good.
-                    return;
-                }
                 noted.store(0, Ordering::Relaxed);
+                run.guards = 2;
+                // It was purged before.
+                run.kept &= !(2 * u64::from(B::ZEROED));
             }
         }
         if let Some(map) = <C::Frees as Switch>::get(&self.map) {
@@ -157,7 +158,47 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             unsafe { region::object_size::<CHUNK>(slab.addr().get()) }.store(0, Ordering::Relaxed);
         }
         // SAFETY: the caller's promise: a run of so many chunks.
-        unsafe { self.give(slab, Self::SLAB_CHUNKS) };
+        unsafe { self.give(run, Self::SLAB_CHUNKS) };
+    }
+
+    /// Makes a chunk one that can't be touched, and takes no memory.
+    ///
+    /// # Errors
+    /// When the source can't.
+    fn guard(&self, chunk: NonNull<u8>, is_kept: bool) -> Result<(), AllocError> {
+        if !B::PROTECTS {
+            return Err(AllocError);
+        }
+        let mut source = self.source.clone();
+        if is_kept {
+            // SAFETY: callers have a chunk that is theirs.
+            unsafe { source.purge(chunk, CHUNK) };
+        }
+        // SAFETY: as above, and touched by nobody until it is unprotected.
+        unsafe { source.protect(chunk, CHUNK) }
+    }
+
+    /// Makes those chunks from `first` on that can't be touched, a bit each, chunks like others.
+    ///
+    /// # Errors
+    /// When the source refuses: none of them, nor those around them, can be used again.
+    pub(super) fn unguard(&self, first: NonNull<u8>, guards: u64) -> Result<(), AllocError> {
+        if !C::GUARDS || guards == 0 {
+            return Ok(());
+        }
+        let lowest = guards.trailing_zeros() as usize;
+        let chunks = 64 - guards.leading_zeros() as usize - lowest;
+        // SAFETY: callers have the chunks.
+        let start = unsafe { first.add(lowest * CHUNK) };
+        // SAFETY: the range begins and ends with a guard, and lies in a region.
+        unsafe { self.source.clone().unprotect(start, chunks * CHUNK) }
+    }
+
+    /// What has been taken and can't be used is no block at all.
+    #[cold]
+    pub(super) fn lose(&self, run: NonNull<u8>) {
+        // SAFETY: a region of ours.
+        unsafe { region::object_size::<CHUNK>(run.addr().get()) }.store(GUARD, Ordering::Relaxed);
     }
 }
 

@@ -57,7 +57,7 @@ use crate::source::{BackingSource, SideHeaders};
 /// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is cloned for each call, as one
 /// whose clones are all one source may be (B7): [`Pages`](crate::source::Pages), say, or a reference to a shared heap.
 ///
-/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its chunks; one with guards leaves a chunk that can't be touched behind each slab, which takes addresses and no memory. The heap above does the rest.
+/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its chunks; one with guards leaves a chunk that can't be touched behind each slab, which takes addresses and no memory, and stays there for the next slab until other blocks need the addresses. The heap above does the rest.
 ///
 /// # Cost
 /// A slab or a run: one lock, a look at 64 bits for each region with a free chunk until it is found; the regions are in order of address. 1/64 of
@@ -200,8 +200,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             );
         };
         self.make_secret();
+        let is_slab = C::GUARDS && object_size % CHUNK != 0;
         let taken = self.enter(|stock| {
-            if let Some(run) = stock.take(chunks, object_size) {
+            if let Some(run) = stock.take(chunks, object_size, is_slab) {
                 return Ok(run);
             }
             // B5: the source does not come back here.
@@ -218,7 +219,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             }
             // SAFETY: the region is fresh, ours, and has the grid's length and alignment.
             unsafe { stock.add(region, B::ZEROED) };
-            stock.take(chunks, object_size).ok_or(AllocError)
+            stock.take(chunks, object_size, is_slab).ok_or(AllocError)
         });
         taken.unwrap_or(Err(AllocError))
     }
@@ -226,8 +227,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// Takes chunks back, and purges what the policy does not want to keep.
     ///
     /// # Safety
-    /// The chunks from `run` on are a run, or its tail, and nobody uses them.
-    unsafe fn give(&self, run: NonNull<u8>, chunks: usize) {
+    /// They are a run, or its tail, and nobody uses them; `run` is true of them.
+    unsafe fn give(&self, run: Run, chunks: usize) {
         // SAFETY: the caller's promise is the same.
         let surplus = self.enter(|stock| unsafe { stock.give(run, chunks) });
         if let Some(1..) = surplus {
@@ -242,22 +243,30 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             let Some(Some(doomed)) = self.enter(|stock| stock.doom(most - purged)) else { break };
             // Outside the lock: the chunks are nobody's as long as they are marked as in use.
             match doomed {
-                Doomed::Region { region, kept } => {
+                Doomed::Region { region, kept, guards } => {
                     self.forget(region.addr().get());
-                    // SAFETY: the stock has forgotten the region, in which no chunk is in use.
-                    unsafe { self.source.clone().release(region, Self::REGION) };
+                    // What can't be touched any more can't go back.
+                    if self.unguard(region, guards).is_ok() {
+                        // SAFETY: the stock has forgotten the region, in which no chunk is in use.
+                        unsafe { self.source.clone().release(region, Self::REGION) };
+                    }
                     purged += kept.max(1);
                 }
                 Doomed::Large(spare) => {
                     purged += spare.len.div_ceil(CHUNK);
                     self.let_spare_go(spare);
                 }
-                Doomed::Chunks { first, chunks } => {
-                    // SAFETY: the chunks lie in a region, and nobody uses them.
-                    unsafe { self.source.clone().purge(first, chunks * CHUNK) };
-                    // SAFETY: they were doomed, and are purged.
-                    self.enter(|stock| unsafe { stock.purged(first, chunks, B::ZEROED) });
+                Doomed::Chunks { run, chunks } => {
                     purged += chunks;
+                    if self.unguard(run.first, run.guards).is_err() {
+                        // They stay in use, for good.
+                        continue;
+                    }
+                    // SAFETY: the chunks lie in a region, and nobody uses them.
+                    unsafe { self.source.clone().purge(run.first, chunks * CHUNK) };
+                    let kept = if B::ZEROED { 0 } else { Run::used(run.first, chunks).kept };
+                    // SAFETY: they were doomed, and are purged.
+                    self.enter(|stock| unsafe { stock.put(Run { kept, guards: 0, ..run }, chunks) });
                 }
             }
         }
@@ -360,8 +369,9 @@ unsafe impl<
                 // SAFETY: nobody uses the run.
                 unsafe { Grid::<CHUNK>::entire(block).write_bytes(0, layout.size()) };
             }
+            let chunks = layout.size().div_ceil(CHUNK);
             // SAFETY: the caller's promise: a run of this length.
-            unsafe { self.0.give(block, layout.size().div_ceil(CHUNK)) };
+            unsafe { self.0.give(Run::used(block, chunks), chunks) };
         } else {
             // SAFETY: the caller's promise: a block of its own.
             unsafe { self.0.release_large(block) };
@@ -463,7 +473,11 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         }
         let chunks = layout.size().div_ceil(CHUNK);
         let run = self.take(chunks, chunks * CHUNK)?;
-        if zeroed && !run.zeroed {
+        if self.unguard(run.first, run.guards).is_err() {
+            self.lose(run.first);
+            return Err(AllocError);
+        }
+        if zeroed && run.kept != 0 {
             // SAFETY: the run is ours, and so long.
             unsafe { run.first.write_bytes(0, layout.size()) };
         }
@@ -495,7 +509,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                     // SAFETY: the caller's promise; the run is that much shorter first.
                     self.enter(|stock| unsafe { stock.note(first, wanted * CHUNK) });
                     // SAFETY: the caller's promise: nobody needs the tail.
-                    unsafe { self.give(tail, had - wanted) };
+                    unsafe { self.give(Run::used(tail, had - wanted), had - wanted) };
                 } else if wanted > had {
                     // SAFETY: the caller's promise: a run of that length.
                     let grown = self.enter(|stock| unsafe { stock.grow(first, had, wanted) });

@@ -83,7 +83,7 @@ pub(super) fn exposed<T>(address: usize) -> NonNull<T> {
 
 /// What a region knows about its chunks; at its front.
 ///
-/// Invariant: `kept` is part of `free`, and both of `ALL`.
+/// Invariant: `kept` and `guards` are parts of `free`, and that of `ALL`.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Region {
@@ -95,6 +95,8 @@ pub(super) struct Region {
     pub(super) free: u64,
     /// One bit for each of these that may be resident, and is not all zero.
     pub(super) kept: u64,
+    /// One bit for each free chunk that still can't be touched, as it was the guard of a slab.
+    pub(super) guards: u64,
 }
 
 /// Where the sizes begin, in bytes from the region's start: for the first chunk of each run its length in bytes, for a slab the size of its objects. They

@@ -6,8 +6,17 @@ use core::ptr::NonNull;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub(super) first: NonNull<u8>,
-    /// Whether all its bytes are zero.
-    pub(super) zeroed: bool,
+    /// One bit for each of its chunks that may not be all zero.
+    pub(super) kept: u64,
+    /// One bit for each of its chunks that can't be touched.
+    pub(super) guards: u64,
+}
+
+impl Run {
+    /// One of so many chunks, all of which may hold something, and be touched.
+    pub(super) const fn used(first: NonNull<u8>, chunks: usize) -> Self {
+        Run { first, kept: mask(0, chunks), guards: 0 }
+    }
 }
 
 /// So many bits from number `at` on.

@@ -24,6 +24,8 @@ pub(super) struct Stock<R, const CHUNK: usize> {
     empty: usize,
     /// Free chunks that may be resident, and those that spare blocks would be.
     kept: usize,
+    /// Free chunks that can't be touched.
+    guards: usize,
     spares: Spares,
     spare_bytes: usize,
     /// Chunks in use, those included that are being purged.
@@ -36,12 +38,12 @@ pub(super) struct Stock<R, const CHUNK: usize> {
 /// What is to be given back.
 #[derive(Debug)]
 pub(super) enum Doomed {
-    /// A region that the stock has forgotten, with so many free chunks that may be resident.
-    Region { region: NonNull<u8>, kept: usize },
+    /// A region that the stock has forgotten, with so many free chunks that may be resident, and a bit for each that can't be touched.
+    Region { region: NonNull<u8>, kept: usize, guards: u64 },
     /// A block that was spare.
     Large(Spare),
     /// Chunks that count as in use until they are purged.
-    Chunks { first: NonNull<u8>, chunks: usize },
+    Chunks { run: Run, chunks: usize },
 }
 
 impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
@@ -52,6 +54,7 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         regions: 0,
         empty: 0,
         kept: 0,
+        guards: 0,
         spares: Spares::NONE,
         spare_bytes: 0,
         used: 0,
@@ -121,7 +124,7 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
     pub(super) unsafe fn add(&mut self, region: NonNull<u8>, zeroed: bool) {
         let all = Grid::<CHUNK>::ALL;
         let kept = if zeroed { 0 } else { all };
-        let record = Region { next: ptr::null_mut(), prev: ptr::null_mut(), free: all, kept };
+        let record = Region { next: ptr::null_mut(), prev: ptr::null_mut(), free: all, kept, guards: 0 };
         let region = region.cast::<Region>();
         // SAFETY: the caller's promise; a region's front is room for its record.
         unsafe { region.write(record) };
@@ -137,17 +140,38 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         unsafe { self.link(region) };
     }
 
-    /// Takes so many chunks in a row: the lowest that may be resident, else the lowest.
-    pub(super) fn take(&mut self, chunks: usize, note: usize) -> Option<Run> {
+    /// Takes so many chunks in a row: the lowest that may be resident, else the lowest. For a `slab` with its guard behind it, rather a chunk with a guard that is there already.
+    pub(super) fn take(&mut self, chunks: usize, note: usize, slab: bool) -> Option<Run> {
+        let open = |region: &Region| {
+            let open = region.free & !region.guards;
+            let ready = if slab { open & (region.guards >> 1) } else { 0 };
+            let with_guard = runs::find(ready & region.kept, 1).or_else(|| runs::find(ready, 1));
+            with_guard.or_else(|| runs::find(region.kept & open, chunks)).or_else(|| runs::find(open, chunks))
+        };
+        let run = self.take_where(chunks, note, open);
+        if run.is_some() || self.guards == 0 {
+            return run;
+        }
+        // What was a guard is a chunk like others, but for a call to the source.
+        self.take_where(chunks, note, |region| runs::find(region.free, chunks))
+    }
+
+    /// Takes so many chunks of the first region in which `choose` finds them free, and tells where they begin.
+    fn take_where(
+        &mut self,
+        chunks: usize,
+        note: usize,
+        choose: impl Fn(&Region) -> Option<usize>,
+    ) -> Option<Run> {
         let mut next = NonNull::new(self.first);
         while let Some(region) = next {
             // SAFETY: the list's invariant: a region in use.
-            let Region { free, kept, next: after, .. } = *unsafe { region.as_ref() };
-            if let Some(at) = runs::find(kept, chunks).or_else(|| runs::find(free, chunks)) {
+            let record = unsafe { region.as_ref() };
+            if let Some(at) = choose(record) {
                 // SAFETY: the chunks are free, in a region of the list.
                 return Some(unsafe { self.take_at(region, at, chunks, note) });
             }
-            next = NonNull::new(after);
+            next = NonNull::new(record.next);
         }
         None
     }
@@ -160,10 +184,12 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         let mask = runs::mask(at, chunks);
         // SAFETY: the caller's promise: a region in use, which nobody else refers to.
         let record = unsafe { region.as_mut() };
-        let resident = (record.kept & mask).count_ones() as usize;
+        let [kept, guards] = [record.kept, record.guards].map(|bits| (bits & mask) >> at);
         self.empty -= usize::from(record.free == Grid::<CHUNK>::ALL);
         record.free &= !mask;
         record.kept &= !mask;
+        record.guards &= !mask;
+        self.guards -= guards.count_ones() as usize;
         let address = region.addr().get() + at * CHUNK;
         // SAFETY: a region in use.
         unsafe { object_size::<CHUNK>(address) }.store(note as u32, Ordering::Relaxed);
@@ -173,32 +199,23 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
             unsafe { self.unlink(region) };
         }
         self.used += chunks;
-        if resident > 0 {
-            self.kept -= resident;
+        if kept != 0 {
+            self.kept -= kept.count_ones() as usize;
             self.retention.used(self.kept);
         }
         // SAFETY: the chunk lies in the region.
         let first = unsafe { region.cast::<u8>().add(at * CHUNK) };
-        Run { first, zeroed: resident == 0 }
+        Run { first, kept, guards }
     }
 
-    /// Takes chunks back, which may be resident; gives how many the policy wants purged.
+    /// Takes chunks back; gives how many the policy wants purged.
     ///
     /// # Safety
-    /// The chunks from `first` on are in use, and nobody uses them.
-    pub(super) unsafe fn give(&mut self, first: NonNull<u8>, chunks: usize) -> usize {
+    /// The `chunks` from `run.first` on are in use, nobody uses them, and `run` is true of them.
+    pub(super) unsafe fn give(&mut self, run: Run, chunks: usize) -> usize {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.put(first, chunks, true) };
+        unsafe { self.put(run, chunks) };
         self.surplus()
-    }
-
-    /// Chunks that were doomed are free, and all zero if `zeroed`.
-    ///
-    /// # Safety
-    /// They were doomed, and have not come back since.
-    pub(super) unsafe fn purged(&mut self, first: NonNull<u8>, chunks: usize, zeroed: bool) {
-        // SAFETY: the caller's promise: in use, and nobody uses them.
-        unsafe { self.put(first, chunks, !zeroed) };
     }
 
     /// How many chunks the policy wants purged.
@@ -206,22 +223,24 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         self.retention.surplus(self.kept).min(self.kept)
     }
 
-    /// Marks chunks as free.
+    /// Marks chunks as free: those that have come back, or were doomed.
     ///
     /// # Safety
     /// As [`give`](Stock::give).
-    unsafe fn put(&mut self, first: NonNull<u8>, chunks: usize, resident: bool) {
+    pub(super) unsafe fn put(&mut self, run: Run, chunks: usize) {
+        let Run { first, kept, guards } = run;
         let mut region = Grid::<CHUNK>::region(first);
-        let mask = runs::mask(Grid::<CHUNK>::number(first.addr().get()), chunks);
+        let at = Grid::<CHUNK>::number(first.addr().get());
+        let mask = runs::mask(at, chunks);
         // SAFETY: the region of a chunk in use is in use, and nobody else refers to it.
         let record = unsafe { region.as_mut() };
         debug_assert!(record.free & mask == 0, "a chunk was given back twice");
         let was_in_list = record.free != 0;
         record.free |= mask;
-        if resident {
-            record.kept |= mask;
-            self.kept += chunks;
-        }
+        record.kept |= kept << at & mask;
+        record.guards |= guards << at & mask;
+        self.kept += kept.count_ones() as usize;
+        self.guards += guards.count_ones() as usize;
         self.empty += usize::from(record.free == Grid::<CHUNK>::ALL);
         self.used -= chunks;
         if !was_in_list {
@@ -247,7 +266,8 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         let region = Grid::<CHUNK>::region(first);
         let more = runs::mask(at + had, wanted - had);
         // SAFETY: the region of a run in use is in use.
-        if unsafe { region.as_ref() }.free & more != more {
+        let Region { free, guards, .. } = *unsafe { region.as_ref() };
+        if free & !guards & more != more {
             return Err(AllocError);
         }
         // SAFETY: the region has free chunks, so it is in the list; and these are free.
@@ -278,17 +298,18 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
             // SAFETY: the list's invariant: a region in use, which nobody else refers to.
             let record = unsafe { region.as_mut() };
             if record.free == Grid::<CHUNK>::ALL {
-                let kept = record.kept.count_ones() as usize;
+                let (kept, guards) = (record.kept.count_ones() as usize, record.guards);
                 (self.kept, self.regions, self.empty) = (self.kept - kept, self.regions - 1, self.empty - 1);
+                self.guards -= guards.count_ones() as usize;
                 // SAFETY: it is in the list.
                 unsafe { self.unlink(region) };
-                return Some(Doomed::Region { region: region.cast(), kept });
+                return Some(Doomed::Region { region: region.cast(), kept, guards });
             }
             if record.kept != 0 {
                 let (at, chunks) = runs::highest(record.kept, most);
                 // SAFETY: the chunks are free, in a region of the list.
                 let run = unsafe { self.take_at(region, at, chunks, 0) };
-                return Some(Doomed::Chunks { first: run.first, chunks });
+                return Some(Doomed::Chunks { run, chunks });
             }
             next = NonNull::new(record.prev);
         }

@@ -1,0 +1,147 @@
+//! Guards between slabs, by a source that keeps books of what can't be touched.
+
+use std::alloc::Layout;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
+
+use heapwright::AllocError;
+use heapwright::cache::{ChunkHeap, Chunks, KeepAll};
+use heapwright::check::Hardened;
+use heapwright::lock::SpinLock;
+use heapwright::source::{BackingSource, Pages, SideHeaders};
+
+use crate::{Chance, Note};
+
+/// Pages, and which pieces of `CHUNK` bytes can't be touched.
+#[derive(Clone, Copy, Debug)]
+struct Watched;
+
+const CHUNK: usize = 32768;
+static PROTECTED: Mutex<(BTreeSet<usize>, usize)> = Mutex::new((BTreeSet::new(), 0));
+
+/// What the books say: the pieces, and how many calls there were.
+fn books<R>(look: impl FnOnce(&mut BTreeSet<usize>, &mut usize) -> R) -> R {
+    let mut books = PROTECTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (pieces, calls) = &mut *books;
+    look(pieces, calls)
+}
+
+fn pieces(ptr: NonNull<u8>, len: usize) -> Range<usize> {
+    let start = ptr.addr().get() / CHUNK;
+    start..start + len.div_ceil(CHUNK)
+}
+
+fn is_open(ptr: NonNull<u8>, len: usize) -> bool {
+    books(|protected, _| protected.range(pieces(ptr, len)).next().is_none())
+}
+
+// SAFETY: as `Pages`.
+unsafe impl BackingSource for Watched {
+    const GRANULE: usize = Pages::GRANULE;
+    const ALIGN_MAX: usize = Pages::ALIGN_MAX;
+    const ZEROED: bool = true;
+    const PROTECTS: bool = true;
+
+    fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        Pages.acquire(layout)
+    }
+
+    unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
+        assert!(is_open(block, layout.size()), "released while it can't be touched");
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.release(block, layout) };
+    }
+
+    unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
+        assert!(is_open(ptr, len), "purged while it can't be touched");
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.purge(ptr, len) };
+    }
+
+    unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        books(|protected, calls| {
+            assert!(pieces(ptr, len).all(|piece| protected.insert(piece)), "protected twice");
+            *calls += 1;
+        });
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.protect(ptr, len) }
+    }
+
+    unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        books(|protected, calls| {
+            let range = pieces(ptr, len);
+            assert!(protected.contains(&range.start) && protected.contains(&(range.end - 1)));
+            protected.retain(|piece| !range.contains(piece));
+            *calls += 1;
+        });
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.unprotect(ptr, len) }
+    }
+}
+
+static STOCK: ChunkHeap<Watched, SpinLock, KeepAll, CHUNK, { usize::MAX }, Hardened<Note>> =
+    ChunkHeap::new(Watched);
+
+/// Slabs are followed by guards, runs can be used, and what goes back to the source can be touched; slabs that come again find their guards.
+#[test]
+fn slabs_keep_their_guards() {
+    let mut chance = Chance::new(9);
+    let (mut slabs, mut runs) = (Vec::new(), Vec::new());
+    let mut source = Chunks(&STOCK);
+    for step in 0..4000 {
+        match chance.below(8) {
+            0..3 if slabs.len() < 150 => {
+                let slab = source.acquire_slab(48).unwrap();
+                // SAFETY: the slab is ours.
+                assert!(
+                    unsafe { std::slice::from_raw_parts(slab.as_ptr(), CHUNK) }.iter().all(|&byte| byte == 0)
+                );
+                // SAFETY: as above.
+                unsafe { slab.write_bytes(1, CHUNK) };
+                slabs.push(slab);
+            }
+            3 if runs.len() < 60 => {
+                let layout = Layout::from_size_align(CHUNK * (1 + chance.below(16)), 1).unwrap();
+                let run = source.acquire(layout).unwrap().cast::<u8>();
+                assert!(is_open(run, layout.size()));
+                // SAFETY: the run is ours, and so long.
+                unsafe { run.write_bytes(2, layout.size()) };
+                runs.push((run, layout));
+            }
+            4 | 5 if !slabs.is_empty() => {
+                let slab = slabs.swap_remove(chance.below(slabs.len()));
+                // SAFETY: it was acquired there, and nobody uses it.
+                unsafe { source.release_slab(slab) };
+            }
+            6 if !runs.is_empty() => {
+                let (run, layout) = runs.swap_remove(chance.below(runs.len()));
+                // SAFETY: as above.
+                unsafe { source.release(run, layout) };
+            }
+            7 if step % 50 == 0 => STOCK.release(),
+            _ => {}
+        }
+        for slab in &slabs {
+            // SAFETY: the guard lies in the same region.
+            let guard = unsafe { slab.add(CHUNK) };
+            assert!(is_open(*slab, CHUNK) && !is_open(guard, CHUNK));
+        }
+    }
+    // All go and come again: their guards are there.
+    let count = slabs.len();
+    let before = books(|_, calls| *calls);
+    for _ in 0..3 {
+        // SAFETY: they were acquired there, and nobody uses them.
+        slabs.drain(..).for_each(|slab| unsafe { source.release_slab(slab) });
+        slabs.extend((0..count).map(|_| source.acquire_slab(112).unwrap()));
+    }
+    assert_eq!(books(|_, calls| *calls), before);
+    // SAFETY: as above.
+    slabs.drain(..).for_each(|slab| unsafe { source.release_slab(slab) });
+    // SAFETY: as above.
+    runs.drain(..).for_each(|(run, layout)| unsafe { source.release(run, layout) });
+    STOCK.release();
+    assert_eq!((STOCK.stats().regions, books(|protected, _| protected.len())), (0, 0));
+}
