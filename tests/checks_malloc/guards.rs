@@ -95,9 +95,8 @@ fn slabs_keep_their_guards() {
             0..3 if slabs.len() < 150 => {
                 let slab = source.acquire_slab(48).unwrap();
                 // SAFETY: the slab is ours.
-                assert!(
-                    unsafe { std::slice::from_raw_parts(slab.as_ptr(), CHUNK) }.iter().all(|&byte| byte == 0)
-                );
+                let bytes = unsafe { std::slice::from_raw_parts(slab.as_ptr(), CHUNK) };
+                assert!(bytes.iter().all(|&byte| byte == 0));
                 // SAFETY: as above.
                 unsafe { slab.write_bytes(1, CHUNK) };
                 slabs.push(slab);
