@@ -172,3 +172,30 @@ macro_rules! describe_policy {
 }
 
 describe_policy!([] Unchecked, [R: Report] Checked<R>, [R: Report] Hardened<R>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A policy that has one thing alone, which is not nothing.
+    macro_rules! alone {
+        ($name:ident: $frees:ty, $quarantine:ty $(, $item:ident: $type:ty = $value:expr)?) => {
+            struct $name;
+            impl Checks for $name {
+                type Frees = $frees;
+                type Quarantine = $quarantine;
+                type Report = Ignore;
+                $(const $item: $type = $value;)?
+            }
+            const _: () = assert!(!$name::NONE);
+        };
+    }
+    alone!(Frees: On, Off);
+    alone!(Rest: Off, On);
+    alone!(Zones: Off, Off, RED_ZONE: usize = 8);
+    alone!(Zeroes: Off, Off, ZERO_FREED: bool = true);
+    alone!(Shuffles: Off, Off, SHUFFLE: bool = true);
+    alone!(Guards: Off, Off, GUARDS: bool = true);
+    alone!(Encodes: Off, Off, ENCODE: bool = true);
+    const _: () = assert!(Unchecked::NONE && !<Checked>::NONE && !<Hardened>::NONE);
+}

@@ -109,6 +109,18 @@ mod tests {
         assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
     }
 
+    #[cfg(feature = "std")]
+    #[test]
+    fn dice_with_a_state_of_their_own_show_the_same_again() {
+        let throws = |seed: u64| {
+            let dice = Dice::seeded(seed);
+            [(); 20].map(|()| dice.below(1000))
+        };
+        assert_eq!(throws(40), throws(40));
+        assert_ne!(throws(40), throws(42));
+        assert_eq!(Dice::seeded(0).0.get(), 1, "zero would be none");
+    }
+
     #[test]
     fn secrets_differ_and_stay() {
         let (one, other) = (Secret::new(), Secret::new());
