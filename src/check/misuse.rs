@@ -367,4 +367,19 @@ mod tests {
         assert_eq!(report(Wrong::WrittenBefore), std::format!("written before {block}"));
         assert_eq!(report(Wrong::WrittenAfterFree), std::format!("written after it was freed: {block}"));
     }
+
+    #[test]
+    fn misuses_are_counted_and_the_first_is_kept_whole() {
+        let layout = Layout::new::<u64>();
+        let damage = Damage { offset: 3, expected: 1, found: 2 };
+        let owner = Owner { heap: "a heap", object_size: 48 };
+        let first = Misuse::new(Wrong::WrittenBehind, 0x1000, layout).with_damage(damage).with_owner(owner);
+        assert_eq!((first.wrong, first.address, first.layout), (Wrong::WrittenBehind, 0x1000, layout));
+        assert_eq!((first.damage, first.owner), (Some(damage), Some(owner)));
+        let mut count = CountMisuses::new();
+        assert_eq!((count.count(), count.misuses(), count.first()), (0, 0, None));
+        first.report(&mut count);
+        Misuse::new(Wrong::Foreign, 0x2000, layout).report(&mut count);
+        assert_eq!((count.count(), count.misuses(), count.first()), (2, 2, Some(first)));
+    }
 }
