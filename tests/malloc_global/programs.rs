@@ -16,6 +16,12 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// So often what takes longest: with `HEAPWRIGHT_SHORT=1` a tenth of that, for where all is slow.
+fn times(all: usize) -> usize {
+    let part = if std::env::var_os("HEAPWRIGHT_SHORT").is_some() { 10 } else { 1 };
+    (all / PART / part).max(4)
+}
+
 /// Strings, maps and vectors that grow, shrink and go; gives a number that follows from all of them.
 fn work(seed: u64) -> usize {
     let mut state = seed | 1;
@@ -163,7 +169,7 @@ fn thousands_of_short_lived_threads_leave_nothing() {
         Global.release();
         Global.stats()
     };
-    let (few, many) = (run(100), run(10_000 / PART));
+    let (few, many) = (run(100), run(times(10_000)));
     assert_eq!(many.bytes_of_threads, few.bytes_of_threads, "stacks are used again");
     assert!(many.bytes_live <= few.bytes_live + (64 << 10), "few\n{few}\nmany\n{many}");
     assert!(many.chunks.bytes_mapped <= few.chunks.bytes_mapped + (4 << 20), "few\n{few}\nmany\n{many}");
@@ -247,7 +253,7 @@ fn forked_children_allocate_whatever_other_threads_were_doing() {
         assert!(child >= 0, "no fork");
         if child == 0 {
             // SAFETY: no handler is set, so it ends the child.
-            unsafe { libc::alarm(60) };
+            unsafe { libc::alarm(300) };
             let mut right = work(7) == work(7);
             let large: Vec<u64> = (0..300_000).collect();
             right &= large.iter().sum::<u64>() == 299_999 * 150_000;
@@ -279,7 +285,7 @@ fn forked_children_allocate_whatever_other_threads_were_doing() {
             })
         })
         .collect();
-    for _ in 0..40 / PART {
+    for _ in 0..times(40) {
         assert_eq!(fork(1), 0, "a child hung or found something wrong");
     }
     stop.store(true, Ordering::Relaxed);
