@@ -8,7 +8,7 @@
 //! | a block freed twice | – | yes | yes |
 //! | a pointer from elsewhere, or into a block's middle | – | yes | yes |
 //! | a layout that the block can't have, another heap's block | – | yes | yes |
-//! | writes behind a block | – | – | when it is freed or resized, if they are within the red zone or reach the next object; at once at a guard page |
+//! | writes behind a block | – | – | when it is freed or resized, if they are in the red zone, or among as many bytes at the block's end; at once at a guard page |
 //! | writes to a freed block | – | – | when its memory is used again, as long as its slab was in use all the time |
 //! | | | | |
 //! | freed memory is zeroed | – | – | yes |

@@ -27,7 +27,7 @@ pub trait Checks: Sized + 'static {
 
     /// At least so many bytes behind each block hold a pattern, which is looked at when the block is freed or resized. 0: none.
     ///
-    /// What a block has beyond these and what was asked for holds it too; of that, general allocators look at the last eight bytes alone: writes between harm nobody.
+    /// What a block has beyond these and what was asked for holds it too. General allocators fill, and look at, so many bytes at its end alone: writes between harm nobody.
     const RED_ZONE: usize = 0;
 
     /// Whether freed blocks are zeroed, and looked at when their memory is used again: what is not zero was written after the free.

@@ -89,7 +89,7 @@ pub unsafe trait FreeObjects {
     /// The most objects of a slab.
     const CAPACITY_MAX: usize = u32::MAX as usize;
 
-    /// Starts the account of a new slab: all objects from `reserved` to `end` are free.
+    /// Starts the account of a new slab: all objects from `reserved` to `end` are free. It does not write to them.
     ///
     /// # Safety
     /// `slab` describes a slab of the caller's alone, its table and notes zero.

@@ -79,8 +79,8 @@ impl Rules {
             header_room: 0,
             zone: 0,
             restores: K::RESTORES,
-            // A slab that comes again from a block of several still has the links of its free objects.
-            zeroed: B::ZEROED && !K::LOSES,
+            // A slab that comes again from a block of several still has what was written into its free objects.
+            zeroed: B::ZEROED && K::KEEPS,
         }
     }
 

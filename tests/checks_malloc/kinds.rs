@@ -1,8 +1,10 @@
 //! Each kind of misuse, injected at random places among live blocks: every one is found, and told as what it is.
 
-use crate::{Chance, CheckedHeap, HardenedHeap, found, times};
+use crate::{Chance, CheckedHeap, HardenedHeap, WideHeap, found, times};
 use heapwright::check::{Misuse, Wrong};
+use heapwright::heap::UsableSize;
 use std::alloc::{GlobalAlloc, Layout};
+use std::ptr::NonNull;
 
 const SHORT: usize = 20_000;
 const LONG: usize = 1_000_000;
@@ -260,12 +262,44 @@ fn hardened_heaps_find_writes_to_freed_objects() {
     }
 }
 
+/// C's `free` of what is as it should be, and of what was written behind: zones are found without a layout.
+#[test]
+fn frees_without_a_layout_find_the_zones() {
+    fn frees<A: GlobalAlloc + UsableSize>(heap: &A, free: impl Fn(NonNull<u8>)) {
+        for size in [1, 8, 100, 500, 3000, 20_000, 40_000, 100_000, 300_000, 700_000] {
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            for writes in [0, size, usize::MAX] {
+                // SAFETY: the size is not zero.
+                let block = NonNull::new(unsafe { heap.alloc(layout) }).unwrap();
+                // SAFETY: live.
+                let usable = unsafe { heap.usable_size(block) };
+                // SAFETY: so many bytes are the user's.
+                unsafe { block.write_bytes(3, writes.min(usable)) };
+                free(block);
+                assert_eq!(found(), [], "{size}, {writes} written");
+            }
+            // SAFETY: the size is not zero.
+            let block = NonNull::new(unsafe { heap.alloc(layout) }).unwrap();
+            // SAFETY: live.
+            let usable = unsafe { heap.usable_size(block) };
+            flip(block.as_ptr().wrapping_add(usable), &mut Chance::new(size as u64));
+            free(block);
+            let wrong: Vec<_> = found().iter().map(|misuse| misuse.wrong).collect();
+            assert_eq!(wrong, [Wrong::WrittenBehind], "{size}");
+        }
+    }
+    // SAFETY: live blocks, once each.
+    frees(&HardenedHeap, |block| unsafe { HardenedHeap.free_unsized(block) });
+    // SAFETY: the same.
+    frees(&WideHeap, |block| unsafe { WideHeap.free_unsized(block) });
+}
+
 /// C's `free`, without a layout.
 #[test]
 fn frees_without_a_layout_are_looked_at() {
     let layout = Layout::new::<[u8; 100]>();
     // SAFETY: the size is not zero.
-    let block = std::ptr::NonNull::new(unsafe { CheckedHeap.alloc(layout) }).unwrap();
+    let block = NonNull::new(unsafe { CheckedHeap.alloc(layout) }).unwrap();
     // SAFETY: live; and then it is not.
     unsafe { CheckedHeap.free_unsized(block) };
     assert_eq!(found(), []);
@@ -274,6 +308,6 @@ fn frees_without_a_layout_are_looked_at() {
     assert_eq!(only(block.as_ptr(), layout).wrong, Wrong::DoubleFree);
     let local = 5u64;
     // SAFETY: as above.
-    unsafe { CheckedHeap.free_unsized(std::ptr::NonNull::from(&local).cast()) };
+    unsafe { CheckedHeap.free_unsized(NonNull::from(&local).cast()) };
     assert_eq!(found().pop().unwrap().wrong, Wrong::Foreign);
 }

@@ -10,7 +10,7 @@ mod moved;
 mod valid;
 
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
-use heapwright::check::{Checked, Hardened, Misuse, Report};
+use heapwright::check::{Checked, Checks, Hardened, Misuse, Off, Report};
 use heapwright::lock::YieldLock;
 use heapwright::source::Pages;
 use std::cell::RefCell;
@@ -50,6 +50,16 @@ heap!(CHECKED, CheckedHeap, CheckedParts, Checked<Note>);
 heap!(HARDENED, HardenedHeap, HardenedParts, Hardened<Note>);
 // For a test that looks at freed memory, which nobody else may have been given meanwhile.
 heap!(ALONE, LonelyHeap, LonelyParts, Hardened<Note>);
+
+/// Zones of another length, and nothing else.
+pub(crate) struct Wide;
+impl Checks for Wide {
+    type Frees = Off;
+    type Quarantine = Off;
+    type Report = Note;
+    const RED_ZONE: usize = 20;
+}
+heap!(WIDE, WideHeap, WideParts, Wide);
 
 /// How often: more with `HEAPWRIGHT_LONG`, a twentieth with `HEAPWRIGHT_SHORT`.
 pub(crate) fn times(usual: usize, long: usize) -> usize {

@@ -25,6 +25,8 @@ use crate::source::BackingSource;
 
 /// What stands in the place of a size for a chunk that can't be touched: no object has it.
 const GUARD: u32 = 1;
+/// The same for one that may hold something, and take memory.
+const GUARD_KEPT: u32 = 2;
 
 /// Where an address lies that a free brought.
 ///
@@ -111,11 +113,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// # Errors
     /// When there is no chunk.
     pub(super) fn take_slab(&self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
-        let run = self.take(Self::SLAB_CHUNKS, object_size)?;
-        if self.unguard(run.first, run.guards & 1).is_err() {
-            self.lose(run.first);
-            return Err(AllocError);
-        }
+        let run = self.take_open(Self::SLAB_CHUNKS, object_size, 1)?;
         if C::ZERO_FREED && run.kept & 1 != 0 {
             // What is free is zero, in every slab.
             // SAFETY: the chunk is ours.
@@ -124,11 +122,13 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         if C::GUARDS {
             // SAFETY: the second chunk is ours.
             let guard = unsafe { run.first.add(CHUNK) };
-            // What can't be protected is a gap all the same.
-            if run.guards & 2 != 0 || self.guard(guard, run.kept & 2 != 0).is_ok() {
-                // SAFETY: a region of ours.
-                unsafe { region::object_size::<CHUNK>(guard.addr().get()) }.store(GUARD, Ordering::Relaxed);
-            }
+            let note = match run.guards & 2 {
+                0 => self.guard(guard, run.kept & 2 != 0),
+                _ if run.kept & 2 != 0 => GUARD_KEPT,
+                _ => GUARD,
+            };
+            // SAFETY: a region of ours.
+            unsafe { region::object_size::<CHUNK>(guard.addr().get()) }.store(note, Ordering::Relaxed);
         }
         if let Some(map) = <C::Frees as Switch>::get(&self.map) {
             map.note_slab(run.first.addr().get() / CHUNK, object_size);
@@ -145,11 +145,10 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         if C::GUARDS {
             // SAFETY: a region of ours.
             let noted = unsafe { region::object_size::<CHUNK>(slab.addr().get() + CHUNK) };
-            if noted.load(Ordering::Relaxed) == GUARD {
-                noted.store(0, Ordering::Relaxed);
-                run.guards = 2;
-                // It was purged before.
-                run.kept &= !(2 * u64::from(B::ZEROED));
+            match noted.swap(0, Ordering::Relaxed) {
+                GUARD => (run.guards, run.kept) = (2, 1),
+                GUARD_KEPT => run.guards = 2,
+                _ => {}
             }
         }
         if let Some(map) = <C::Frees as Switch>::get(&self.map) {
@@ -161,21 +160,30 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         unsafe { self.give(run, Self::SLAB_CHUNKS) };
     }
 
-    /// Makes a chunk one that can't be touched, and takes no memory.
-    ///
-    /// # Errors
-    /// When the source can't.
-    fn guard(&self, chunk: NonNull<u8>, is_kept: bool) -> Result<(), AllocError> {
-        if !B::PROTECTS {
-            return Err(AllocError);
-        }
+    /// Makes a chunk one that can't be touched, and takes no memory, as far as the source can; what it is then. What can't be protected is a gap all the same.
+    fn guard(&self, chunk: NonNull<u8>, is_kept: bool) -> u32 {
         let mut source = self.source.clone();
-        if is_kept {
-            // SAFETY: callers have a chunk that is theirs.
-            unsafe { source.purge(chunk, CHUNK) };
+        // SAFETY: callers have a chunk that is theirs, which nobody touches until it is unprotected.
+        let mut protect = || B::PROTECTS && unsafe { source.protect(chunk, CHUNK) }.is_ok();
+        if !protect() {
+            return 0;
         }
-        // SAFETY: as above, and touched by nobody until it is unprotected.
-        unsafe { source.protect(chunk, CHUNK) }
+        if !is_kept {
+            return GUARD;
+        }
+        // Only now: who refuses has not purged for nothing.
+        let mut source = self.source.clone();
+        // SAFETY: it was protected.
+        if unsafe { source.unprotect(chunk, CHUNK) }.is_err() {
+            return GUARD_KEPT;
+        }
+        // SAFETY: the chunk is the caller's.
+        unsafe { source.purge(chunk, CHUNK) };
+        match protect() {
+            true if B::ZEROED => GUARD,
+            true => GUARD_KEPT,
+            false => 0,
+        }
     }
 
     /// Makes those chunks from `first` on that can't be touched, a bit each, chunks like others.
@@ -194,11 +202,20 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         unsafe { self.source.clone().unprotect(start, chunks * CHUNK) }
     }
 
-    /// What has been taken and can't be used is no block at all.
-    #[cold]
-    pub(super) fn lose(&self, run: NonNull<u8>) {
-        // SAFETY: a region of ours.
-        unsafe { region::object_size::<CHUNK>(run.addr().get()) }.store(GUARD, Ordering::Relaxed);
+    /// As [`take`](ChunkHeap::take); those of the chunks that `used` has a bit for can be touched.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub(super) fn take_open(&self, chunks: usize, object_size: usize, used: u64) -> Result<Run, AllocError> {
+        loop {
+            let run = self.take(chunks, object_size)?;
+            if self.unguard(run.first, run.guards & used).is_ok() {
+                return Ok(run);
+            }
+            // What can't be touched is no block, for good. A new region, at the latest, has no guards.
+            // SAFETY: a region of ours.
+            unsafe { region::object_size::<CHUNK>(run.first.addr().get()) }.store(GUARD, Ordering::Relaxed);
+        }
     }
 }
 
@@ -247,7 +264,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
             Kind::Region => {
                 let len = self.noted(map, address);
-                if len == GUARD as usize {
+                if len == GUARD as usize || len == GUARD_KEPT as usize {
                     return Err(Wrong::Foreign);
                 }
                 if len > 0 {

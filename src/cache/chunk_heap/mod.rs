@@ -472,11 +472,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             return self.acquire_large(layout, zeroed);
         }
         let chunks = layout.size().div_ceil(CHUNK);
-        let run = self.take(chunks, chunks * CHUNK)?;
-        if self.unguard(run.first, run.guards).is_err() {
-            self.lose(run.first);
-            return Err(AllocError);
-        }
+        let run = self.take_open(chunks, chunks * CHUNK, u64::MAX)?;
         if zeroed && run.kept != 0 {
             // SAFETY: the run is ours, and so long.
             unsafe { run.first.write_bytes(0, layout.size()) };

@@ -174,7 +174,8 @@ impl<I: MallocInstance> Malloc<I> {
         }
     }
 
-    /// Fills what is looked at of the `len` bytes behind a user's.
+    /// Fills what is looked at of the `len` bytes behind a user's: the first and the last `ZONE`, as who frees without a layout brings the longest that it may have been. (What is between may be
+    /// written without harm to anybody, and how many words that are no processor can guess.)
     ///
     /// # Safety
     /// They are the caller's, `ZONE` at least, and that is 8 at least.
@@ -186,15 +187,16 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: eight bytes that are the caller's.
             unsafe { place.cast::<u64>().write_unaligned(ZONES) };
         };
-        let mut at = 0;
-        while at + 8 <= Self::ZONE {
-            write(at);
-            at += 8;
+        for from in [0, len - Self::ZONE] {
+            let mut at = 0;
+            while at + 8 <= Self::ZONE {
+                write(from + at);
+                at += 8;
+            }
+            if Self::ZONE % 8 != 0 {
+                write(from + Self::ZONE - 8);
+            }
         }
-        if Self::ZONE % 8 != 0 {
-            write(Self::ZONE - 8);
-        }
-        write(len - 8);
     }
 
     /// Looks whether a free object was written to, and leaves it all zero.
@@ -214,6 +216,13 @@ impl<I: MallocInstance> Malloc<I> {
             if is_rest_zero {
                 return;
             }
+        }
+        let place = Self::mark_of(object);
+        // SAFETY: an object has a word.
+        if Self::FREES && unsafe { place.read() } == Self::mark(object.addr().get()) {
+            // A mark that is whole is no damage: what is behind it is.
+            // SAFETY: as above.
+            unsafe { place.write(0) };
         }
         // SAFETY: the caller's promise.
         if let Some((at, found)) = unsafe { first_other(object, len, 0) } {
@@ -285,7 +294,7 @@ impl<I: MallocInstance> Malloc<I> {
         }
     }
 
-    /// Looks at the red zone of a block of `len` bytes, all of it behind the user's.
+    /// Looks at the red zone of a block of `len` bytes, at both ends of what is behind the user's.
     ///
     /// # Safety
     /// A live block of this layout, with so many bytes.
@@ -299,14 +308,16 @@ impl<I: MallocInstance> Malloc<I> {
             let found = unsafe { word_at(place.as_ptr()) };
             found ^ ZONES
         };
-        let mut others = other(len - layout.size() - 8);
-        let mut at = 0;
-        while at + 8 <= Self::ZONE {
-            others |= other(at);
-            at += 8;
-        }
-        if Self::ZONE % 8 != 0 {
-            others |= other(Self::ZONE - 8);
+        let mut others = 0;
+        for from in [0, len - layout.size() - Self::ZONE] {
+            let mut at = 0;
+            while at + 8 <= Self::ZONE {
+                others |= other(from + at);
+                at += 8;
+            }
+            if Self::ZONE % 8 != 0 {
+                others |= other(from + Self::ZONE - 8);
+            }
         }
         if others != 0 {
             // SAFETY: the caller's promise is the same.
@@ -322,11 +333,11 @@ impl<I: MallocInstance> Malloc<I> {
     #[inline(never)]
     unsafe fn written_behind(block: NonNull<u8>, layout: Layout, len: usize) {
         let behind = len - layout.size();
-        let other = [(0, Self::ZONE), (behind - 8, 8)].into_iter().find_map(|(at, len)| {
+        let other = [0, behind - Self::ZONE].into_iter().find_map(|at| {
             // SAFETY: inside.
             let place = unsafe { block.add(layout.size() + at) };
             // SAFETY: the caller's promise.
-            let (offset, found) = unsafe { first_other(place, len, ZONE) }?;
+            let (offset, found) = unsafe { first_other(place, Self::ZONE, ZONE) }?;
             Some((layout.size() + at + offset, found))
         });
         if let Some((at, found)) = other {
@@ -388,8 +399,8 @@ impl<I: MallocInstance> Malloc<I> {
         if Self::ZONE > 0 {
             // SAFETY: there is room for the zone.
             let behind = unsafe { start.add(layout.size()) };
-            // SAFETY: as above.
-            unsafe { Self::fill_zone(behind, Self::ZONE) };
+            // SAFETY: all of it but the guard.
+            unsafe { Self::fill_zone(behind, Self::usable(len, false) + Self::ZONE - layout.size()) };
         }
         if ChecksOf::<I>::GUARDS {
             // SAFETY: there is room for the guard.
@@ -407,7 +418,7 @@ impl<I: MallocInstance> Malloc<I> {
     pub(super) unsafe fn unfence(block: NonNull<u8>, layout: Layout, len: usize) -> bool {
         if Self::ZONE > 0 {
             // SAFETY: the caller's promise: the zone lies behind the user's bytes.
-            unsafe { Self::look_behind(block, layout, layout.size() + Self::ZONE) };
+            unsafe { Self::look_behind(block, layout, Self::usable(len, false) + Self::ZONE) };
         }
         if !ChecksOf::<I>::GUARDS {
             return true;

@@ -331,7 +331,7 @@ unsafe impl BackingSource for Pages {
         let _ = unsafe { self.advise_huge(ptr, len) };
     }
 
-    const PROTECTS: bool = true;
+    const PROTECTS: bool = cfg!(not(target_arch = "wasm32"));
 
     unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
         let page = Pages::page_size();
