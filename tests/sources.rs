@@ -311,6 +311,7 @@ fn wrappers_protect_pages() {
         let layout = Layout::from_size_align(2 * page, page).unwrap();
         let block = source.acquire(layout).unwrap().cast::<u8>();
         let second = unsafe { block.add(page) };
+        unsafe { block.write(7) };
         unsafe { second.write(7) };
         let mut ends = [0; 2];
         assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
