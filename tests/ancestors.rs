@@ -413,6 +413,7 @@ fn resize_moves_into_the_gap_before<S: Sizing>() {
 
 /// Trap T8 in `teaspoon` 0.1.0: the resized block is not counted, and the next request of its size gets it again, while it
 /// is live. Only addresses and numbers are looked at, so that nothing here reads memory that has two owners.
+#[cfg(target_pointer_width = "64")]
 fn ancestor_hands_live_memory_out_twice<S: teaspoon::Sizing>() {
     let mut memory = Memory([0u8; 1024]);
     let spoon = teaspoon::Teaspoon::<'_, S>::from(&mut memory.0);
@@ -421,6 +422,7 @@ fn ancestor_hands_live_memory_out_twice<S: teaspoon::Sizing>() {
     assert!(next.overlaps(outcome.resized), "{next:?} does not overlap {:?}", outcome.resized);
 }
 
+#[cfg(target_pointer_width = "64")]
 #[test]
 fn ancestor_fails_t8_in_every_sizing() {
     ancestor_hands_live_memory_out_twice::<teaspoon::Sizing4KiB>();
