@@ -840,6 +840,7 @@ mod tests {
     #[test]
     fn arrays_have_one_element_per_class() {
         assert_eq_size!(<Classes as SizeClasses>::Array<u64>, [u64; 76]);
+        #[cfg(target_pointer_width = "64")]
         assert_eq_size!(ClassArray<Classes, u64>, [u64; 77]);
         assert_impl_all!(Classes: Send, Sync);
         assert_impl_all!(ClassArray<Classes, Cell<u8>>: Send);

@@ -306,6 +306,7 @@ mod tests {
 
     static_assertions::assert_impl_all!(FailNth<NoHeap>: Send, Sync);
     static_assertions::const_assert_eq!(size_of::<FailNth<NoHeap>>(), 32);
+    #[cfg(target_pointer_width = "64")]
     static_assertions::const_assert_eq!(size_of::<FailRandom<NoHeap>>(), 32);
 
     /// Which of five requests get through.

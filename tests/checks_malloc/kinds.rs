@@ -124,7 +124,7 @@ fn foreign<A: GlobalAlloc>(heap: &A) {
             0 => on_stack.as_ptr().cast::<u8>().wrapping_add(offset),
             1 => STATIC.as_ptr().cast::<u8>().wrapping_add(offset),
             2 => in_box.as_ptr().cast::<u8>().wrapping_add(offset),
-            _ => std::ptr::without_provenance((live.chance.below(1 << 40) << 7) + 8),
+            _ => std::ptr::without_provenance((live.chance.below(usize::MAX >> 24) << 7) + 8),
         };
         let layout = Layout::from_size_align(1 + live.chance.below(500), 8).unwrap();
         // SAFETY: none: the heap is to find it.
