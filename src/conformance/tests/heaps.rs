@@ -219,7 +219,7 @@ unsafe impl Heap for Mutant {
     const AT_HAND: bool = true;
 
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        assert!(!self.is(Wrong::UnwindsOnHuge) || layout.size() < 1 << 40, "too much");
+        assert!(!self.is(Wrong::UnwindsOnHuge) || layout.size() < isize::MAX as usize / 2, "too much");
         assert!(!self.is(Wrong::UnwindsOnAlign) || layout.align() <= 1 << 31, "too aligned");
         if self.is(Wrong::Touches) {
             self.scribble(0);

@@ -50,7 +50,7 @@ unsafe impl BackingSource for Mutant {
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let is = |wrong| self.wrong == wrong;
-        assert!(!is(Wrong::Unwinds) || layout.size() < 1 << 50, "too much");
+        assert!(!is(Wrong::Unwinds) || layout.size() < isize::MAX as usize / 2, "too much");
         if layout.align() > Self::ALIGN_MAX && !is(Wrong::AboveAlignMax) {
             return Err(AllocError);
         }
