@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn every_event_comes_back_as_it_was() {
-        let (small, large) = (block(usize::MAX, 1, 1), block(64, isize::MAX as usize / 2, 1 << 40));
+        let (small, large) =
+            (block(usize::MAX, 1, 1), block(64, isize::MAX as usize / 2, 1 << (usize::BITS - 24)));
         let events = [
             Event::Allocated(small),
             Event::Freeing(large),

@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_longest_line_fits() {
-        let layout = Layout::from_size_align(isize::MAX as usize / 2, 1 << 61).unwrap();
+        let layout = Layout::from_size_align(isize::MAX as usize / 2, 1 << (usize::BITS - 3)).unwrap();
         let was = Block { address: usize::MAX, layout, len: usize::MAX };
         let log = TextLog::new(LockedWriter::new(Vec::new()));
         log.resizing(&was, layout);
