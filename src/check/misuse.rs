@@ -356,8 +356,13 @@ mod tests {
     /// Every kind makes a sentence.
     #[test]
     fn reports_can_be_read() {
-        let report =
-            |wrong| std::string::ToString::to_string(&Misuse::new(wrong, 0x20, Layout::new::<u64>()));
+        let report = |wrong| {
+            std::string::ToString::to_string(&Misuse::new(
+                wrong,
+                0x20,
+                Layout::from_size_align(8, 8).unwrap(),
+            ))
+        };
         let block = "the block of 8 bytes, aligned to 8, at 0x20";
         assert_eq!(report(Wrong::DoubleFree), std::format!("freed twice: {block}"));
         assert_eq!(report(Wrong::Foreign), std::format!("not from this heap: {block}"));

@@ -148,7 +148,12 @@ fn check_objects(name: &str, rules: &Rules, shape: &Shape, base: usize) {
 fn check_shape(name: &str, rules: &Rules, shape: &Shape) {
     let block = shape.block_layout(rules.aligned);
     for place in 1..=(shape.colors() / shape.region_slabs()).clamp(1, 8) {
-        check_objects(name, rules, shape, place * block.size().next_multiple_of(block.align()));
+        let base =
+            block.size().checked_next_multiple_of(block.align()).and_then(|len| len.checked_mul(place));
+        // As many as there are addresses for.
+        if let Some(base) = base.filter(|base| base.checked_add(block.size()).is_some()) {
+            check_objects(name, rules, shape, base);
+        }
     }
     assert!(shape.capacity() <= rules.capacity_max, "{name}: {shape:?}");
     assert!(shape.colors().is_power_of_two(), "{name}: {shape:?}");

@@ -189,7 +189,10 @@ mod tests {
         let (mut ram, align) = (ram, |align| Layout::from_size_align(1, align).unwrap());
         assert!(ram.acquire(Layout::new::<[u8; 101]>()).is_err());
         assert!(ram.acquire(Layout::from_size_align(0, 1).unwrap()).is_err());
-        assert!(ram.acquire(align(1 << 31)).is_err());
+        // With 32 bits no layout has that alignment.
+        if usize::BITS > 32 {
+            assert!(ram.acquire(align(1 << 31)).is_err());
+        }
         let block = ram.acquire(align(64)).unwrap();
         assert_eq!(block.len(), 100);
         assert!(ram.acquire(align(1)).is_err());

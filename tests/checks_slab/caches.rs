@@ -108,7 +108,7 @@ impl<S: SlabSystem, P: Checks, const FRONT: usize> Subject<S, P, FRONT> {
                     1 => self.random.below(4096) + 1,
                     2 => std::ptr::from_ref(&layout).addr(),
                     // Close by, where a header might be thought to be.
-                    _ => (address ^ (1 << (21 + self.random.below(20)))) | 8,
+                    _ => (address ^ (1 << (21 + self.random.below(usize::BITS as usize / 3 - 1)))) | 8,
                 };
                 if self.cache.slabs().any(|slab| (slab.address..slab.address + slab.len).contains(&elsewhere))
                 {

@@ -220,7 +220,7 @@ unsafe impl Heap for Mutant {
 
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         assert!(!self.is(Wrong::UnwindsOnHuge) || layout.size() < isize::MAX as usize / 2, "too much");
-        assert!(!self.is(Wrong::UnwindsOnAlign) || layout.align() <= 1 << 31, "too aligned");
+        assert!(!self.is(Wrong::UnwindsOnAlign) || layout.align() < 1 << (usize::BITS - 3), "too aligned");
         if self.is(Wrong::Touches) {
             self.scribble(0);
         }
