@@ -145,7 +145,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         if C::GUARDS {
             // SAFETY: a region of ours.
             let noted = unsafe { region::object_size::<CHUNK>(slab.addr().get() + CHUNK) };
-            match noted.swap(0, Ordering::Relaxed) {
+            let note = noted.load(Ordering::Relaxed);
+            noted.store(0, Ordering::Relaxed);
+            match note {
                 GUARD => (run.guards, run.kept) = (2, 1),
                 GUARD_KEPT => run.guards = 2,
                 _ => {}

@@ -202,7 +202,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         self.make_secret();
         let is_slab = C::GUARDS && object_size % CHUNK != 0;
         let taken = self.enter(|stock| {
-            if let Some(run) = stock.take(chunks, object_size, is_slab) {
+            if let Some(run) = stock.take(chunks, object_size, is_slab, C::GUARDS) {
                 return Ok(run);
             }
             // B5: the source does not come back here.
@@ -219,7 +219,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             }
             // SAFETY: the region is fresh, ours, and has the grid's length and alignment.
             unsafe { stock.add(region, B::ZEROED) };
-            stock.take(chunks, object_size, is_slab).ok_or(AllocError)
+            stock.take(chunks, object_size, is_slab, C::GUARDS).ok_or(AllocError)
         });
         taken.unwrap_or(Err(AllocError))
     }

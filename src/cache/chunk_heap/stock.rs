@@ -24,8 +24,6 @@ pub(super) struct Stock<R, const CHUNK: usize> {
     empty: usize,
     /// Free chunks that may be resident, and those that spare blocks would be.
     kept: usize,
-    /// Free chunks that can't be touched.
-    guards: usize,
     spares: Spares,
     spare_bytes: usize,
     /// Chunks in use, those included that are being purged.
@@ -54,7 +52,6 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         regions: 0,
         empty: 0,
         kept: 0,
-        guards: 0,
         spares: Spares::NONE,
         spare_bytes: 0,
         used: 0,
@@ -140,8 +137,8 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         unsafe { self.link(region) };
     }
 
-    /// Takes so many chunks in a row: the lowest that may be resident, else the lowest. For a `slab` with its guard behind it, rather a chunk with a guard that is there already.
-    pub(super) fn take(&mut self, chunks: usize, note: usize, slab: bool) -> Option<Run> {
+    /// Takes so many chunks in a row: the lowest that may be resident, else the lowest. For a `slab` with its guard behind it, rather a chunk with a guard that is there already. `guards`: whether there may be any.
+    pub(super) fn take(&mut self, chunks: usize, note: usize, slab: bool, guards: bool) -> Option<Run> {
         let open = |region: &Region| {
             let open = region.free & !region.guards;
             let ready = if slab { open & (region.guards >> 1) } else { 0 };
@@ -149,7 +146,7 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
             with_guard.or_else(|| runs::find(region.kept & open, chunks)).or_else(|| runs::find(open, chunks))
         };
         let run = self.take_where(chunks, note, open);
-        if run.is_some() || self.guards == 0 {
+        if run.is_some() || !guards {
             return run;
         }
         // What was a guard is a chunk like others, but for a call to the source.
@@ -189,7 +186,6 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         record.free &= !mask;
         record.kept &= !mask;
         record.guards &= !mask;
-        self.guards -= guards.count_ones() as usize;
         let address = region.addr().get() + at * CHUNK;
         // SAFETY: a region in use.
         unsafe { object_size::<CHUNK>(address) }.store(note as u32, Ordering::Relaxed);
@@ -240,7 +236,6 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         record.kept |= kept << at & mask;
         record.guards |= guards << at & mask;
         self.kept += kept.count_ones() as usize;
-        self.guards += guards.count_ones() as usize;
         self.empty += usize::from(record.free == Grid::<CHUNK>::ALL);
         self.used -= chunks;
         if !was_in_list {
@@ -300,7 +295,6 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
             if record.free == Grid::<CHUNK>::ALL {
                 let (kept, guards) = (record.kept.count_ones() as usize, record.guards);
                 (self.kept, self.regions, self.empty) = (self.kept - kept, self.regions - 1, self.empty - 1);
-                self.guards -= guards.count_ones() as usize;
                 // SAFETY: it is in the list.
                 unsafe { self.unlink(region) };
                 return Some(Doomed::Region { region: region.cast(), kept, guards });
