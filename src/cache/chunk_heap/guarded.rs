@@ -113,7 +113,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// # Errors
     /// When there is no chunk.
     pub(super) fn take_slab(&self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
-        let run = self.take_open(Self::SLAB_CHUNKS, object_size, 1)?;
+        let run = self.take_open(Self::SLAB_CHUNKS, object_size, true)?;
         if C::ZERO_FREED && run.kept & 1 != 0 {
             // What is free is zero, in every slab.
             // SAFETY: the chunk is ours.
@@ -204,13 +204,14 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         unsafe { self.source.clone().unprotect(start, chunks * CHUNK) }
     }
 
-    /// As [`take`](ChunkHeap::take); those of the chunks that `used` has a bit for can be touched.
+    /// As [`take`](ChunkHeap::take); all of its chunks can be touched, or of a slab the first.
     ///
     /// # Errors
     /// When there is no such run.
-    pub(super) fn take_open(&self, chunks: usize, object_size: usize, used: u64) -> Result<Run, AllocError> {
+    pub(super) fn take_open(&self, chunks: usize, object_size: usize, slab: bool) -> Result<Run, AllocError> {
+        let used = if slab { 1 } else { u64::MAX };
         loop {
-            let run = self.take(chunks, object_size)?;
+            let run = self.take(chunks, object_size, slab)?;
             if self.unguard(run.first, run.guards & used).is_ok() {
                 return Ok(run);
             }

@@ -57,7 +57,7 @@ use crate::source::{BackingSource, SideHeaders};
 /// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is cloned for each call, as one
 /// whose clones are all one source may be (B7): [`Pages`](crate::source::Pages), say, or a reference to a shared heap.
 ///
-/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its chunks; one with guards leaves a chunk that can't be touched behind each slab, which takes addresses and no memory, and stays there for the next slab until other blocks need the addresses. The heap above does the rest.
+/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its chunks; one with guards leaves a chunk that can't be touched behind each slab, which takes addresses, and no memory where the source's `purge` gives that back, and stays there for the next slab until other blocks need the addresses. The heap above does the rest.
 ///
 /// # Cost
 /// A slab or a run: one lock, a look at 64 bits for each region with a free chunk until it is found; the regions are in order of address. 1/64 of
@@ -191,8 +191,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         Err(_) => panic!("a region's length is a power of two"),
     };
 
-    /// A run of so many chunks, at most `RUN_MAX`; objects in it count as `object_size` bytes long.
-    fn take(&self, chunks: usize, object_size: usize) -> Result<Run, AllocError> {
+    /// A run of so many chunks, at most `RUN_MAX`, or a `slab`; objects in it count as `object_size` bytes long.
+    fn take(&self, chunks: usize, object_size: usize, slab: bool) -> Result<Run, AllocError> {
         const {
             assert!(
                 B::ALIGN_MAX >= Grid::<CHUNK>::REGION,
@@ -200,9 +200,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             );
         };
         self.make_secret();
-        let is_slab = C::GUARDS && object_size % CHUNK != 0;
+        let take = |stock: &mut Stock<R, CHUNK>| stock.take(chunks, object_size, slab, C::GUARDS);
         let taken = self.enter(|stock| {
-            if let Some(run) = stock.take(chunks, object_size, is_slab, C::GUARDS) {
+            if let Some(run) = take(stock) {
                 return Ok(run);
             }
             // B5: the source does not come back here.
@@ -219,7 +219,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             }
             // SAFETY: the region is fresh, ours, and has the grid's length and alignment.
             unsafe { stock.add(region, B::ZEROED) };
-            stock.take(chunks, object_size, is_slab, C::GUARDS).ok_or(AllocError)
+            take(stock).ok_or(AllocError)
         });
         taken.unwrap_or(Err(AllocError))
     }
@@ -472,7 +472,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             return self.acquire_large(layout, zeroed);
         }
         let chunks = layout.size().div_ceil(CHUNK);
-        let run = self.take_open(chunks, chunks * CHUNK, u64::MAX)?;
+        let run = self.take_open(chunks, chunks * CHUNK, false)?;
         if zeroed && run.kept != 0 {
             // SAFETY: the run is ours, and so long.
             unsafe { run.first.write_bytes(0, layout.size()) };

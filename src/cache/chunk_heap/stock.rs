@@ -141,7 +141,7 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
     pub(super) fn take(&mut self, chunks: usize, note: usize, slab: bool, guards: bool) -> Option<Run> {
         let open = |region: &Region| {
             let open = region.free & !region.guards;
-            let ready = if slab { open & (region.guards >> 1) } else { 0 };
+            let ready = if slab && guards { open & (region.guards >> 1) } else { 0 };
             let with_guard = runs::find(ready & region.kept, 1).or_else(|| runs::find(ready, 1));
             with_guard.or_else(|| runs::find(region.kept & open, chunks)).or_else(|| runs::find(open, chunks))
         };
