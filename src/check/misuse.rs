@@ -3,6 +3,7 @@
 use core::alloc::Layout;
 use core::fmt;
 
+use super::finding::Finding;
 use crate::describe::write_short;
 
 /// A wrong use of a heap, found by a heap that checks.
@@ -180,8 +181,9 @@ impl core::error::Error for Misuse {}
 /// | [`Abort`] | 0 | writes the report to standard error (with `std`) and ends the process |
 /// | [`CountMisuses`] | a few words | counts, keeps the first report, and lets the program go on |
 /// | [`MisuseHook`] | one word | calls a function |
+/// | [`Later`] | a few words | counts, and has a [`Report`](super::Report) called when the heap's lock is free |
 ///
-/// A handler runs inside the heap, under its lock: it must get by without memory from it. To panic is to abort. When it returns, the program goes
+/// A handler runs inside the heap, under its lock: it must get by without memory from it, or leave the work for [later](Later). To panic is to abort. When it returns, the program goes
 /// on: a block that was freed twice is left alone then, one that was damaged goes its way.
 ///
 /// # Write your own in three steps
@@ -215,7 +217,7 @@ impl core::error::Error for Misuse {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what is done about a misuse",
     label = "this type parameter takes a handler of misuses",
-    note = "handlers are `Abort`, `CountMisuses` and `MisuseHook`, or implement `heapwright::check::OnMisuse`"
+    note = "handlers are `Abort`, `CountMisuses`, `MisuseHook` and `Later`, or implement `heapwright::check::OnMisuse`"
 )]
 pub unsafe trait OnMisuse {
     /// A misuse was found.
@@ -224,6 +226,20 @@ pub unsafe trait OnMisuse {
     /// How many there were, if this handler counts.
     fn misuses(&self) -> usize {
         0
+    }
+
+    /// Whether [`take_finding`](OnMisuse::take_finding) may ever give something.
+    const LATER: bool = false;
+
+    /// What is still to be told, when the heap's lock is free: heaps give it to whoever asks for [theirs](crate::heap::Heap::take_finding).
+    ///
+    /// ```
+    /// use heapwright::check::{Abort, OnMisuse};
+    /// assert!(Abort.take_finding().is_none()); // it tells at once
+    /// ```
+    #[inline(always)]
+    fn take_finding(&mut self) -> Option<Finding> {
+        None
     }
 }
 

@@ -105,7 +105,7 @@ mod policy;
 mod secret;
 mod switch;
 
-pub use self::finding::Finding;
+pub use self::finding::{Finding, Later};
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::pattern::{FREED, Other, ZONE, first_other};
 #[cfg(feature = "std")]

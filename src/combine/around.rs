@@ -6,6 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::AllocError;
+use crate::check::Finding;
 use crate::heap::{Heap, Owns};
 use crate::mem;
 
@@ -60,6 +61,15 @@ pub(super) unsafe trait Around: Within {
 
     /// Whether `leaves` may keep a block.
     const KEEPS: bool = false;
+
+    /// Whether `found` may ever give something.
+    const FINDS: bool = false;
+
+    /// What the hooks have found wrong, and nobody has been told.
+    #[inline(always)]
+    fn found(&mut self) -> Option<Finding> {
+        None
+    }
 
     /// Before a request: an error if it is not to reach the heap.
     fn admit(&mut self, layout: Layout) -> Result<Self::Note, AllocError>;
@@ -459,11 +469,13 @@ macro_rules! heap_around {
                 $crate::combine::around::Within::heap_mut(self).release_unused().max(kept)
             }
 
-            const CHECKS: bool = <$heap as $crate::heap::Heap>::CHECKS;
+            const CHECKS: bool =
+                <$heap as $crate::heap::Heap>::CHECKS || <Self as $crate::combine::around::Around>::FINDS;
 
             #[inline(always)]
             fn take_finding(&mut self) -> Option<$crate::check::Finding> {
-                $crate::combine::around::Within::heap_mut(self).take_finding()
+                $crate::combine::around::Around::found(self)
+                    .or_else(|| $crate::combine::around::Within::heap_mut(self).take_finding())
             }
         }
 

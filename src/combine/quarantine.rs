@@ -7,7 +7,7 @@ use core::ptr::{self, NonNull};
 
 use super::around::{Around, Within, heap_around};
 use crate::AllocError;
-use crate::check::{Abort, Damage, Misuse, OnMisuse, Wrong};
+use crate::check::{Abort, Damage, Finding, Misuse, OnMisuse, Wrong};
 use crate::check::{FREED, first_other};
 use crate::describe::{Cost, Describe, Tree};
 use crate::heap::Heap;
@@ -219,6 +219,12 @@ unsafe impl<const N: usize, P: Heap, R: OnMisuse> Around for Quarantine<N, P, R>
     const AT_HAND: bool = false;
     const LOOKS: bool = true;
     const KEEPS: bool = true;
+    const FINDS: bool = R::LATER;
+
+    #[inline(always)]
+    fn found(&mut self) -> Option<Finding> {
+        self.handler.take_finding()
+    }
 
     #[inline(always)]
     fn admit(&mut self, _: Layout) -> Result<(), AllocError> {

@@ -364,11 +364,11 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
         self.heap.release_unused()
     }
 
-    const CHECKS: bool = P::CHECKS;
+    const CHECKS: bool = P::CHECKS || R::LATER;
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {
-        self.heap.take_finding()
+        self.handler.take_finding().or_else(|| self.heap.take_finding())
     }
 }
 

@@ -5,9 +5,10 @@ use std::process::{Command, ExitStatus};
 use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
-use heapwright::check::{Abort, CountMisuses, Damage, Misuse, MisuseHook, Wrong};
+use heapwright::check::{Abort, CountMisuses, Damage, Later, Misuse, MisuseHook, Report, Wrong};
 use heapwright::combine::{Quarantine, RedZones};
-use heapwright::heap::{Heap, Inspect};
+use heapwright::heap::{Heap, Inspect, Locked, SharedHeap};
+use heapwright::lock::{OwnerChecked, SpinLock};
 use heapwright::sizing::Sizing128KiB;
 
 use super::{layout, resize};
@@ -275,4 +276,48 @@ fn a_handler_may_end_the_process() {
         assert!(caught.is_ok());
     }
     unreachable!("the process has ended");
+}
+
+/// What was found under the lock is told when it is free: a report may take memory of the heap that reports, through whatever is around the heap that found it. Of several
+/// findings of one call the first is told, all are counted.
+#[test]
+fn what_is_found_is_told_when_the_lock_is_free() {
+    use std::sync::Mutex;
+    type Core = RedZones<16, 8, Quarantine<3, Arena<'static, Sizing128KiB>, Later<Note>>, Later<Note>>;
+    static HEAP: Mutex<Option<&'static Locked<Core, OwnerChecked<SpinLock>>>> = Mutex::new(None);
+    static TOLD: Mutex<Vec<Wrong>> = Mutex::new(Vec::new());
+    struct Note;
+    impl Report for Note {
+        fn report(misuse: &Misuse) {
+            let heap = HEAP.lock().unwrap().unwrap();
+            // With the lock held, this would be refused.
+            let block = heap.try_alloc(layout(24, 8)).unwrap();
+            // SAFETY: the block is live, and its layout this one.
+            unsafe { heap.free(block.cast(), layout(24, 8)) };
+            TOLD.lock().unwrap().push(misuse.wrong);
+        }
+    }
+
+    let memory: &'static mut Memory = Box::leak(Box::new([MaybeUninit::uninit(); 4096]));
+    let waiting = Quarantine::new(Arena::from_slice(memory), Later::<Note>::new());
+    let heap: &'static _ = Box::leak(Box::new(Locked::new(RedZones::new(waiting, Later::<Note>::new()))));
+    *HEAP.lock().unwrap() = Some(heap);
+    let layout = layout(40, 8);
+    let told = || std::mem::take(&mut *TOLD.lock().unwrap());
+
+    let block = heap.try_alloc(layout).unwrap().cast::<u8>();
+    poke(block, -1, 0);
+    poke(block, 40, 0);
+    assert!(told().is_empty(), "not looked at yet");
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(block, layout) };
+    assert_eq!((told(), heap.misuses()), (vec![Wrong::WrittenBefore], 2));
+
+    poke(block, 3, 0);
+    let bytes = heap.release_unused();
+    assert!(bytes > 0, "a block was waiting");
+    assert_eq!((told(), heap.misuses()), (vec![Wrong::WrittenAfterFree], 3));
+    assert_eq!(heap.look(|core| (core.handler().count(), core.heap().handler().count())), Some((2, 1)));
+    let text = format!("{:?}", Later::<Note>::default());
+    assert_eq!(text, "Later { count: 0, untold: None }");
 }
