@@ -4,8 +4,11 @@
 //! of others' atomics (`SpinLock` and `YieldLock` of those of `spin`, `StdLock` of the standard library's) can't be had so: ThreadSanitizer sees them.
 
 extern crate self as core;
+// Thread-locals are loom's as well.
+extern crate self as std;
+extern crate std as real;
 
-use std::sync::atomic as plain;
+use real::sync::atomic as plain;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -17,12 +20,17 @@ use heapwright::lock::Lock;
 #[path = "../../../src/lock/ticket.rs"]
 mod ticket;
 
+#[expect(unreachable_pub, reason = "it is written for another crate")]
+#[path = "../../../src/lock/owner.rs"]
+mod owner;
+
 #[expect(dead_code, unreachable_pub, reason = "it is written for another crate")]
 #[path = "../../../src/trace/last_events.rs"]
 mod last_events;
 
 mod ring;
 
+use owner::OwnerChecked;
 use ticket::TicketLock;
 
 /// What the ring imports from its parents.
@@ -30,7 +38,14 @@ use heapwright::AllocError;
 use heapwright::trace::{Block, Event, Sink};
 
 /// What they import from `core`.
-use std::{alloc, fmt};
+use real::{alloc, cell, fmt, marker, ptr};
+/// With an initial value that loom's own macro has no rule for, as it is older than such values are.
+macro_rules! loom_local {
+    (static $name:ident: $type:ty = $value:expr;) => {
+        loom::thread_local! { static $name: $type = { $value }; }
+    };
+}
+use loom_local as thread_local;
 mod hint {
     pub(crate) use loom::hint::spin_loop;
 }
@@ -38,7 +53,7 @@ mod hint {
 /// The same: loom's atomics, but made by a constant.
 mod sync {
     pub(crate) mod atomic {
-        use std::sync::OnceLock;
+        use real::sync::OnceLock;
 
         pub(crate) use loom::sync::atomic::{Ordering, fence};
 
@@ -89,6 +104,8 @@ mod describe {
         ($($ignored:tt)*) => {};
     }
     pub(crate) use describe_leaf;
+
+    pub(crate) use heapwright::describe::{Cost, Describe, Tree};
 }
 
 /// A plain counter under a lock: loom sees whoever counts without exclusion, or does not see what was counted before.
@@ -128,6 +145,8 @@ enum Does {
     Try,
     /// Waits and unwinds.
     Unwind,
+    /// Waits, counts, and asks for the lock that it holds.
+    Again,
 }
 
 /// Does it; says how often it has counted.
@@ -140,14 +159,19 @@ fn act<L: Lock>(counter: &Counter<L>, acts: &[Does]) -> usize {
                 assert!(done.is_some(), "it has to wait");
                 done
             }
+            Does::Again => counter.lock.with(|| {
+                counter.count();
+                assert_eq!(counter.lock.with(|| counter.count()), None, "the holder is let in again");
+                assert_eq!(counter.lock.try_with(|| counter.count()), None, "the holder is let in again");
+            }),
             Does::Try => counter.lock.try_with(|| counter.count()),
             Does::Unwind => {
                 let work = || {
                     counter.count();
-                    std::panic::resume_unwind(Box::new("work failed"));
+                    real::panic::resume_unwind(Box::new("work failed"));
                 };
                 let unwound =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| counter.lock.with(work)));
+                    real::panic::catch_unwind(real::panic::AssertUnwindSafe(|| counter.lock.with(work)));
                 assert!(unwound.is_err(), "the work's panic is lost");
                 Some(())
             }
@@ -166,9 +190,9 @@ fn explore<L: Lock + Send + Sync + 'static>(
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = 100_000;
-    let orders = std::sync::Arc::new(plain::AtomicUsize::new(0));
-    let counter = std::sync::Arc::clone(&orders);
-    let start = std::time::Instant::now();
+    let orders = real::sync::Arc::new(plain::AtomicUsize::new(0));
+    let counter = real::sync::Arc::clone(&orders);
+    let start = real::time::Instant::now();
     builder.check(move || {
         counter.fetch_add(1, plain::Ordering::Relaxed);
         let shared = Arc::new(Counter::<L>::new());
@@ -181,7 +205,7 @@ fn explore<L: Lock + Send + Sync + 'static>(
             .collect();
         let mut counted = act(&shared, rows[0]);
         for thread in threads {
-            counted += thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            counted += thread.join().unwrap_or_else(|panic| real::panic::resume_unwind(panic));
         }
         assert_eq!(
             shared.count.with(|count| {
@@ -199,14 +223,22 @@ fn explore<L: Lock + Send + Sync + 'static>(
 }
 
 fn main() {
-    use Does::{Try, Unwind, With};
+    use Does::{Again, Try, Unwind, With};
     let more =
-        std::env::var("HEAPWRIGHT_LOOM_MORE").ok().and_then(|more| more.parse::<usize>().ok()).unwrap_or(0);
+        real::env::var("HEAPWRIGHT_LOOM_MORE").ok().and_then(|more| more.parse::<usize>().ok()).unwrap_or(0);
     explore::<TicketLock>("TicketLock, two wait twice", None, &[&[With, With], &[With, With]]);
     explore::<TicketLock>("TicketLock, one waits, one tries", None, &[&[With, With], &[Try, Try]]);
     explore::<TicketLock>("TicketLock, one unwinds", None, &[&[Unwind, Try], &[With, With]]);
     // Threads that spin have endless orders, of which a bound leaves few: of three, one waits and two try.
     explore::<TicketLock>("TicketLock, one waits, two try", Some(3 + more), &[&[With], &[Try], &[Try]]);
     explore::<TicketLock>("TicketLock, two wait, one tries", Some(1 + more), &[&[With], &[With], &[Try]]);
+    type Owned = OwnerChecked<TicketLock>;
+    explore::<Owned>("OwnerChecked, two ask again", Some(3 + more), &[&[Again, With], &[With, Again]]);
+    explore::<Owned>(
+        "OwnerChecked, one asks again, one tries",
+        Some(4 + more),
+        &[&[Again, Try], &[Try, With]],
+    );
+    explore::<Owned>("OwnerChecked, one unwinds", Some(3 + more), &[&[Unwind, With], &[Again, Try]]);
     ring::explore(more);
 }

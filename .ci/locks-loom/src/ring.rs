@@ -1,6 +1,6 @@
 //! The ring of last events: what a reader gets was told, as it is, whoever writes meanwhile.
 
-use std::alloc::Layout;
+use real::alloc::Layout;
 
 use loom::sync::Arc;
 use loom::thread;
@@ -19,9 +19,9 @@ fn readers_get_what_was_told<const N: usize>(writers: usize, per_writer: usize, 
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 100_000;
-    let counts = std::sync::Arc::new((plain::AtomicUsize::new(0), plain::AtomicUsize::new(0)));
-    let seen = std::sync::Arc::clone(&counts);
-    let start = std::time::Instant::now();
+    let counts = real::sync::Arc::new((plain::AtomicUsize::new(0), plain::AtomicUsize::new(0)));
+    let seen = real::sync::Arc::clone(&counts);
+    let start = real::time::Instant::now();
     builder.check(move || {
         seen.0.fetch_add(1, plain::Ordering::Relaxed);
         let ring = Arc::new(LastEvents::<N>::new());
