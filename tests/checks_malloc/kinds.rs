@@ -1,9 +1,10 @@
 //! Each kind of misuse, injected at random places among live blocks: every one is found, and told as what it is.
 
-use crate::{Chance, CheckedHeap, HardenedHeap, WideHeap, found, times};
+use crate::{Chance, CheckedHeap, HardenedHeap, WideHeap, WrittenHeap, found, times};
 use heapwright::check::{Misuse, Wrong};
 use heapwright::heap::UsableSize;
 use std::alloc::{GlobalAlloc, Layout};
+use std::collections::HashSet;
 use std::ptr::NonNull;
 
 const SHORT: usize = 20_000;
@@ -226,40 +227,86 @@ fn hardened_heaps_find_writes_behind_blocks() {
     }
 }
 
+/// Objects of a few sizes, of which those that are freed are written to.
+struct Freed {
+    layouts: Vec<Layout>,
+    /// Live objects, by layout.
+    live: Vec<Vec<*mut u8>>,
+    /// The first of each page, which stays: a slab that is free altogether would be wiped, with what was written.
+    kept: Vec<(*mut u8, Layout)>,
+    pages: HashSet<usize>,
+    /// The addresses of those that were written to and are not found yet.
+    written: HashSet<usize>,
+}
+
+impl Freed {
+    /// One more object of a layout.
+    fn take(&mut self, kind: usize) {
+        let layout = self.layouts[kind];
+        loop {
+            // SAFETY: the size is not zero.
+            let object = unsafe { WrittenHeap.alloc(layout) };
+            assert!(!object.is_null());
+            for misuse in found() {
+                assert_eq!(misuse.wrong, Wrong::WrittenAfterFree);
+                assert!(self.written.remove(&misuse.address), "nothing is wrong there: {misuse}");
+            }
+            if !self.pages.insert(object.addr() >> 12) {
+                return self.live[kind].push(object);
+            }
+            self.kept.push((object, layout));
+        }
+    }
+
+    /// One object of a layout less: it is its address.
+    fn give(&mut self, kind: usize, chance: &mut Chance) -> *mut u8 {
+        let live = &mut self.live[kind];
+        let object = live.swap_remove(chance.below(live.len()));
+        // SAFETY: live, with its layout.
+        unsafe { WrittenHeap.dealloc(object, self.layouts[kind]) };
+        object
+    }
+}
+
 /// Writes to freed objects, found when their memory goes out again.
 #[test]
 fn hardened_heaps_find_writes_to_freed_objects() {
     let mut chance = Chance::new(6);
-    let alloc = |layout: Layout| {
-        // SAFETY: the size is not zero.
-        unsafe { HardenedHeap.alloc(layout) }
+    let layouts: Vec<_> =
+        (0..40).map(|_| Layout::from_size_align(1 + chance.below(500), 8).unwrap()).collect();
+    let mut freed = Freed {
+        live: vec![Vec::new(); layouts.len()],
+        layouts,
+        kept: Vec::new(),
+        pages: HashSet::new(),
+        written: HashSet::new(),
     };
-    for _ in 0..times(SHORT / 100, LONG / 1000) {
-        let layout = Layout::from_size_align(1 + chance.below(500), 8).unwrap();
-        // Enough that its slab does not become free altogether: then its memory would be wiped.
-        let mut live: Vec<_> = (0..300).map(|_| alloc(layout)).collect();
-        let block = live.swap_remove(chance.below(live.len()));
-        // SAFETY: live, with its layout.
-        unsafe { HardenedHeap.dealloc(block, layout) };
-        flip(block.wrapping_add(chance.below(layout.size())), &mut chance);
-        let misuse = loop {
-            assert!(live.len() < 5000, "it has not been found");
-            live.extend([alloc(layout), alloc(layout)]);
-            // Frees let what rests go on.
-            let other = live.swap_remove(chance.below(live.len()));
-            // SAFETY: live, with its layout.
-            unsafe { HardenedHeap.dealloc(other, layout) };
-            if let Some(misuse) = found().pop() {
-                break misuse;
-            }
-        };
-        assert_eq!((misuse.wrong, misuse.address), (Wrong::WrittenAfterFree, block.addr()));
-        for block in live {
-            // SAFETY: live, with its layout.
-            unsafe { HardenedHeap.dealloc(block, layout) };
-        }
-        assert_eq!(found(), []);
+    for kind in 0..freed.layouts.len() {
+        (0..50).for_each(|_| freed.take(kind));
     }
+    for _ in 0..times(SHORT, LONG) {
+        let kind = chance.below(freed.layouts.len());
+        let object = freed.give(kind, &mut chance);
+        flip(object.wrapping_add(chance.below(freed.layouts[kind].size())), &mut chance);
+        assert!(freed.written.insert(object.addr()));
+        freed.take(kind);
+    }
+    // What rests goes out in the end: two are taken for each that is freed.
+    for kind in 0..freed.layouts.len() {
+        for _ in 0..1000 {
+            freed.take(kind);
+            freed.take(kind);
+            freed.give(kind, &mut chance);
+        }
+    }
+    assert_eq!(freed.written, HashSet::new(), "never found");
+    let live = freed.layouts.iter().zip(&freed.live);
+    let live = live.flat_map(|(&layout, live)| live.iter().map(move |&object| (object, layout)));
+    for (object, layout) in live.chain(freed.kept) {
+        // SAFETY: live, with its layout.
+        unsafe { WrittenHeap.dealloc(object, layout) };
+    }
+    assert_eq!(found(), []);
 }
 
 /// C's `free` of what is as it should be, and of what was written behind: zones are found without a layout.

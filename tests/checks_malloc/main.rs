@@ -48,8 +48,9 @@ macro_rules! heap {
 
 heap!(CHECKED, CheckedHeap, CheckedParts, Checked<Note>);
 heap!(HARDENED, HardenedHeap, HardenedParts, Hardened<Note>);
-// For a test that looks at freed memory, which nobody else may have been given meanwhile.
+// For tests that look at freed memory, or write to it, which nobody else may have been given meanwhile.
 heap!(ALONE, LonelyHeap, LonelyParts, Hardened<Note>);
+heap!(WRITTEN, WrittenHeap, WrittenParts, Hardened<Note>);
 
 /// Zones of another length, and nothing else.
 pub(crate) struct Wide;
