@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const ENDING: &str = "HEAPWRIGHT_ENDING";
 
 /// Runs `test` in a process of its own if this is not that process: `None` there.
-fn ending(test: &str) -> Option<Output> {
+pub(crate) fn ending(test: &str) -> Option<Output> {
     if std::env::var_os(ENDING).is_some() {
         return None;
     }

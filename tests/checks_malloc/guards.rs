@@ -12,6 +12,8 @@ use heapwright::check::Hardened;
 use heapwright::lock::SpinLock;
 use heapwright::source::{BackingSource, Pages, SideHeaders};
 
+#[cfg(target_os = "linux")]
+use crate::endings::ending;
 use crate::{Chance, Note};
 
 /// Pages, and which pieces of `CHUNK` bytes can't be touched.
@@ -143,4 +145,40 @@ fn slabs_keep_their_guards() {
     runs.drain(..).for_each(|(run, layout)| unsafe { source.release(run, layout) });
     STOCK.release();
     assert_eq!((STOCK.stats().regions, books(|protected, _| protected.len())), (0, 0));
+}
+
+/// Guards are as many as leave the process mappings, of which each takes two; slabs beyond that have none, until others go.
+#[cfg(target_os = "linux")]
+#[test]
+fn guards_leave_mappings_for_others() {
+    // What cannot be touched, and all that is mapped.
+    fn mappings() -> (usize, usize) {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        (maps.lines().filter(|line| line.contains(" ---p ")).count(), maps.lines().count())
+    }
+    static MANY: ChunkHeap<Pages, SpinLock, KeepAll, CHUNK, { usize::MAX }, Hardened<Note>> =
+        ChunkHeap::new(Pages);
+    // In this process there are other tests, which expect guards.
+    if let Some(output) = ending("guards::guards_leave_mappings_for_others") {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return assert!(output.status.success(), "{errors}");
+    }
+    let thread = || std::thread::spawn(|| 5).join().unwrap();
+    // A first thread's stack, which is kept for the next.
+    assert_eq!(thread(), 5);
+    let mut source = Chunks(&MANY);
+    let (others, _) = mappings();
+    let slabs: Vec<_> = (0..40_000).map(|_| source.acquire_slab(48).unwrap()).collect();
+    let (guards, all) = mappings();
+    assert_eq!(guards - others, 16_384);
+    assert!(all < 40_000, "{all} mappings");
+    assert_eq!(thread(), 5, "it can't begin");
+    // SAFETY: they were acquired there, and nobody uses them.
+    slabs.into_iter().for_each(|slab| unsafe { source.release_slab(slab) });
+    MANY.release();
+    assert_eq!(mappings().0, others);
+    let slabs: Vec<_> = (0..500).map(|_| source.acquire_slab(48).unwrap()).collect();
+    assert_eq!(mappings().0, others + 500);
+    // SAFETY: as above.
+    slabs.into_iter().for_each(|slab| unsafe { source.release_slab(slab) });
 }

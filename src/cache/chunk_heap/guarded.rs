@@ -3,6 +3,8 @@
 #[cfg(feature = "std")]
 use core::alloc::Layout;
 use core::ptr::NonNull;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering;
 
 use super::ChunkHeap;
@@ -27,6 +29,30 @@ use crate::source::BackingSource;
 const GUARD: u32 = 1;
 /// The same for one that may hold something, and take memory.
 const GUARD_KEPT: u32 = 2;
+
+/// Guards that a process has at once. Each takes Linux two mappings, of which it gives a process 65,530; with none left nothing can be mapped any more, no thread's stack either.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const GUARDS_MAX: usize = 1 << 14;
+
+/// Guards of this process: of slabs those that are there, and one for each block that may have one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+static GUARDS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts one more guard; says whether there may be so many.
+fn count_guard() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return GUARDS.fetch_add(1, Ordering::Relaxed) < GUARDS_MAX;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    true
+}
+
+/// Counts so many less.
+fn uncount_guards(count: usize) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    GUARDS.fetch_sub(count, Ordering::Relaxed);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = count;
+}
 
 /// Where an address lies that a free brought.
 ///
@@ -164,10 +190,14 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
 
     /// Makes a chunk one that can't be touched, and takes no memory, as far as the source can; what it is then. What can't be protected is a gap all the same.
     fn guard(&self, chunk: NonNull<u8>, is_kept: bool) -> u32 {
+        if !B::PROTECTS {
+            return 0;
+        }
         let mut source = self.source.clone();
         // SAFETY: callers have a chunk that is theirs, which nobody touches until it is unprotected.
-        let mut protect = || B::PROTECTS && unsafe { source.protect(chunk, CHUNK) }.is_ok();
-        if !protect() {
+        let mut protect = || unsafe { source.protect(chunk, CHUNK) }.is_ok();
+        if !count_guard() || !protect() {
+            uncount_guards(1);
             return 0;
         }
         if !is_kept {
@@ -184,7 +214,10 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         match protect() {
             true if B::ZEROED => GUARD,
             true => GUARD_KEPT,
-            false => 0,
+            false => {
+                uncount_guards(1);
+                0
+            }
         }
     }
 
@@ -201,7 +234,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         // SAFETY: callers have the chunks.
         let start = unsafe { first.add(lowest * CHUNK) };
         // SAFETY: the range begins and ends with a guard, and lies in a region.
-        unsafe { self.source.clone().unprotect(start, chunks * CHUNK) }
+        unsafe { self.source.clone().unprotect(start, chunks * CHUNK) }?;
+        uncount_guards(guards.count_ones() as usize);
+        Ok(())
     }
 
     /// As [`take`](ChunkHeap::take); all of its chunks can be touched, or of a slab the first.
@@ -334,20 +369,23 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         if claimed == Some(true) { Ok(len) } else { Err(Wrong::DoubleFree) }
     }
 
-    /// Makes pages of a block fault, or not any more; says whether that was possible.
+    /// Makes pages of a block fault, or not any more, which is asked for once, whether they did or not; says whether that was possible.
     ///
     /// # Safety
     /// As [`BackingSource::protect`] and [`BackingSource::unprotect`]: whole pages of a live block.
     pub(in crate::cache) unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool {
+        if !B::PROTECTS {
+            // What can't be protected can be used.
+            return !protect;
+        }
         let mut source = self.source.clone();
         if protect {
             // SAFETY: the caller's promise is the same.
-            unsafe { source.protect(ptr, len) }.is_ok()
+            count_guard() && unsafe { source.protect(ptr, len) }.is_ok()
         } else {
+            uncount_guards(1);
             // SAFETY: the caller's promise is the same.
-            let unprotected = unsafe { source.unprotect(ptr, len) };
-            // A source that can't has not protected either.
-            unprotected.is_ok() || !B::PROTECTS
+            unsafe { source.unprotect(ptr, len) }.is_ok()
         }
     }
 }
