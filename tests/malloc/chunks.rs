@@ -168,6 +168,27 @@ fn over_a_heap_by_reference_that_runs_out() {
     assert_eq!(heap.into_inner().source().used(), 0);
 }
 
+/// What is purged still counts as kept where purged memory is not zero. It does not stand in the way of what lies below it.
+#[test]
+fn regions_without_a_chunk_in_use_go_back_to_a_source_that_does_not_zero() {
+    const RUN: Layout = Layout::new::<[u8; 16 * 8192]>();
+    let heap = Locked::<_, SpinLock>::new(SourceHeap::new(Limited::new(Pages, 24 << 20)));
+    let stock = ChunkHeap::<_, SpinLock, KeepAll, 8192>::new(&heap);
+    let mut runs: Vec<_> = (0..12).map(|_| Chunks(&stock).acquire(RUN).unwrap().cast::<u8>()).collect();
+    assert!(stock.stats().regions > 2);
+    runs.sort_unstable();
+    let highest = runs.pop().unwrap();
+    // SAFETY: each is live, with this layout.
+    runs.into_iter().for_each(|run| unsafe { Chunks(&stock).release(run, RUN) });
+    stock.release();
+    assert_eq!((stock.stats().regions, stock.stats().chunks_used), (1, 16));
+    // SAFETY: as above.
+    unsafe { Chunks(&stock).release(highest, RUN) };
+    stock.release();
+    drop(stock);
+    assert_eq!(heap.into_inner().source().used(), 0);
+}
+
 #[test]
 fn the_source_gets_back_what_it_gave() {
     ledger!(Stock);

@@ -238,9 +238,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
 
     /// Purges up to `most` free chunks that may be resident, the highest first; gives how many.
     fn purge(&self, most: usize) -> usize {
-        let mut purged = 0;
+        let (mut purged, mut below) = (0, usize::MAX);
         while purged < most {
-            let Some(Some(doomed)) = self.enter(|stock| stock.doom(most - purged)) else { break };
+            let Some(Some(doomed)) = self.enter(|stock| stock.doom(most - purged, below)) else { break };
             // Outside the lock: the chunks are nobody's as long as they are marked as in use.
             match doomed {
                 Doomed::Region { region, kept, guards } => {
@@ -258,6 +258,10 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 }
                 Doomed::Chunks { run, chunks } => {
                     purged += chunks;
+                    if !B::ZEROED {
+                        // They count as kept for ever, and would be the highest again.
+                        below = run.first.addr().get();
+                    }
                     if self.unguard(run.first, run.guards).is_err() {
                         // They stay in use, for good.
                         continue;

@@ -25,6 +25,12 @@ pub(super) const fn mask(at: usize, len: usize) -> u64 {
     (u64::MAX >> (64 - len)) << at
 }
 
+/// The lowest bits, so many; all of them if there are fewer.
+#[inline]
+pub(super) const fn lowest(len: usize) -> u64 {
+    if len < 64 { (1 << len) - 1 } else { u64::MAX }
+}
+
 /// The lowest place at which so many bits in a row are set. `len` is 1 to 64.
 ///
 /// A word and-ed with itself shifted by 1, 2, 4, .. leaves the starts of long enough runs (Warren, *Hacker's Delight*, 6-3).
@@ -79,6 +85,7 @@ mod tests {
     #[test]
     fn whole_words() {
         assert_eq!((find(u64::MAX, 64), find(0, 1), find(u64::MAX >> 1, 64)), (Some(0), None, None));
+        assert_eq!((lowest(0), lowest(63), lowest(64), lowest(1000)), (0, u64::MAX >> 1, u64::MAX, u64::MAX));
         assert_eq!((mask(0, 64), mask(63, 1), highest(u64::MAX, 64)), (u64::MAX, 1 << 63, (0, 64)));
     }
 }

@@ -281,9 +281,9 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         unsafe { object_size::<CHUNK>(first.addr().get()) }.store(len as u32, Ordering::Relaxed);
     }
 
-    /// Something to give back, of up to `most` chunks if it is chunks, as high in memory as there is.
+    /// Something to give back, of up to `most` chunks that lie `below` if it is chunks, as high in memory as there is.
     /// Spare blocks go first.
-    pub(super) fn doom(&mut self, most: usize) -> Option<Doomed> {
+    pub(super) fn doom(&mut self, most: usize, below: usize) -> Option<Doomed> {
         if let Some(spare) = self.spares.oldest() {
             self.forget(&spare);
             return Some(Doomed::Large(spare));
@@ -299,8 +299,9 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
                 unsafe { self.unlink(region) };
                 return Some(Doomed::Region { region: region.cast(), kept, guards });
             }
-            if record.kept != 0 {
-                let (at, chunks) = runs::highest(record.kept, most);
+            let kept = record.kept & runs::lowest(below.saturating_sub(region.addr().get()) / CHUNK);
+            if kept != 0 {
+                let (at, chunks) = runs::highest(kept, most);
                 // SAFETY: the chunks are free, in a region of the list.
                 let run = unsafe { self.take_at(region, at, chunks, 0) };
                 return Some(Doomed::Chunks { run, chunks });
