@@ -4,9 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod endings;
+mod fickle;
 mod guards;
 mod kinds;
 mod moved;
+mod partial;
+mod raced;
+mod refused;
 mod valid;
 
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
@@ -45,6 +49,7 @@ macro_rules! heap {
         heapwright::malloc! { pub(crate) static $name as $handle: $settings = ChunkHeap::new(Pages); }
     };
 }
+pub(crate) use heap;
 
 heap!(CHECKED, CheckedHeap, CheckedParts, Checked<Note>);
 heap!(HARDENED, HardenedHeap, HardenedParts, Hardened<Note>);

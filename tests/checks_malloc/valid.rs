@@ -3,14 +3,18 @@
 use crate::{Chance, CheckedHeap, HardenedHeap, LonelyHeap, found, times};
 use std::alloc::{GlobalAlloc, Layout};
 
-/// Random right operations; blocks change threads by the end of them.
 fn valid<A: GlobalAlloc + Sync>(heap: &'static A) {
+    valid_for(heap, times(20_000, 10_000_000));
+}
+
+/// Random right operations, so many on each of three threads; blocks change threads by the end of them.
+pub(crate) fn valid_for<A: GlobalAlloc + Sync>(heap: &'static A, steps: usize) {
     let threads: Vec<_> = (0..3)
         .map(|seed| {
             std::thread::spawn(move || {
                 let mut chance = Chance::new(77 + seed);
                 let mut blocks: Vec<(usize, Layout, u8)> = Vec::new();
-                for number in 0..times(20_000, 10_000_000) {
+                for number in 0..steps {
                     step(heap, &mut chance, &mut blocks, number as u8);
                 }
                 assert_eq!(found(), []);

@@ -280,15 +280,6 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         <C::Frees as Switch>::get(&self.map).is_some_and(|map| map.is_slab(address / CHUNK, number))
     }
 
-    /// The size of the objects of the slab, or of the run, in whose first chunk the address lies; 0: there is none.
-    fn noted(&self, map: &RegionMap, address: usize) -> usize {
-        if map.kind(Self::unit(address)) != Kind::Region {
-            return 0;
-        }
-        // SAFETY: the address lies in a region of ours. (One that is given back at this moment has no live block, and so nobody who may ask.)
-        unsafe { region::object_size::<CHUNK>(address) }.load(Ordering::Relaxed) as usize
-    }
-
     /// What lies at an address.
     ///
     /// # Errors
@@ -301,7 +292,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             Kind::Nothing => return Err(Wrong::Foreign),
             Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
             Kind::Region => {
-                let len = self.noted(map, address);
+                // SAFETY: the address lies in a region of ours. (One that is given back at this moment has no live block, and so nobody who may ask.)
+                let len = unsafe { region::object_size::<CHUNK>(address) }.load(Ordering::Relaxed) as usize;
                 if len == GUARD as usize || len == GUARD_KEPT as usize {
                     return Err(Wrong::Foreign);
                 }
@@ -358,12 +350,12 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                     noted.store(0, Ordering::Relaxed);
                     true
                 }
-            } else if let Some(map) = <C::Frees as Switch>::get(&self.map) {
-                let known = map.kind(Self::unit(address)) != Kind::Nothing;
-                map.forget(Self::unit(address));
-                known
             } else {
-                false
+                <C::Frees as Switch>::get(&self.map).is_some_and(|map| {
+                    let known = map.kind(Self::unit(address)) != Kind::Nothing;
+                    map.forget(Self::unit(address));
+                    known
+                })
             }
         });
         if claimed == Some(true) { Ok(len) } else { Err(Wrong::DoubleFree) }

@@ -96,14 +96,6 @@ impl<I: MallocInstance> Malloc<I> {
         I::shared().stock().secret() ^ address
     }
 
-    /// The first eight bytes of an object that is free.
-    #[inline(always)]
-    fn first_of_free(object: NonNull<u8>) -> u64 {
-        let mut bytes = [0; 8];
-        bytes[..size_of::<usize>()].copy_from_slice(&Self::mark(object.addr().get()).to_ne_bytes());
-        u64::from_ne_bytes(bytes)
-    }
-
     /// Whether an object of the class begins at the address, live or not.
     #[inline(always)]
     fn is_object(class: usize, address: usize) -> bool {
@@ -204,32 +196,29 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// It has `len` bytes, the caller's alone, aligned to 8.
     unsafe fn look_at_free(object: NonNull<u8>, len: usize) {
+        let place = Self::mark_of(object);
+        // SAFETY: an object has a word.
+        if Self::FREES && unsafe { place.read() } == Self::mark(object.addr().get()) {
+            // A mark that is whole is no damage: what is behind it may be.
+            // SAFETY: as above.
+            unsafe { place.write(0) };
+        }
         // SAFETY: objects have eight bytes at least.
         let first = unsafe { word_at(object.as_ptr()) };
         // SAFETY: as above.
         let rest = unsafe { object.add(8) };
-        // SAFETY: the caller's promise. (Not with the first word: where that has just been written by itself it can't be read as part of more, and has to wait.)
+        // SAFETY: the caller's promise. (Not with the first word: what has just been written by itself can't be read as part of more, and has to wait.)
         let is_rest_zero = unsafe { is_zero(rest.as_ptr(), len - 8) };
-        if first == 0 || Self::FREES && first == Self::first_of_free(object) {
-            // SAFETY: as above.
-            unsafe { object.cast::<u64>().write(0) };
-            if is_rest_zero {
-                return;
-            }
+        if first == 0 && is_rest_zero {
+            return;
         }
-        let place = Self::mark_of(object);
-        // SAFETY: an object has a word.
-        if Self::FREES && unsafe { place.read() } == Self::mark(object.addr().get()) {
-            // A mark that is whole is no damage: what is behind it is.
-            // SAFETY: as above.
-            unsafe { place.write(0) };
-        }
+        // None: whoever wrote there has written zeroes since.
         // SAFETY: the caller's promise.
-        if let Some((at, found)) = unsafe { first_other(object, len, 0) } {
-            let layout = Layout::from_size_align(len, 1).unwrap_or(Layout::new::<u8>());
-            let damage = Damage { offset: at as isize, expected: 0, found };
-            Self::tell(Misuse::new(Wrong::WrittenAfterFree, object.addr().get(), layout).with_damage(damage));
-        }
+        let other = unsafe { first_other(object, len, 0) };
+        let damage = other.map(|(at, found)| Damage { offset: at as isize, expected: 0, found });
+        let layout = Layout::from_size_align(len, 1).unwrap_or(Layout::new::<u8>());
+        let misuse = Misuse::new(Wrong::WrittenAfterFree, object.addr().get(), layout);
+        Self::tell(Misuse { damage, ..misuse });
         // SAFETY: the caller's promise.
         unsafe { object.write_bytes(0, len) };
     }
@@ -333,21 +322,16 @@ impl<I: MallocInstance> Malloc<I> {
     #[inline(never)]
     unsafe fn written_behind(block: NonNull<u8>, layout: Layout, len: usize) {
         let behind = len - layout.size();
-        let other = [0, behind - Self::ZONE].into_iter().find_map(|at| {
+        // None: whoever wrote there has put it right since.
+        let damage = [0, behind - Self::ZONE].into_iter().find_map(|at| {
             // SAFETY: inside.
             let place = unsafe { block.add(layout.size() + at) };
             // SAFETY: the caller's promise.
             let (offset, found) = unsafe { first_other(place, Self::ZONE, ZONE) }?;
-            Some((layout.size() + at + offset, found))
+            Some(Damage { offset: (layout.size() + at + offset) as isize, expected: ZONE, found })
         });
-        if let Some((at, found)) = other {
-            let damage = Damage { offset: at as isize, expected: ZONE, found };
-            Self::tell(
-                Misuse::new(Wrong::WrittenBehind, block.addr().get(), layout)
-                    .with_damage(damage)
-                    .with_owner(Self::owner(len)),
-            );
-        }
+        let misuse = Misuse::new(Wrong::WrittenBehind, block.addr().get(), layout);
+        Self::tell(Misuse { damage, owner: Some(Self::owner(len)), ..misuse });
     }
 
     /// A live object is to have another size of the same class; says whether it may.
@@ -541,10 +525,10 @@ impl<I: MallocInstance> Malloc<I> {
                 let starts = own.map_or(start == address, |own| Self::is_start(own, address));
                 let wrong = if !starts {
                     Wrong::Interior
-                } else if own.is_some_and(|own| !Self::is_live(own, address, Self::mark(address))) {
-                    Wrong::DoubleFree
-                } else if own.is_some() && own == class {
-                    // It was free when it was looked at, and is not any more: others use what this thread took for its own.
+                } else if own.is_some_and(|own| {
+                    Some(own) == class || !Self::is_live(own, address, Self::mark(address))
+                }) {
+                    // One of this class was free when it was looked at, even if others use by now what this thread took for its own.
                     Wrong::DoubleFree
                 } else {
                     Wrong::WrongLayout

@@ -1,0 +1,97 @@
+//! Two threads that free one block at once, the second between the first one's look and its lock.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+
+use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
+use heapwright::check::{Checked, Wrong};
+use heapwright::lock::{HoldLock, Lock, YieldLock};
+use heapwright::source::Pages;
+
+use crate::{Note, found};
+
+std::thread_local! {
+    /// What the other one does before this thread gets a lock the next time.
+    static OTHER: Cell<Option<fn()>> = const { Cell::new(None) };
+    static BLOCK: Cell<(*mut u8, usize)> = const { Cell::new((std::ptr::null_mut(), 0)) };
+}
+
+/// Frees the block; the same as a thread would that comes first.
+fn frees() {
+    let (block, size) = BLOCK.get();
+    // SAFETY: live, with its layout.
+    unsafe { LateHeap.dealloc(block, layout(size)) };
+}
+
+/// A lock that lets another in first.
+#[derive(Debug)]
+struct Late(YieldLock);
+
+// SAFETY: L1 to L4: those of the lock within, before which a call is made that neither unwinds nor holds it.
+unsafe impl Lock for Late {
+    const INIT: Self = Late(YieldLock::INIT);
+
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        if let Some(other) = OTHER.take() {
+            other();
+        }
+        self.0.with(work)
+    }
+
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.0.try_with(work)
+    }
+}
+
+// SAFETY: L5: that of the lock within.
+unsafe impl HoldLock for Late {
+    fn hold(&self) {
+        self.0.hold();
+    }
+
+    unsafe fn let_go(&self) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.let_go() };
+    }
+}
+
+struct Parts;
+impl MallocSettings for Parts {
+    type Classes = Classes;
+    type Chunks = ChunkHeap<Pages, Late, KeepAll, 32768, { usize::MAX }, Checked<Note>>;
+    type Lock = YieldLock;
+}
+heapwright::malloc! { static LATE as LateHeap: Parts = ChunkHeap::new(Pages); }
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, 8).unwrap()
+}
+
+/// One of the two frees it, and the other is told.
+#[test]
+fn of_two_frees_at_once_one_is_told() {
+    for (size, told) in [(100_000, Wrong::DoubleFree), (2 << 20, Wrong::Foreign)] {
+        // SAFETY: the size is not zero.
+        let block = unsafe { LateHeap.alloc(layout(size)) };
+        let before = LateHeap.stats().bytes_live;
+        BLOCK.set((block, size));
+        OTHER.set(Some(frees));
+        // SAFETY: none: it is free by the time that it is taken out of the books, which is to be found.
+        unsafe { LateHeap.dealloc(block, layout(size)) };
+        assert!(OTHER.get().is_none(), "the other was first");
+        let all = found();
+        assert_eq!(all.len(), 1, "{all:?}");
+        // A large block that has gone is unknown.
+        assert_eq!((all[0].wrong, all[0].address), (told, block.addr()));
+        assert!(before - LateHeap.stats().bytes_live >= size, "it was freed once");
+        // SAFETY: the size is not zero.
+        let [one, other] = [(); 2].map(|()| unsafe { LateHeap.alloc(layout(size)) });
+        assert_ne!(one, other, "nobody gets it twice");
+        for block in [one, other] {
+            // SAFETY: live, with that layout.
+            unsafe { LateHeap.dealloc(block, layout(size)) };
+        }
+        assert_eq!(found(), []);
+    }
+    LateHeap.release();
+}
