@@ -99,6 +99,7 @@ fn compositions() -> Vec<(&'static str, String)> {
         tree::<SlabHeap<Packets, AlignedSlabs<Pages>, NoHeap, KeepSlabs<1>, 0>>(),
         tree::<Stock>(),
         tree::<ChunkHeap<Pages, SpinLock, ReleaseAtOnce, 32768, 4>>(),
+        tree::<ChunkHeap<Pages, SpinLock, KeepAll, 32768, { usize::MAX }, Hardened>>(),
         // Magazines and handles.
         tree::<Trees>(),
         tree::<Handle<'static, HeapSlots<'static, NodeHeap>>>(),
@@ -539,4 +540,13 @@ fn every_public_part_says_what_it_is_made_of() {
     }
     let silent: Vec<_> = parts.difference(&found.described).collect();
     assert!(silent.is_empty(), "these have no `Describe`: {silent:?}");
+}
+
+/// A policy is a part of a stock that checks, and not of one that does not.
+#[test]
+fn stocks_that_check_say_how() {
+    let (_, plain) = tree::<Stock>();
+    assert!(!plain.contains("checks: "), "{plain}");
+    let (_, hardened) = tree::<ChunkHeap<Pages, SpinLock, KeepAll, 32768, { usize::MAX }, Hardened>>();
+    assert!(hardened.contains("\n├─ checks: Hardened"), "{hardened}");
 }
