@@ -302,6 +302,40 @@ fn pages() {
     suite(|| Pages);
 }
 
+/// What is no range of whole pages is not protected, not in part either.
+#[test]
+#[cfg(all(feature = "os", any(unix, windows), not(miri)))]
+fn only_whole_pages_are_protected() {
+    let page = Pages::page_size();
+    let layout = Layout::from_size_align(2 * page, page).unwrap();
+    let block = Pages.acquire(layout).unwrap().cast::<u8>();
+    for (from, len) in [(0, 0), (1, page), (page / 2, page), (0, page - 1), (0, page + 8)] {
+        // SAFETY: inside of the block.
+        let start = unsafe { block.add(from) };
+        // SAFETY: it is a part of the block, which is used only if it was refused.
+        assert!(unsafe { Pages.protect(start, len) }.is_err(), "{len} bytes from {from} on");
+        // SAFETY: the block is ours, and so long.
+        unsafe { block.write_bytes(1, 2 * page) };
+    }
+    // SAFETY: the block is ours, with its layout.
+    unsafe { Pages.release(block, layout) };
+}
+
+/// A buffer that could not be aligned so far stays free.
+#[test]
+fn no_static_buffer_is_aligned_beyond_its_bound() {
+    static BUFFER: StaticBuffer<4096> = StaticBuffer::new();
+    let mut source = &BUFFER;
+    let beyond = Layout::from_size_align(1, 2 * <&StaticBuffer<4096> as BackingSource>::ALIGN_MAX).unwrap();
+    assert!(source.acquire(beyond).is_err());
+    assert!(source.acquire(Layout::new::<[u8; 4097]>()).is_err());
+    assert!(!BUFFER.is_claimed());
+    let layout = Layout::new::<[u8; 2000]>();
+    let block = source.acquire(layout).unwrap();
+    // SAFETY: the block is ours, with its layout.
+    unsafe { source.release(block.cast(), layout) };
+}
+
 /// Pages can be protected through whatever wraps their source, and not where there are none.
 #[cfg(all(unix, feature = "os"))]
 #[test]

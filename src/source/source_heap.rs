@@ -78,10 +78,10 @@ unsafe impl<B: BackingSource> Heap for SourceHeap<B> {
 
     #[inline]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        if let Ok(layout) = self.block(layout) {
-            // SAFETY: a live block of the source, and what it was asked for.
-            unsafe { self.source.release(ptr, layout) };
-        }
+        // A block that is live has been asked for, so that there is such a layout.
+        let layout = self.block(layout).unwrap_or(layout);
+        // SAFETY: a live block of the source, and what it was asked for.
+        unsafe { self.source.release(ptr, layout) };
     }
 
     #[inline]

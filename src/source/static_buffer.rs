@@ -103,12 +103,12 @@ unsafe impl<const N: usize> BackingSource for &StaticBuffer<N> {
     const ZEROED: bool = true;
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let base = self.base();
-        let pad = base.addr().get().wrapping_neg() & (layout.align() - 1);
-        let len = N.checked_sub(pad).ok_or(AllocError)?;
-        if layout.size() == 0 || layout.size() > len || layout.align() > Self::ALIGN_MAX {
+        if layout.size() == 0 || layout.align() > Self::ALIGN_MAX {
             return Err(AllocError);
         }
+        let base = self.base();
+        let pad = base.addr().get().wrapping_neg() & (layout.align() - 1);
+        let len = N.checked_sub(pad).filter(|&len| layout.size() <= len).ok_or(AllocError)?;
         let claim =
             |from| self.state.compare_exchange(from, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if !claim(FRESH) {

@@ -244,10 +244,8 @@ unsafe impl BackingSource for Pages {
     }
 
     unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
-        if let Ok(len) = round_up(layout.size()) {
-            // SAFETY: the caller's promise; the rounded size is the length of the block.
-            unsafe { os::release(block, len) };
-        }
+        // SAFETY: the caller's promise; the rounded size is the length of the block.
+        unsafe { os::release(block, self.good_size(layout)) };
     }
 
     unsafe fn extend(

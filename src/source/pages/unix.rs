@@ -173,7 +173,7 @@ pub(super) unsafe fn relocate(
 /// The block is live and `len` bytes long.
 #[cfg(target_os = "linux")]
 unsafe fn is_one_mapping(block: NonNull<u8>, len: usize) -> bool {
-    let Some(longer) = len.checked_add(Pages::page_size()) else { return false };
+    let longer = len + Pages::page_size();
     // There is no way to ask but to want it longer: no room behind it is what is said of one mapping only.
     let flags = rustix::mm::MremapFlags::empty();
     // SAFETY: the range is mapped by this file; without `MAYMOVE` it stays where it is, and nothing is unmapped.
