@@ -254,3 +254,18 @@ fn large_blocks_are_kept_for_the_next_and_moved_by_their_pages() {
     }
     stock.release();
 }
+
+#[test]
+fn no_block_is_shrunk_to_nothing() {
+    let stock = ChunkHeap::<Pages, SpinLock, KeepAll, 8192>::new(Pages);
+    for size in [20_000, 1_000_000] {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        let block = Chunks(&stock).acquire(layout).unwrap().cast::<u8>();
+        fill(block, size, 5);
+        // SAFETY: the block is live, and its layout this one.
+        assert!(unsafe { Chunks(&stock).shrink(block, layout, 0) }.is_err());
+        check(block, size, 5);
+        // SAFETY: as above.
+        unsafe { Chunks(&stock).release(block, layout) };
+    }
+}

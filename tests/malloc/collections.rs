@@ -45,3 +45,26 @@ fn vectors_of_version_0_4_grow_shrink_and_are_zeroed() {
         SlabMalloc.deallocate(shrunk.cast(), short);
     }
 }
+
+/// A block that has no class, and is to have another alignment, moves.
+#[cfg(feature = "allocator-api2-04")]
+#[test]
+fn long_blocks_get_another_alignment() {
+    use allocator_api2_04::alloc::Allocator;
+    use heapwright::preset::SlabMalloc;
+    use std::alloc::Layout;
+
+    let old = Layout::from_size_align(1_000_000, 8).unwrap();
+    let new = Layout::from_size_align(1_200_000, 1 << 20).unwrap();
+    let block = SlabMalloc.allocate(old).unwrap().cast::<u8>();
+    // SAFETY: the block is live, and so long.
+    unsafe { block.write_bytes(7, old.size()) };
+    // SAFETY: the block is live, with its layout.
+    let grown = unsafe { SlabMalloc.grow(block, old, new) }.unwrap().cast::<u8>();
+    assert_eq!(grown.addr().get() % new.align(), 0);
+    // SAFETY: the block is live, and so long.
+    let bytes = unsafe { std::slice::from_raw_parts(grown.as_ptr(), old.size()) };
+    assert!(bytes.iter().all(|&byte| byte == 7));
+    // SAFETY: as above.
+    unsafe { SlabMalloc.deallocate(grown, new) };
+}

@@ -10,7 +10,7 @@ use heapwright::lock::YieldLock;
 use heapwright::source::Pages;
 
 /// The settings of all heaps here.
-struct Plain;
+pub(crate) struct Plain;
 impl MallocSettings for Plain {
     type Classes = Classes;
     type Chunks = ChunkHeap<Pages, YieldLock, KeepAll>;
@@ -21,7 +21,7 @@ impl MallocSettings for Plain {
 const FIRST: Layout = Layout::new::<[u64; 4]>();
 
 /// Takes an object and gives it back.
-fn use_once(heap: &impl GlobalAlloc) {
+pub(crate) fn use_once(heap: &impl GlobalAlloc) {
     // SAFETY: the block is freed once, with its layout.
     unsafe {
         let block = heap.alloc(FIRST);
@@ -61,17 +61,17 @@ unsafe impl MallocInstance for Eager {
 /// For tests that have all of the C library's keys, and those that need one.
 static KEYS: Mutex<()> = Mutex::new(());
 
-fn keys() -> MutexGuard<'static, ()> {
+pub(crate) fn keys() -> MutexGuard<'static, ()> {
     KEYS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All keys of the C library that are left, so that a heap has none and asks for a thread-local.
 #[cfg(unix)]
-struct AllKeys(Vec<libc::pthread_key_t>);
+pub(crate) struct AllKeys(Vec<libc::pthread_key_t>);
 
 #[cfg(unix)]
 impl AllKeys {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut keys = Vec::new();
         let mut key = 0;
         // SAFETY: a place for the key, which has no destructor.

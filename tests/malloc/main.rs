@@ -9,6 +9,8 @@ mod bounds;
 mod chunks;
 mod collections;
 mod ends;
+#[cfg(unix)]
+mod gone;
 mod grown;
 mod heaps;
 mod quiet;

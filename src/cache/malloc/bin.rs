@@ -61,16 +61,12 @@ impl Stacks {
 
     /// The base of the stack that `top` is in.
     fn base_of(self, top: *mut Place) -> *mut Place {
-        if top <= self.base.wrapping_add(self.most) {
-            self.base
-        } else {
-            self.base.wrapping_add(self.most + 1)
-        }
+        if top <= self.base.wrapping_add(self.most) { self.base } else { self.second() }
     }
 
-    /// The base of the other stack.
-    fn other(self, base: *mut Place) -> *mut Place {
-        if base == self.base { self.base.wrapping_add(self.most + 1) } else { self.base }
+    /// The base of the second stack.
+    fn second(self) -> *mut Place {
+        self.base.wrapping_add(self.most + 1)
     }
 
     /// Whether this is a top of one of the two.
@@ -134,7 +130,7 @@ impl Bin {
     /// # Safety
     /// It is not open; the stacks' places, and those of the marks, are this bin's until it is closed; `room` is no more than their most.
     pub(super) unsafe fn open(&self, stacks: Stacks, room: usize) {
-        let second = stacks.other(stacks.base);
+        let second = stacks.second();
         for base in [stacks.base, second] {
             let mark = base.wrapping_sub(1);
             // SAFETY: the caller's promise.
@@ -153,7 +149,7 @@ impl Bin {
     /// their most, and no less than what is on either stack.
     pub(super) unsafe fn move_to(&self, from: Stacks, to: Stacks, room: usize) {
         let ((taken, to_take), (given, to_give)) = (self.to_take(from), self.to_give(from));
-        let second = to.other(to.base);
+        let second = to.second();
         for (source, target, len) in [(taken, to.base, to_take), (given, second, to_give)] {
             // With the mark before them.
             let (source, target) = (source.wrapping_sub(1), target.wrapping_sub(1));
@@ -183,9 +179,9 @@ impl Bin {
 
     /// Objects of both stacks. Another thread may ask: it gets what was true a moment ago.
     pub(super) fn len(&self, stacks: Stacks) -> usize {
-        let (take, give) = (self.take.load(Ordering::Relaxed), self.give.load(Ordering::Relaxed));
+        let tops = [&self.take, &self.give].map(|top| top.load(Ordering::Relaxed));
         // That the stacks are others meanwhile is nothing that a count has to get right.
-        if stacks.has(take) && stacks.has(give) { stacks.height(take) + stacks.height(give) } else { 0 }
+        tops.into_iter().filter(|&top| stacks.has(top)).map(|top| stacks.height(top)).sum()
     }
 
     /// The stacks change places, whatever is on them. The limit of the one to give to is what is there, or the former room.

@@ -175,13 +175,13 @@ impl<T: MallocSettings> Class<T> {
         Ok(count)
     }
 
-    /// Takes free objects back: into the shard's depot if it has room, else to their slabs.
+    /// Takes free objects back, one at least: into the shard's depot if it has room, else to their slabs.
     ///
     /// # Safety
     /// They are free objects of this class, in no other place.
     pub(super) unsafe fn flush(&self, bring: &Bring<'_, T>, shard: usize, objects: &[NonNull<u8>]) {
         let most = Numbers::<T>::depot_slots(bring.class);
-        if !objects.is_empty() && !bring.depot(shard).put(objects, most) {
+        if !bring.depot(shard).put(objects, most) {
             // SAFETY: the caller's promise is the same.
             unsafe { self.put(bring, objects) };
         }

@@ -121,9 +121,13 @@ impl<T: MallocSettings> Front<T> {
         NonNull::new(self.block.get()).filter(|_| self.phase.get() == Phase::Open)
     }
 
-    /// The bin of a class at work; opens it if need be. `None`: the front is not open.
-    fn opened(&self, shared: &'static SharedMalloc<T>, class: usize) -> Option<Opened<'_, T>> {
-        let block = self.block()?;
+    /// The bin of a class at work; opens it if need be. `block` is that of this front.
+    fn opened(
+        &self,
+        shared: &'static SharedMalloc<T>,
+        block: NonNull<Block<T>>,
+        class: usize,
+    ) -> Opened<'_, T> {
         // SAFETY: callers have classes of `COUNT`.
         let bin = unsafe { self.bin(class) };
         // SAFETY: the block is this thread's.
@@ -134,7 +138,7 @@ impl<T: MallocSettings> Front<T> {
         }
         // SAFETY: the block is this thread's, and stays.
         let block = unsafe { block.as_ref() };
-        Some(Opened { shared, class, bin, stacks, block, charged: &self.charged })
+        Opened { shared, class, bin, stacks, block, charged: &self.charged }
     }
 
     /// An object when the stack to take from has none. `class` is less than `COUNT`.
@@ -143,8 +147,8 @@ impl<T: MallocSettings> Front<T> {
         shared: &'static SharedMalloc<T>,
         class: usize,
     ) -> Result<NonNull<u8>, AllocError> {
-        let Some(opened) = self.opened(shared, class) else { return take_one(shared, class) };
-        let Opened { bin, stacks, block, .. } = opened;
+        let Some(own) = self.block() else { return take_one(shared, class) };
+        let Opened { bin, stacks, block, .. } = self.opened(shared, own, class);
         if bin.to_take(stacks).1 > 0 {
             // What saw to the thread's end has used the heap meanwhile.
             return NonNull::new(bin.pop()).ok_or(AllocError);
@@ -180,7 +184,7 @@ impl<T: MallocSettings> Front<T> {
             unsafe { bin.set_room(stacks, (2 * room).min(first)) };
         }
         block.grown(class).took(taken);
-        self.look_around(shared, class);
+        self.look_around(shared, own, class);
         Ok(object)
     }
 
@@ -194,10 +198,11 @@ impl<T: MallocSettings> Front<T> {
         class: usize,
         object: NonNull<u8>,
     ) {
-        let Some(mut opened) = self.opened(shared, class) else {
+        let Some(own) = self.block() else {
             // SAFETY: the caller's promise is the same.
             return unsafe { shared.flush(class, 0, &[object]) };
         };
+        let mut opened = self.opened(shared, own, class);
         let Opened { bin, stacks, block, .. } = opened;
         let room = bin.room(stacks);
         let ((_, to_take), (_, to_give)) = (bin.to_take(stacks), bin.to_give(stacks));
@@ -213,7 +218,7 @@ impl<T: MallocSettings> Front<T> {
                 let count = if to_give > Numbers::<T>::front_slots(class) { to_give / 2 } else { to_give };
                 opened.flush_given(count);
                 block.grown(class).gave(count);
-                self.look_around(shared, class);
+                self.look_around(shared, own, class);
             }
         }
         // SAFETY: the caller's promise is the same; there is room now.
@@ -221,8 +226,9 @@ impl<T: MallocSettings> Front<T> {
         debug_assert!(pushed, "there is room for one more");
     }
 
-    /// Now and then: what a class has at hand and has not used since the last time goes back, one stack at a time. `in_use` is the class that brings the thread here.
-    fn look_around(&self, shared: &'static SharedMalloc<T>, in_use: usize) {
+    /// Now and then: what a class has at hand and has not used since the last time goes back, one stack at a time. `in_use` is the class that brings the thread here, `block` that
+    /// of this front.
+    fn look_around(&self, shared: &'static SharedMalloc<T>, block: NonNull<Block<T>>, in_use: usize) {
         let visits = self.visits.get() + 1;
         self.visits.set(visits % VISITS);
         if visits < VISITS {
@@ -239,8 +245,8 @@ impl<T: MallocSettings> Front<T> {
         if class == in_use || !bin.is_open() || !bin.is_idle() {
             return;
         }
-        self.end_rest(shared, class);
-        let Some(mut opened) = self.opened(shared, class) else { return };
+        self.end_rest(shared, block, class);
+        let mut opened = self.opened(shared, block, class);
         let Opened { stacks, .. } = opened;
         if bin.to_give(stacks).1 == 0 {
             bin.swap(stacks);
@@ -256,17 +262,15 @@ impl<T: MallocSettings> Front<T> {
 
     /// Gives back all that is at hand.
     pub(super) fn flush(&self, shared: &'static SharedMalloc<T>) {
-        if self.block().is_none() {
-            return;
-        }
+        let Some(block) = self.block() else { return };
         for class in 0..T::Classes::COUNT {
-            self.end_rest(shared, class);
+            self.end_rest(shared, block, class);
             // SAFETY: less than `COUNT`.
             let bin = unsafe { self.bin(class) };
             if !bin.is_open() {
                 continue;
             }
-            let Some(mut opened) = self.opened(shared, class) else { return };
+            let mut opened = self.opened(shared, block, class);
             opened.flush_given(bin.to_give(opened.stacks).1);
             bin.swap(opened.stacks);
             opened.flush_given(bin.to_give(opened.stacks).1);
@@ -305,10 +309,9 @@ impl<T: MallocSettings> Front<T> {
         }
     }
 
-    /// Gives the objects of a class that rest back.
-    fn end_rest(&self, shared: &'static SharedMalloc<T>, class: usize) {
+    /// Gives the objects of a class that rest back. `block` is that of this front.
+    fn end_rest(&self, shared: &'static SharedMalloc<T>, block: NonNull<Block<T>>, class: usize) {
         let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) else { return };
-        let Some(block) = self.block() else { return };
         // SAFETY: the block is this thread's, and stays.
         let number = unsafe { block.as_ref() }.number;
         while let Some(object) = pens.take(class) {
@@ -391,8 +394,8 @@ impl<T: MallocSettings> Opened<'_, T> {
         }
         // SAFETY: both are empty; the block has these places for the class.
         unsafe { self.bin.move_to(self.stacks, first, room) };
-        // SAFETY: the bin has left the larger ones.
-        unsafe { self.block.grown(self.class).end(self.shared, self.class, self.charged) };
+        // SAFETY: those that are not the first have been made larger, and the bin has left them.
+        unsafe { self.block.grown(self.class).end(self.shared, self.class, self.stacks, self.charged) };
         self.stacks = first;
     }
 }

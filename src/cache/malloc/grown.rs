@@ -140,26 +140,24 @@ impl Grown {
         }
     }
 
-    /// Notes that the class has its first stacks again, and gives the memory of the others back.
+    /// Notes that the class has its first stacks again, and gives the memory of those that it has had back.
     ///
     /// # Safety
-    /// Nothing refers to those.
+    /// `former` are from [`double`](Grown::double), and nothing refers to them.
     pub(super) unsafe fn end<T: MallocSettings>(
         &self,
         shared: &'static SharedMalloc<T>,
         class: usize,
+        former: Stacks,
         charged: &Cell<usize>,
     ) {
         charged.set(charged.get() - Self::charge::<T>(class, self.room.get()));
         self.room.set(0);
         self.given.set(0);
         self.taken.set(0);
-        let former = self.stacks();
         self.base.store(ptr::null_mut(), Ordering::Relaxed);
-        if let Some(former) = former {
-            // SAFETY: the caller's promise.
-            unsafe { Self::unmake(shared, former) };
-        }
+        // SAFETY: the caller's promise.
+        unsafe { Self::unmake(shared, former) };
     }
 
     /// Gives the memory of stacks back.

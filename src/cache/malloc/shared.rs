@@ -100,7 +100,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
         }
     }
 
-    /// Takes free objects back. `class` is less than `COUNT`.
+    /// Takes free objects back, one at least. `class` is less than `COUNT`.
     ///
     /// # Safety
     /// They are free objects of this class, in no other place.

@@ -1,0 +1,210 @@
+//! Threads that have nothing at hand: whose front is gone or closed, whose end nobody sees to, or who were left behind by a fork.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::mpsc;
+use std::thread;
+
+use heapwright::cache::malloc::{Front, MallocInstance, SharedMalloc, ThreadEnd};
+use heapwright::cache::{ChunkHeap, Malloc};
+use heapwright::source::Pages;
+
+use crate::ends::{AllKeys, Plain, keys, use_once};
+
+thread_local! {
+    /// Whether this thread is so far gone that it has no front.
+    static GONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Declares a heap whose threads can be gone; `$sees` says whether their end is seen to.
+macro_rules! instance {
+    ($instance:ident, $heap:ident, $front:ident, $end:ident, $sees:literal) => {
+        enum $instance {}
+
+        static $heap: SharedMalloc<Plain> = SharedMalloc::new(ChunkHeap::new(Pages));
+
+        thread_local! {
+            static $front: Front<Plain> = const { Front::new() };
+            static $end: ThreadEnd<$instance> = const { ThreadEnd::new() };
+        }
+
+        // SAFETY: M1: there is one static. M2, M3: thread-locals, the first without a destructor. M4: nothing unwinds.
+        unsafe impl MallocInstance for $instance {
+            type Settings = Plain;
+
+            fn shared() -> &'static SharedMalloc<Plain> {
+                &$heap
+            }
+
+            fn with_front<R>(work: impl FnOnce(&Front<Plain>) -> R) -> Option<R> {
+                if GONE.get() { None } else { $front.try_with(work).ok() }
+            }
+
+            fn see_to_end() -> bool {
+                $sees && $end.try_with(|_| ()).is_ok()
+            }
+        }
+    };
+}
+
+instance!(Leaving, LEAVING, LEAVING_FRONT, LEAVING_END, true);
+instance!(Unseen, UNSEEN, UNSEEN_FRONT, UNSEEN_END, false);
+instance!(Forked, FORKED, FORKED_FRONT, FORKED_END, true);
+heapwright::malloc! { static CLOSED as ClosedMalloc: Plain = ChunkHeap::new(Pages); }
+
+const LAYOUT: Layout = Layout::new::<[u64; 6]>();
+
+/// What a thread frees that has no front goes past it, to the others; it gets nothing.
+#[test]
+fn a_thread_without_a_front_frees() {
+    let _keys = keys();
+    let heap = Malloc::<Leaving>::new();
+    thread::spawn(move || {
+        // SAFETY: the size is not zero.
+        let blocks: Vec<_> = (0..100).map(|_| unsafe { heap.alloc(LAYOUT) }).collect();
+        assert!(blocks.iter().all(|block| !block.is_null()));
+        heap.flush();
+        let before = heap.stats().bytes_live;
+        GONE.set(true);
+        // SAFETY: each block is freed once, with its layout.
+        blocks.into_iter().for_each(|block| unsafe { heap.dealloc(block, LAYOUT) });
+        assert_eq!(before - heap.stats().bytes_live, 100 * LAYOUT.size());
+        // SAFETY: the size is not zero.
+        assert!(unsafe { heap.alloc(LAYOUT) }.is_null());
+        GONE.set(false);
+        use_once(&heap);
+    })
+    .join()
+    .unwrap();
+    let stats = heap.stats();
+    assert_eq!((stats.threads, stats.bytes_live), (0, 0), "{stats}");
+}
+
+/// Where nobody would give back what a thread has at hand, it has nothing at hand.
+#[test]
+fn a_thread_whose_end_nobody_sees_has_nothing_at_hand() {
+    let _keys = keys();
+    let _all = AllKeys::new();
+    let heap = Malloc::<Unseen>::new();
+    thread::spawn(move || {
+        // SAFETY: each block is freed once, with its layout.
+        unsafe {
+            let blocks: Vec<_> = (0..100).map(|_| heap.alloc(LAYOUT)).collect();
+            assert!(blocks.iter().all(|block| !block.is_null()));
+            assert_eq!(heap.stats().threads, 0);
+            blocks.into_iter().for_each(|block| heap.dealloc(block, LAYOUT));
+        }
+        let stats = heap.stats();
+        assert_eq!((stats.bytes_at_hand, stats.bytes_live), (0, 0), "{stats}");
+    })
+    .join()
+    .unwrap();
+}
+
+/// An end that comes before the first use, and twice.
+#[test]
+fn a_thread_may_end_before_it_begins() {
+    let _keys = keys();
+    let heap = Malloc::<Leaving>::new();
+    thread::spawn(move || {
+        drop(ThreadEnd::<Leaving>::new());
+        use_once(&heap);
+        assert_eq!(heap.stats().bytes_at_hand, 0);
+        drop(ThreadEnd::<Leaving>::new());
+        use_once(&heap);
+    })
+    .join()
+    .unwrap();
+    assert_eq!(heap.stats().bytes_live, 0);
+}
+
+/// A block that comes back after the C library has told the heap of its thread's end.
+#[test]
+fn what_comes_back_after_the_end_is_not_lost() {
+    unsafe extern "C" fn end(block: *mut c_void) {
+        // SAFETY: the block is freed once, with its layout.
+        unsafe { ClosedMalloc.dealloc(block.cast(), LAYOUT) };
+    }
+    let _keys = keys();
+    // The heap's key first: values go in the order of their keys.
+    thread::spawn(|| use_once(&ClosedMalloc)).join().unwrap();
+    let mut key = 0;
+    // SAFETY: a place for the key.
+    assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(end)) }, 0);
+    for _ in 0..3 {
+        thread::spawn(move || {
+            // SAFETY: the size is not zero.
+            let block = unsafe { ClosedMalloc.alloc(LAYOUT) };
+            // SAFETY: the key is there; its destructor takes a block.
+            assert_eq!(unsafe { libc::pthread_setspecific(key, block.cast()) }, 0);
+        })
+        .join()
+        .unwrap();
+        let stats = ClosedMalloc.stats();
+        assert_eq!((stats.threads, stats.bytes_live, stats.bytes_at_hand), (0, 0, 0), "{stats}");
+    }
+}
+
+/// Forks; says how the child ends, which does this work. It ends as a program does.
+fn fork(work: impl FnOnce() -> bool) -> i32 {
+    // SAFETY: the child does nothing but use a heap that sees to forks, and end.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "no fork");
+    if child == 0 {
+        // SAFETY: no handler is set, so it ends the child should it hang.
+        unsafe { libc::alarm(300) };
+        std::process::exit(if work() { 0 } else { 3 });
+    }
+    let mut status = 0;
+    // SAFETY: a child of ours, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    status
+}
+
+/// A child has the thread that forked, if that has objects at hand, and no other.
+#[test]
+fn a_forked_child_forgets_the_threads_that_it_has_not() {
+    let _keys = keys();
+    let heap = Malloc::<Forked>::new();
+    let (begun, begins) = mpsc::channel();
+    let others: Vec<_> = (0..3)
+        .map(|_| {
+            let (begun, (stop, stops)) = (begun.clone(), mpsc::channel::<()>());
+            let thread = thread::spawn(move || {
+                use_once(&heap);
+                begun.send(()).unwrap();
+                stops.recv().unwrap_err();
+            });
+            (thread, stop)
+        })
+        .collect();
+    others.iter().for_each(|_| begins.recv().unwrap());
+    let left = move |threads: usize| {
+        let before = heap.stats().threads;
+        use_once(&heap);
+        before == threads && heap.stats().threads == 1
+    };
+    assert_eq!(heap.stats().threads, 3);
+    assert_eq!(fork(move || left(0)), 0, "a thread that has not used the heap");
+    // SAFETY: the size is not zero.
+    let block = unsafe { heap.alloc(LAYOUT) };
+    // SAFETY: the block is freed once in each process, with its layout.
+    let free = move || unsafe { heap.dealloc(block, LAYOUT) };
+    let freed = move || {
+        free();
+        left(1)
+    };
+    assert_eq!(fork(freed), 0, "a thread that has");
+    GONE.set(true);
+    let status = fork(move || heap.stats().threads == 0);
+    GONE.set(false);
+    assert_eq!(status, 0, "a thread without a front");
+    free();
+    assert_eq!(heap.stats().threads, 4, "nobody is forgotten here");
+    for (thread, stop) in others {
+        drop(stop);
+        thread.join().unwrap();
+    }
+    assert_eq!(heap.stats().threads, 1);
+}
