@@ -413,3 +413,57 @@ impl<H: Heap + Describe, L: Lock + Describe> Describe for Locked<H, L> {
 
 impl_allocators!([H: Heap, L: Lock] Locked<H, L>);
 impl_global_alloc!([H: Heap, L: Lock] Locked<H, L>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Misuse, Report, Wrong};
+    use crate::lock::{NoLock, SpinLock};
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+    struct Count;
+
+    impl Report for Count {
+        fn report(misuse: &Misuse) {
+            TOLD.fetch_add(misuse.address, Ordering::Relaxed);
+        }
+    }
+
+    /// A core that has found something wrong.
+    struct Finds(Option<Finding>);
+
+    // SAFETY: there are no blocks.
+    unsafe impl Heap for Finds {
+        const AT_HAND: bool = true;
+        const CHECKS: bool = true;
+
+        fn alloc(&mut self, _: Layout) -> Result<NonNull<[u8]>, AllocError> {
+            Err(AllocError)
+        }
+
+        unsafe fn dealloc(&mut self, _: NonNull<u8>, _: Layout) {}
+
+        fn take_finding(&mut self) -> Option<Finding> {
+            self.0.take()
+        }
+    }
+
+    /// What a leaf finds is told when it has ended.
+    #[test]
+    fn leaves_of_cores_that_check_are_asked() {
+        fn leaf<L: Lock>() -> Option<usize> {
+            let heap = Locked::<_, L>::new(Finds(None));
+            let finds = |core: &mut Finds| {
+                core.0 = Some(Finding::new::<Count>(Misuse::new(Wrong::DoubleFree, 8, Layout::new::<u8>())));
+                TOLD.load(Ordering::Relaxed)
+            };
+            // SAFETY: the leaf touches nothing but the core, and does not unwind.
+            unsafe { heap.at_hand(finds) }
+        }
+        assert_eq!((leaf::<NoLock>(), TOLD.load(Ordering::Relaxed)), (Some(0), 8));
+        // Where a leaf costs as much as any other call, there is none.
+        assert_eq!((leaf::<SpinLock>(), TOLD.load(Ordering::Relaxed)), (None, 8));
+    }
+}

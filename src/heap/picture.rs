@@ -754,6 +754,10 @@ mod tests {
         let map = HeapMap::<2, 2>::new(4, chunks).ansi_colours(true);
         assert_eq!(rows(&map), ["\x1b[33m▒\x1b[34m█\x1b[0m", "\x1b[34m█\x1b[90m·\x1b[0m"]);
         assert!(!map.ansi_colours(false).to_string().contains('\x1b'));
+        // Said once for neighbours of one kind.
+        let chunks = side_by_side(&[(3, ChunkKind::Used), (1, ChunkKind::Free)]);
+        let map = HeapMap::<4, 1>::new(4, chunks).ansi_colours(true);
+        assert_eq!(rows(&map), ["\x1b[34m███\x1b[90m·\x1b[0m"]);
     }
 
     #[test]

@@ -260,6 +260,28 @@ mod no_lock {
     fn reentry_is_told() {
         super::reentry_is_told::<NoLock>();
     }
+
+    /// Leaves, which leave no sign of themselves, see that of others.
+    #[test]
+    fn leaves_and_work_are_told_too() {
+        struct Number(u8);
+        impl Work for Number {
+            type Done = u8;
+            fn run(self) -> u8 {
+                self.0
+            }
+        }
+        let lock = NoLock::INIT;
+        let all = || {
+            // SAFETY: the leaf neither unwinds nor comes back.
+            let leaf = unsafe { lock.with_leaf(|| 1) };
+            // SAFETY: as above.
+            let leaf_work = unsafe { lock.with_leaf_work(Number(2)) };
+            [leaf, leaf_work, lock.with_work(Number(3))]
+        };
+        assert_eq!(lock.with(all), Some([None; 3]));
+        assert_eq!(all(), [Some(1), Some(2), Some(3)]);
+    }
 }
 
 const_assert_eq!(size_of::<NoLock>(), 1);
