@@ -213,12 +213,12 @@ impl<S: Sizing> View<'_, S> {
         }
     }
 
-    /// Whether exactly one live object stands at `address` and takes `granules`.
+    /// Whether exactly one live object stands at `address` and takes `granules`, one at least.
     #[inline(never)]
     pub(super) fn is_live(&self, address: usize, granules: usize) -> bool {
         let offset = address.wrapping_sub(self.origin.addr());
         let limit = self.taken_limit();
-        if offset & (self.granule() - 1) != 0 || offset >> self.shift() >= limit as usize || granules == 0 {
+        if offset & (self.granule() - 1) != 0 || offset >> self.shift() >= limit as usize {
             return false;
         }
         let index = (offset >> self.shift()) as u32;

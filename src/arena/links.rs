@@ -85,7 +85,7 @@ impl<S: Sizing> View<'_, S> {
     }
 
     #[cold]
-    fn broken_at(&self, index: u32) {
+    pub(super) fn broken_at(&self, index: u32) {
         if let Some(notes) = self.notes() {
             notes.broken.set(index + 1);
         }

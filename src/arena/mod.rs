@@ -42,6 +42,8 @@ mod scrub;
 mod shape;
 mod sourced;
 mod static_arena;
+#[cfg(test)]
+mod tests;
 mod view;
 mod walk;
 

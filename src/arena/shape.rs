@@ -46,6 +46,15 @@ const BIN_SHAPES: [(u8, u8, u8); 10] = [
     (0, 0, ALL),
 ];
 
+// A class above the exact ones is told by the bits below the highest.
+const _: () = {
+    let mut row = 0;
+    while row < BIN_SHAPES.len() {
+        assert!(BIN_SHAPES[row].1 <= BIN_SHAPES[row].0);
+        row += 1;
+    }
+};
+
 /// As many doublings as there are.
 const ALL: u8 = 32;
 
@@ -204,12 +213,8 @@ impl Shape {
         }
         let log = granules.ilog2();
         let doubling = (log - self.exact as u32) << self.steps;
-        // Within a doubling: the bits below the highest. With fewer bits than steps, those there are.
-        let step = if log >= self.steps as u32 {
-            (granules >> (log - self.steps as u32)) & ((1 << self.steps) - 1)
-        } else {
-            granules & ((1 << log) - 1)
-        };
+        // Within a doubling: the bits below the highest, of which there are enough, as there are no more steps than exact bits.
+        let step = (granules >> (log - self.steps as u32)) & ((1 << self.steps) - 1);
         // With as many steps as exact bits the first step above would hold `2^exact` alone, which has its exact class.
         let skip = (self.exact == self.steps) as u32;
         let class = (exact + doubling + step - skip) as usize;

@@ -597,3 +597,30 @@ impl<S: Sizing> Describe for View<'_, S> {
         tree.part(what, Cost::state_of::<Self>(), &[("sizing", describe_sizing::<S>)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::arena::StaticArena;
+    use crate::heap::SharedHeap;
+    use crate::lock::NoLock;
+    use crate::sizing::Sizing4KiB;
+
+    #[test]
+    fn the_region_is_tables_and_granules() {
+        let arena = StaticArena::<1024, Sizing4KiB, NoLock>::new();
+        // SAFETY: the closure only looks.
+        let done = unsafe {
+            arena.enter(|view| {
+                let first = view.origin.wrapping_sub(view.shape.tables as usize);
+                let end = view.at(view.shape.granules);
+                for (ptr, len) in [(first, 4), (view.origin, 4), (end.wrapping_sub(4), 4), (end, 0)] {
+                    assert!(view.is_inside(ptr, len));
+                }
+                for (ptr, len) in [(first.wrapping_sub(1), 1), (end.wrapping_sub(3), 4), (end, 1)] {
+                    assert!(!view.is_inside(ptr, len));
+                }
+            })
+        };
+        assert_eq!(done, Ok(()));
+    }
+}
