@@ -185,7 +185,6 @@ fn regions_without_a_chunk_in_use_go_back_to_a_source_that_does_not_zero() {
     // SAFETY: as above.
     unsafe { Chunks(&stock).release(highest, RUN) };
     stock.release();
-    drop(stock);
     assert_eq!(heap.into_inner().source().used(), 0);
 }
 
