@@ -1,5 +1,7 @@
 //! The policies.
 
+#[cfg(feature = "std")]
+use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -54,8 +56,8 @@ pub trait Checks: Sized + 'static {
 
 /// What is done about a misuse, by a function of a type.
 ///
-/// It is called when no lock of the heap is held, on the thread that made the mistake, and may use memory of that very heap. When it returns, the program goes on. A panic in it is an abort: nothing
-/// unwinds out of a heap.
+/// It is called when no lock of the heap is held, on the thread that made the mistake, and may use memory of that very heap. What is found wrong with that memory is told as well, one report within the
+/// other; with `std` up to eight, so that a heap of which much is damaged does not exhaust the stack. When it returns, the program goes on. A panic in it is an abort: nothing unwinds out of a heap.
 ///
 /// | | what it does |
 /// |---|---|
@@ -94,6 +96,10 @@ impl Report for Ignore {
     fn report(_: &Misuse) {}
 }
 
+/// Reports that may be made on a thread while others are: those of memory that a report takes, and that was damaged as well.
+#[cfg(feature = "std")]
+const WITHIN_MAX: u32 = 8;
+
 /// Tells `R` of a misuse. No lock of the heap is held. If it unwinds, the process is aborted.
 #[cold]
 #[inline(never)]
@@ -102,6 +108,22 @@ pub(crate) fn report<R: Report>(misuse: &Misuse) {
     extern "C" fn fenced<R: Report>(misuse: &Misuse) {
         R::report(misuse);
     }
+    #[cfg(feature = "std")]
+    {
+        std::thread_local! {
+            static WITHIN: Cell<u32> = const { Cell::new(0) };
+        }
+        // Const-made and without a destructor, it can be had at any time in a thread's life.
+        WITHIN.with(|within| {
+            let depth = within.get();
+            if depth < WITHIN_MAX {
+                within.set(depth + 1);
+                fenced::<R>(misuse);
+                within.set(depth);
+            }
+        });
+    }
+    #[cfg(not(feature = "std"))]
     fenced::<R>(misuse);
 }
 

@@ -16,7 +16,7 @@ std::thread_local! {
 #[derive(Clone, Copy)]
 pub(crate) struct Refused {
     /// Blocks of such sizes.
-    pub(crate) blocks: fn(usize) -> bool,
+    pub(crate) blocks: fn(Layout) -> bool,
     /// To make pages untouchable.
     pub(crate) protect: bool,
     /// To make them usable again.
@@ -58,7 +58,7 @@ unsafe impl<const ZEROED: bool, const PROTECTS: bool> BackingSource for Fickle<Z
     const PROTECTS: bool = PROTECTS;
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if (REFUSED.get().blocks)(layout.size()) {
+        if (REFUSED.get().blocks)(layout) {
             return Err(AllocError);
         }
         let block = Pages.acquire(layout)?;

@@ -11,6 +11,7 @@ mod moved;
 mod partial;
 mod raced;
 mod refused;
+mod stale;
 mod valid;
 
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};

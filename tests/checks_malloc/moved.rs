@@ -20,7 +20,7 @@ static IS_FAR: AtomicBool = AtomicBool::new(false);
 
 /// Where nothing else is, as a rule, aligned to more than a region.
 const FAR: usize = 0x2000_0000_0000;
-const LARGE: usize = 2 << 20;
+const LARGE: usize = 3 << 20;
 
 /// Pages, some of them far away.
 #[derive(Clone)]

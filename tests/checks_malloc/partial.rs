@@ -251,11 +251,16 @@ fn stocks_that_do_not_look_know_nothing() {
     static STOCK: ChunkHeap<Pages, YieldLock, KeepAll, CHUNK, { usize::MAX }, Unchecked> =
         ChunkHeap::new(Pages);
     let slab = Chunks(&STOCK).acquire_slab(48).unwrap();
-    assert_eq!(STOCK.look_up(slab.addr().get()), Err(Wrong::Foreign));
+    // SAFETY: nobody else uses the stock.
+    assert_eq!(unsafe { STOCK.look_up(slab.addr().get()) }, Err(Wrong::Foreign));
     let run = Layout::new::<[u8; 2 * CHUNK]>();
     let block = Chunks(&STOCK).acquire(run).unwrap().cast::<u8>();
-    assert_eq!(STOCK.look_at_block(block.addr().get(), run), Err(Wrong::Foreign));
-    assert_eq!(STOCK.claim(block.addr().get(), run), Err(Wrong::Foreign));
+    // SAFETY: as above.
+    assert_eq!(unsafe { STOCK.look_at_block(block.addr().get(), run) }, Err(Wrong::Foreign));
+    // SAFETY: as above.
+    assert_eq!(unsafe { STOCK.claim(block.addr().get(), run) }, Err(Wrong::Foreign));
+    // SAFETY: as above.
+    assert!(!unsafe { STOCK.is_first_taken(slab.addr().get()) });
     assert!(!STOCK.is_in_slab(slab.addr().get(), 6));
     assert_eq!(STOCK.secret(), 0);
     // SAFETY: live, with this layout.

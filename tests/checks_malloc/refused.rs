@@ -118,13 +118,15 @@ fn guards_that_keep_what_they_held_are_known_as_that() {
         let before = chunks(&slabs);
         assert_eq!(stock.stats().bytes_kept, kept - 40 * CHUNK);
         let guard = slabs[0].addr().get() + CHUNK;
-        assert_eq!(stock.look_up(guard), Err(Wrong::Foreign));
+        // SAFETY: nobody else uses the stock.
+        assert_eq!(unsafe { stock.look_up(guard) }, Err(Wrong::Foreign));
         give(stock, slabs);
         assert_eq!(stock.stats().bytes_kept, kept, "they may hold something");
         // The same slabs again, with the guards that are there.
         let slabs: Vec<_> = Refused::PROTECT.during(|| (0..20).map(|_| slab(stock)).collect());
         assert_eq!(chunks(&slabs), before);
-        assert_eq!(stock.look_up(guard), Err(Wrong::Foreign));
+        // SAFETY: nobody else uses the stock.
+        assert_eq!(unsafe { stock.look_up(guard) }, Err(Wrong::Foreign));
         give(stock, slabs);
         let run = Chunks(stock).acquire_zeroed_run();
         assert!(holds(run, RUN.size(), 0));
@@ -220,7 +222,7 @@ fn where_there_is_no_memory_there_is_null_and_nothing_to_tell() {
     });
     // No map: then a region is of no use, and goes back.
     let out = blocks_out();
-    let no_map = Refused { blocks: |size| size < 2 << 20, ..Refused::NOTHING };
+    let no_map = Refused { blocks: |layout| layout.align() < 2 << 20, ..Refused::NOTHING };
     no_map.during(|| {
         nothing(&ScarceHeap);
         nothing(&ScantyHeap);

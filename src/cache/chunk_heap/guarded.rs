@@ -29,6 +29,9 @@ use crate::source::BackingSource;
 const GUARD: u32 = 1;
 /// The same for one that may hold something, and take memory.
 const GUARD_KEPT: u32 = 2;
+/// The same for a run that the heap above has for itself.
+#[cfg(feature = "std")]
+const RESERVED: u32 = 3;
 
 /// Guards that a process has at once. Each takes Linux two mappings, of which it gives a process 65,530; with none left nothing can be mapped any more, no thread's stack either.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -66,9 +69,11 @@ fn uncount_guards(count: usize) {
 /// static STOCK: ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Checked> = ChunkHeap::new(Pages);
 /// let layout = Layout::new::<[u8; 40_000]>();
 /// let block = STOCK.chunks().acquire(layout)?.cast::<u8>();
-/// let place = STOCK.look_up(block.addr().get()).unwrap();
+/// // SAFETY: nobody else uses the stock.
+/// let place = unsafe { STOCK.look_up(block.addr().get()) }.unwrap();
 /// assert_eq!((place.start, place.len, place.is_large), (block.addr().get(), 65536, false));
-/// assert_eq!(STOCK.look_up(0x1000), Err(Wrong::Foreign));
+/// // SAFETY: as above.
+/// assert_eq!(unsafe { STOCK.look_up(0x1000) }, Err(Wrong::Foreign));
 /// # // SAFETY: the block is live, and its layout this one.
 /// # unsafe { STOCK.chunks().release(block, layout) };
 /// # }
@@ -90,9 +95,17 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// Chunks that a slab takes: with guards one more, which can't be touched.
     const SLAB_CHUNKS: usize = 1 + C::GUARDS as usize;
 
+    /// How far into a slab an address lies, in words of eight bytes, or so many that there are no more than 2¹⁵.
+    #[cfg(feature = "std")]
+    #[inline(always)]
+    const fn at(address: usize) -> usize {
+        let word = if CHUNK >> 15 > 8 { CHUNK >> 15 } else { 8 };
+        (address % CHUNK) / word
+    }
+
     /// The number of the region's length of addresses that an address lies in.
     #[inline(always)]
-    const fn unit(address: usize) -> usize {
+    pub(super) const fn unit(address: usize) -> usize {
         address / Grid::<CHUNK>::REGION
     }
 
@@ -274,56 +287,94 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         <C::Frees as Switch>::get(&self.secret).map_or(0, |secret| secret.get())
     }
 
-    /// Whether the address lies in a slab of objects with that [`slab_number`]. Only for a stock that checks frees.
+    /// Whether the address lies in a slab of objects with that [`slab_number`], no farther in than objects have been taken from it. Only for a stock that checks frees.
     #[inline(always)]
     pub(in crate::cache) fn is_in_slab(&self, address: usize, number: u16) -> bool {
-        <C::Frees as Switch>::get(&self.map).is_some_and(|map| map.is_slab(address / CHUNK, number))
+        <C::Frees as Switch>::get(&self.map)
+            .is_some_and(|map| map.is_slab(address / CHUNK, number, Self::at(address)))
+    }
+
+    /// Notes that an object is taken from its slab; says whether it is the first time that it is, since it became one. Callers are under the lock of the slab's class.
+    #[inline]
+    pub(in crate::cache) fn is_first_taken(&self, object: usize) -> bool {
+        <C::Frees as Switch>::get(&self.map).is_some_and(|map| map.reach(object / CHUNK, Self::at(object)))
+    }
+
+    /// A run for the heap above itself, which nobody may free who brings its address.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(in crate::cache) fn acquire_reserved(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        let run = self.acquire(layout, false)?;
+        if <C::Frees as Switch>::ON && Grid::<CHUNK>::is_run(layout) {
+            // SAFETY: a region of ours.
+            unsafe { region::object_size::<CHUNK>(run.cast::<u8>().addr().get()) }
+                .store(RESERVED, Ordering::Relaxed);
+        }
+        Ok(run)
     }
 
     /// What lies at an address.
     ///
     /// # Errors
     /// When no slab, run or block of its own is there.
+    ///
+    /// # Safety
+    /// No other thread resizes a block of its own that begins there.
     #[cold]
-    pub(in crate::cache) fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {
+    pub(in crate::cache) unsafe fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {
         let Some(map) = <C::Frees as Switch>::get(&self.map) else { return Err(Wrong::Foreign) };
-        let base = address & !(Grid::<CHUNK>::REGION - 1);
-        let start = match map.kind(Self::unit(address)) {
-            Kind::Nothing => return Err(Wrong::Foreign),
-            Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
-            Kind::Region => {
-                // SAFETY: the address lies in a region of ours. (One that is given back at this moment has no live block, and so nobody who may ask.)
-                let len = unsafe { region::object_size::<CHUNK>(address) }.load(Ordering::Relaxed) as usize;
-                if len == GUARD as usize || len == GUARD_KEPT as usize {
-                    return Err(Wrong::Foreign);
+        // Under the lock, before which nothing that the map tells of goes back to the source.
+        let found = self.enter(|_| {
+            let base = address & !(Grid::<CHUNK>::REGION - 1);
+            let start = match map.kind(Self::unit(address)) {
+                Kind::Nothing => return Err(Wrong::Foreign),
+                Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
+                Kind::Region => {
+                    // SAFETY: the address lies in a region of ours.
+                    let len = unsafe { region::object_size::<CHUNK>(address) }.load(Ordering::Relaxed);
+                    return match len {
+                        GUARD | GUARD_KEPT | RESERVED => Err(Wrong::Foreign),
+                        0 => {
+                            // SAFETY: a region of ours, touched under the lock.
+                            let free = unsafe { region::is_free::<CHUNK>(exposed(base), address) };
+                            Err(if free { Wrong::DoubleFree } else { Wrong::Interior })
+                        }
+                        _ => {
+                            let start = address & !(CHUNK - 1);
+                            Ok(ChunkPlace { start, len: len as usize, is_large: false })
+                        }
+                    };
                 }
-                if len > 0 {
-                    return Ok(ChunkPlace { start: address & !(CHUNK - 1), len, is_large: false });
-                }
-                let region = exposed(base);
-                // SAFETY: a region of ours, touched under the lock only.
-                let free = self.enter(|_| unsafe { region::is_free::<CHUNK>(region, address) });
-                return Err(if free == Some(true) { Wrong::DoubleFree } else { Wrong::Interior });
+                // SAFETY: there is such a block, as the map says.
+                Kind::Large => unsafe { large::start_after(base) },
+                Kind::LargeAtOnce => base,
+            };
+            if address != start {
+                return Err(Wrong::Interior);
             }
-            // SAFETY: there is such a block, as the map says.
-            Kind::Large => unsafe { large::start_after(base) },
-            Kind::LargeAtOnce => base,
-        };
-        if address != start {
-            return Err(Wrong::Interior);
-        }
-        // SAFETY: as above: it begins here.
-        let len = unsafe { large::usable_size(exposed(start)) };
-        Ok(ChunkPlace { start, len, is_large: true })
+            // SAFETY: as above: it begins here.
+            let len = unsafe { large::usable_size(exposed(start)) };
+            Ok(ChunkPlace { start, len, is_large: true })
+        });
+        found.unwrap_or(Err(Wrong::Foreign))
     }
 
     /// Whether a block without a class is live and can have this layout, which is its length then.
     ///
     /// # Errors
     /// What is wrong with it.
+    ///
+    /// # Safety
+    /// As [`look_up`](ChunkHeap::look_up).
     #[cold]
-    pub(in crate::cache) fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
-        let ChunkPlace { start, len, is_large } = self.look_up(address)?;
+    pub(in crate::cache) unsafe fn look_at_block(
+        &self,
+        address: usize,
+        layout: Layout,
+    ) -> Result<usize, Wrong> {
+        // SAFETY: the caller's promise is the same.
+        let ChunkPlace { start, len, is_large } = unsafe { self.look_up(address) }?;
         if address != start {
             return Err(Wrong::Interior);
         }
@@ -338,9 +389,13 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     ///
     /// # Errors
     /// What is wrong with it; of two threads that free it at once, one gets an error.
+    ///
+    /// # Safety
+    /// As [`look_up`](ChunkHeap::look_up); if the block is live, it is the caller's.
     #[cold]
-    pub(in crate::cache) fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
-        let len = self.look_at_block(address, layout)?;
+    pub(in crate::cache) unsafe fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        // SAFETY: the caller's promise is the same.
+        let len = unsafe { self.look_at_block(address, layout) }?;
         let claimed = self.enter(|_| {
             // Another thread may have been here since.
             if Grid::<CHUNK>::is_run(layout) {
@@ -352,9 +407,12 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 }
             } else {
                 <C::Frees as Switch>::get(&self.map).is_some_and(|map| {
-                    let known = map.kind(Self::unit(address)) != Kind::Nothing;
-                    map.forget(Self::unit(address));
-                    known
+                    let unit = Self::unit(address);
+                    let is_there = matches!(map.kind(unit), Kind::Large | Kind::LargeAtOnce);
+                    if is_there {
+                        map.forget(unit);
+                    }
+                    is_there
                 })
             }
         });

@@ -292,26 +292,35 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         }
         // SAFETY: the front is shorter than the block.
         let moved = unsafe { got.cast::<u8>().add(record.front) };
-        // First, since it may fail, and a block that is not in the map could never be freed. What a map's reader looks for at the base comes along.
-        let noted = match <C::Frees as Switch>::ON {
-            true => self.note_locked(moved.addr().get(), Self::kind_of_large(record.front)),
-            false => Ok(()),
+        let mut relocate = || {
+            // First, since it may fail, and a block that is not in the map could never be freed. What a map's reader looks for at the base comes along.
+            self.note(moved.addr().get(), Self::kind_of_large(record.front))?;
+            // SAFETY: both are the source's blocks, the second is no shorter and holds nothing.
+            let relocated = unsafe { self.source.clone().relocate(base, from, got) };
+            if let Some(map) = <C::Frees as Switch>::get(&self.map) {
+                let gone = if relocated.is_ok() { block } else { moved };
+                map.forget(Self::unit(gone.addr().get()));
+            }
+            relocated?;
+            record.len = got.len();
+            // SAFETY: the front has room for it.
+            let place = unsafe { Record::of(moved) };
+            // SAFETY: as above.
+            unsafe { place.write(record) };
+            Ok(())
         };
-        // SAFETY: both are the source's blocks, the second is no shorter and holds nothing.
-        if noted.is_err() || unsafe { source.relocate(base, from, got) }.is_err() {
-            self.forget(moved.addr().get());
+        // Where there is a map, nobody reads it before all is as it says.
+        let done = match <C::Frees as Switch>::ON {
+            true => self.enter(|_| relocate()).unwrap_or(Err(AllocError)),
+            false => relocate(),
+        };
+        if let Err(AllocError) = done {
             // SAFETY: as above.
             unsafe { source.release(got.cast(), target) };
             return Err(AllocError);
         }
         // SAFETY: the block is ours.
         unsafe { self.prefer_huge(got) };
-        self.forget(block.addr().get());
-        record.len = got.len();
-        // SAFETY: the front has room for it.
-        let place = unsafe { Record::of(moved) };
-        // SAFETY: as above.
-        unsafe { place.write(record) };
         self.enter(|stock| stock.count_large(before.len, record.len));
         Ok(mem::slice(moved, record.len - record.front))
     }

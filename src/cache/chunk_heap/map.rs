@@ -3,7 +3,7 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use super::region::CHUNKS;
 use crate::AllocError;
@@ -32,12 +32,13 @@ const LEAF: usize = CHUNKS << 13;
 /// Leaves: with regions of 2 MiB for all addresses of 48 bits, or of 32.
 const LEAVES: usize = if size_of::<usize>() > 4 { 1 << 14 } else { 1 };
 
-/// For the first chunk of each region's length of addresses a [`Kind`], for the others that are slabs the length of their objects; all zero when new.
-type Leaf = [AtomicU16; LEAF];
+/// For the first chunk of each region's length of addresses a [`Kind`], for the others that are slabs a number for the length of their objects, and in the upper half how far into the slab
+/// objects have been taken from it; all zero when new.
+type Leaf = [AtomicU32; LEAF];
 
 /// A map of all addresses, with leaves where there is something to tell. Read without a lock; what begins in a region's length is written under the stock's.
 ///
-/// A look-up is two loads that are nearly always in the cache: a leaf tells of 16 GiB, and a line of it of a region. Leaves come from the stock's source and stay with it.
+/// A look-up is two loads that are nearly always in the cache: a leaf tells of 16 GiB, and four lines of it of a region. Leaves come from the stock's source and stay with it.
 pub(super) struct RegionMap {
     leaves: [AtomicPtr<Leaf>; LEAVES],
     /// How many there are.
@@ -52,7 +53,7 @@ impl Fresh for RegionMap {
 impl RegionMap {
     /// The place of a chunk's number, if there is a leaf for it. A chunk is an address divided by a chunk's length.
     #[inline(always)]
-    fn place(&self, chunk: usize) -> Option<&AtomicU16> {
+    fn place(&self, chunk: usize) -> Option<&AtomicU32> {
         // What a leaf says is read after it: it is written by an address that is handed out after.
         let leaf = NonNull::new(self.leaves.get(chunk / LEAF)?.load(Ordering::Acquire))?;
         // SAFETY: leaves are never given back while the stock is in use.
@@ -62,7 +63,7 @@ impl RegionMap {
     /// What begins in the unit, which is an address divided by a region's length.
     #[cfg(any(feature = "std", test))]
     pub(super) fn kind(&self, unit: usize) -> Kind {
-        match self.place(unit * CHUNKS).map(|place| place.load(Ordering::Relaxed)) {
+        match self.place(unit * CHUNKS).map(|place| place.load(Ordering::Relaxed) as u16) {
             Some(kind) if kind == Kind::Region as u16 => Kind::Region,
             Some(kind) if kind == Kind::Large as u16 => Kind::Large,
             Some(kind) if kind == Kind::LargeAtOnce as u16 => Kind::LargeAtOnce,
@@ -106,16 +107,32 @@ impl RegionMap {
         self.set(unit * CHUNKS, Kind::Nothing as u16);
     }
 
-    /// Notes that a chunk is a slab of objects of so many bytes; 0: it is none any more. Callers own the chunk.
+    /// Notes that a chunk is a slab of objects of so many bytes, none of which has been taken from it; 0: it is none any more. Callers own the chunk.
     pub(super) fn note_slab(&self, chunk: usize, object_size: usize) {
         self.set(chunk, Self::number(object_size));
     }
 
-    /// Whether a chunk is a slab with that number.
+    /// Whether a chunk is a slab with that number, of which an object as far in as `at` has been taken, now or before.
     #[cfg(any(feature = "std", test))]
     #[inline(always)]
-    pub(super) fn is_slab(&self, chunk: usize, number: u16) -> bool {
-        self.place(chunk).is_some_and(|place| place.load(Ordering::Relaxed) == number)
+    pub(super) fn is_slab(&self, chunk: usize, number: u16, at: usize) -> bool {
+        self.place(chunk).is_some_and(|place| {
+            let noted = place.load(Ordering::Relaxed);
+            noted as u16 == number && at < (noted >> 16) as usize
+        })
+    }
+
+    /// Notes that an object as far in as `at` is taken from a slab; says whether it is the first time. Callers are under the lock of the slab's class.
+    #[cfg(any(feature = "std", test))]
+    pub(super) fn reach(&self, chunk: usize, at: usize) -> bool {
+        self.place(chunk).is_some_and(|place| {
+            let noted = place.load(Ordering::Relaxed);
+            let is_first = at >= (noted >> 16) as usize;
+            if is_first {
+                place.store(noted & 0xffff | (at as u32 + 1) << 16, Ordering::Relaxed);
+            }
+            is_first
+        })
     }
 
     /// What stands for a slab of objects of so many bytes, which are a multiple of eight where anybody asks. Above half a MiB they are all the same.
@@ -125,7 +142,7 @@ impl RegionMap {
 
     fn set(&self, chunk: usize, number: u16) {
         if let Some(place) = self.place(chunk) {
-            place.store(number, Ordering::Relaxed);
+            place.store(number.into(), Ordering::Relaxed);
         }
     }
 }
@@ -168,13 +185,20 @@ mod tests {
     fn slabs_are_told_apart_by_their_objects() {
         static RAM: StaticBuffer<{ 2 * size_of::<Leaf>() }> = StaticBuffer::new();
         static MAP: RegionMap = RegionMap::NEW;
-        let is_slab = |chunk, size| MAP.is_slab(chunk, RegionMap::number(size));
-        assert!(!is_slab(65, 48));
+        let is_slab = |chunk, size| MAP.is_slab(chunk, RegionMap::number(size), 0);
+        assert!(!is_slab(65, 48) && !MAP.reach(65, 0));
         assert_eq!(MAP.note(1, Kind::Region, &mut &RAM), Ok(()));
         MAP.note_slab(65, 48);
+        assert!(!is_slab(65, 48), "nothing has been taken from it");
+        assert!(MAP.reach(65, 0) && !MAP.reach(65, 0));
         assert!(is_slab(65, 48) && !is_slab(65, 56) && !is_slab(66, 48) && !is_slab(64, 48));
         MAP.note_slab(65, 1 << 20);
+        assert!(MAP.reach(65, 0));
         assert!(is_slab(65, 1 << 20) && !is_slab(65, 48));
+        MAP.note_slab(66, 48);
+        let reached = |at| MAP.is_slab(66, RegionMap::number(48), at);
+        assert!(MAP.reach(66, 6) && !MAP.reach(66, 0) && reached(0) && reached(6) && !reached(7));
+        assert!(MAP.reach(66, 0x7fff) && reached(0x7fff) && !reached(0x8000));
         MAP.note_slab(65, 0);
         assert!(!is_slab(65, 1 << 20) && MAP.kind(1) == Kind::Region);
     }

@@ -369,11 +369,16 @@ unsafe impl<
 
     unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
         if Grid::<CHUNK>::is_run(layout) {
+            let chunks = layout.size().div_ceil(CHUNK);
             if C::ZERO_FREED {
                 // SAFETY: nobody uses the run.
-                unsafe { Grid::<CHUNK>::entire(block).write_bytes(0, layout.size()) };
+                unsafe { Grid::<CHUNK>::entire(block).write_bytes(0, chunks * CHUNK) };
             }
-            let chunks = layout.size().div_ceil(CHUNK);
+            if <C::Frees as Switch>::ON {
+                // Who brings its address from now on brings that of no block.
+                // SAFETY: a region of ours.
+                unsafe { region::object_size::<CHUNK>(block.addr().get()) }.store(0, Ordering::Relaxed);
+            }
             // SAFETY: the caller's promise: a run of this length.
             unsafe { self.0.give(Run::used(block, chunks), chunks) };
         } else {

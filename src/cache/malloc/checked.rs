@@ -41,8 +41,8 @@ impl<I: MallocInstance> Malloc<I> {
     const ZONE: usize = {
         let zone = ChecksOf::<I>::RED_ZONE;
         assert!(
-            zone == 0 || zone >= 8,
-            "a red zone is looked at in words of eight bytes: choose a `RED_ZONE` of 8 or more, or 0"
+            zone == 0 || 8 <= zone && zone <= 4096,
+            "a red zone is looked at in words of eight bytes, and is no longer than a page: choose a `RED_ZONE` of 8 to 4096, or 0"
         );
         zone
     };
@@ -90,7 +90,7 @@ impl<I: MallocInstance> Malloc<I> {
         object.as_ptr().cast()
     }
 
-    /// What stands in the first word of an object that is free. Never zero, which fresh objects have there: the secret is odd.
+    /// What stands in the first word of an object that is free. Never zero, which live objects have there at first: the secret is odd.
     #[inline(always)]
     fn mark(address: usize) -> usize {
         I::shared().stock().secret() ^ address
@@ -198,7 +198,8 @@ impl<I: MallocInstance> Malloc<I> {
     unsafe fn look_at_free(object: NonNull<u8>, len: usize) {
         let place = Self::mark_of(object);
         // SAFETY: an object has a word.
-        if Self::FREES && unsafe { place.read() } == Self::mark(object.addr().get()) {
+        let is_marked = !Self::FREES || unsafe { place.read() } == Self::mark(object.addr().get());
+        if Self::FREES && is_marked {
             // A mark that is whole is no damage: what is behind it may be.
             // SAFETY: as above.
             unsafe { place.write(0) };
@@ -209,10 +210,10 @@ impl<I: MallocInstance> Malloc<I> {
         let rest = unsafe { object.add(8) };
         // SAFETY: the caller's promise. (Not with the first word: what has just been written by itself can't be read as part of more, and has to wait.)
         let is_rest_zero = unsafe { is_zero(rest.as_ptr(), len - 8) };
-        if first == 0 && is_rest_zero {
+        if is_marked && first == 0 && is_rest_zero {
             return;
         }
-        // None: whoever wrote there has written zeroes since.
+        // None: whoever wrote there has written zeroes, over the mark, or since.
         // SAFETY: the caller's promise.
         let other = unsafe { first_other(object, len, 0) };
         let damage = other.map(|(at, found)| Damage { offset: at as isize, expected: 0, found });
@@ -231,7 +232,8 @@ impl<I: MallocInstance> Malloc<I> {
     pub(super) unsafe fn retire(ptr: NonNull<u8>, class: usize, layout: Layout) {
         let mark = if Self::FREES { Self::mark(ptr.addr().get()) } else { 0 };
         if Self::FREES && !Self::is_live(class, ptr.addr().get(), mark) {
-            return Self::misused(ptr, Some(class), layout);
+            // SAFETY: the caller's promise: nobody else uses what is there.
+            return unsafe { Self::misused(ptr, Some(class), layout) };
         }
         let object = renewed(ptr);
         if Self::THOROUGH {
@@ -253,9 +255,9 @@ impl<I: MallocInstance> Malloc<I> {
     #[inline(always)]
     unsafe fn retire_thoroughly(object: NonNull<u8>, class: usize, layout: Layout, mark: usize) {
         let len = Numbers::<I::Settings>::size(class);
-        if Self::ZONE > 0 {
-            // SAFETY: the caller's promise: so many bytes, the zone behind the user's.
-            unsafe { Self::look_behind(object, layout, len) };
+        // SAFETY: the caller's promise: so many bytes, the zone behind the user's.
+        if Self::ZONE > 0 && !unsafe { Self::is_live_behind(object, layout, len) } {
+            return;
         }
         if ChecksOf::<I>::ZERO_FREED {
             // SAFETY: the object is ours now.
@@ -283,11 +285,46 @@ impl<I: MallocInstance> Malloc<I> {
         }
     }
 
-    /// Looks at the red zone of a block of `len` bytes, at both ends of what is behind the user's.
+    /// Looks at the red zone of an object of `len` bytes, and says whether it may be used as a live one.
+    ///
+    /// # Safety
+    /// An object of this layout, with so many bytes.
+    #[inline(always)]
+    unsafe fn is_live_behind(object: NonNull<u8>, layout: Layout, len: usize) -> bool {
+        // SAFETY: the caller's promise is the same.
+        if unsafe { Self::is_whole_behind(object, layout, len) } {
+            return true;
+        }
+        // SAFETY: as above.
+        unsafe { Self::is_live_though_damaged(object, layout, len) }
+    }
+
+    /// Reports an object whose zone is damaged; says whether it may be used as a live one. If all behind its first word is zero, it is free: somebody has written over its mark, before it was
+    /// freed again.
+    ///
+    /// # Safety
+    /// The same.
+    #[cold]
+    #[inline(never)]
+    unsafe fn is_live_though_damaged(object: NonNull<u8>, layout: Layout, len: usize) -> bool {
+        // SAFETY: an object with a zone is longer than that.
+        let rest = unsafe { object.add(8) };
+        // SAFETY: the caller's promise.
+        if ChecksOf::<I>::ZERO_FREED && unsafe { is_zero(rest.as_ptr(), len - 8) } {
+            let misuse = Misuse::new(Wrong::DoubleFree, object.addr().get(), layout);
+            Self::tell(misuse.with_owner(Self::owner(len)));
+            return false;
+        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::written_behind(object, layout, len) };
+        true
+    }
+
+    /// Looks at the red zone of a block of `len` bytes, at both ends of what is behind the user's; says whether it is as it was.
     ///
     /// # Safety
     /// A live block of this layout, with so many bytes.
-    unsafe fn look_behind(block: NonNull<u8>, layout: Layout, len: usize) {
+    unsafe fn is_whole_behind(block: NonNull<u8>, layout: Layout, len: usize) -> bool {
         // SAFETY: the user's bytes are followed by the zone.
         let behind = unsafe { block.add(layout.size()) };
         let other = |at: usize| {
@@ -308,13 +345,10 @@ impl<I: MallocInstance> Malloc<I> {
                 others |= other(from + Self::ZONE - 8);
             }
         }
-        if others != 0 {
-            // SAFETY: the caller's promise is the same.
-            unsafe { Self::written_behind(block, layout, len) };
-        }
+        others == 0
     }
 
-    /// Reports what [`look_behind`](Malloc::look_behind) has found.
+    /// Reports what [`is_whole_behind`](Malloc::is_whole_behind) has found.
     ///
     /// # Safety
     /// The same.
@@ -340,13 +374,16 @@ impl<I: MallocInstance> Malloc<I> {
     /// As [`retire`](Malloc::retire); `new` has that class too.
     pub(super) unsafe fn resize_object(ptr: NonNull<u8>, class: usize, old: Layout, new: Layout) -> bool {
         if Self::FREES && !Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get())) {
-            Self::misused(ptr, Some(class), old);
+            // SAFETY: the caller's promise: nobody else uses what is there.
+            unsafe { Self::misused(ptr, Some(class), old) };
             return false;
         }
         if Self::ZONE > 0 {
             let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
             // SAFETY: a live object, as has been seen or promised.
-            unsafe { Self::look_behind(object, old, len) };
+            if !unsafe { Self::is_live_behind(object, old, len) } {
+                return false;
+            }
             // SAFETY: the new size leaves room for the zone.
             let behind = unsafe { object.add(new.size()) };
             // SAFETY: the rest of the object.
@@ -356,20 +393,26 @@ impl<I: MallocInstance> Malloc<I> {
     }
 
     /// Whether a block may be moved elsewhere: looked at before a byte of it is read.
-    pub(super) fn may_move(ptr: NonNull<u8>, layout: Layout) -> bool {
+    ///
+    /// # Safety
+    /// No other thread resizes it.
+    pub(super) unsafe fn may_move(ptr: NonNull<u8>, layout: Layout) -> bool {
         if !Self::FREES || layout.size() == 0 {
             return true;
         }
         if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
             let live = Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get()));
             if !live {
-                Self::misused(ptr, Some(class), layout);
+                // SAFETY: the caller's promise is the same.
+                unsafe { Self::misused(ptr, Some(class), layout) };
             }
             return live;
         }
-        let looked = I::shared().stock().look_at_block(ptr.addr().get(), Self::beyond(layout));
+        // SAFETY: the caller's promise is the same.
+        let looked = unsafe { I::shared().stock().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
         if looked.is_err() {
-            Self::misused(ptr, None, layout);
+            // SAFETY: the caller's promise is the same.
+            unsafe { Self::misused(ptr, None, layout) };
         }
         looked.is_ok()
     }
@@ -400,9 +443,11 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// A live block of `len` bytes, fenced for this layout.
     pub(super) unsafe fn unfence(block: NonNull<u8>, layout: Layout, len: usize) -> bool {
-        if Self::ZONE > 0 {
-            // SAFETY: the caller's promise: the zone lies behind the user's bytes.
-            unsafe { Self::look_behind(block, layout, Self::usable(len, false) + Self::ZONE) };
+        let with_zone = Self::usable(len, false) + Self::ZONE;
+        // SAFETY: the caller's promise: the zone lies behind the user's bytes.
+        if Self::ZONE > 0 && !unsafe { Self::is_whole_behind(block, layout, with_zone) } {
+            // SAFETY: as above.
+            unsafe { Self::written_behind(block, layout, with_zone) };
         }
         if !ChecksOf::<I>::GUARDS {
             return true;
@@ -420,9 +465,11 @@ impl<I: MallocInstance> Malloc<I> {
     pub(super) unsafe fn give_block(ptr: NonNull<u8>, layout: Layout) {
         let (stock, room) = (I::shared().stock(), Self::beyond(layout));
         let len = if Self::FREES {
-            match stock.claim(ptr.addr().get(), room) {
+            // SAFETY: the caller's promise: nobody else uses what is there.
+            match unsafe { stock.claim(ptr.addr().get(), room) } {
                 Ok(len) => len,
-                Err(_) => return Self::misused(ptr, None, layout),
+                // SAFETY: as above.
+                Err(_) => return unsafe { Self::misused(ptr, None, layout) },
             }
         } else if Self::THOROUGH || ChecksOf::<I>::GUARDS {
             // SAFETY: the caller's promise: a live block.
@@ -488,12 +535,16 @@ impl<I: MallocInstance> Malloc<I> {
     }
 
     /// Whether a block of unknown layout may be given back.
-    pub(super) fn is_known(ptr: NonNull<u8>) -> bool {
+    ///
+    /// # Safety
+    /// No other thread resizes it.
+    pub(super) unsafe fn is_known(ptr: NonNull<u8>) -> bool {
         if !Self::FREES {
             return true;
         }
         let address = ptr.addr().get();
-        let wrong = match I::shared().stock().look_up(address) {
+        // SAFETY: the caller's promise is the same.
+        let wrong = match unsafe { I::shared().stock().look_up(address) } {
             Ok(ChunkPlace { start, len, is_large }) => {
                 let is_slab = !is_large && ClassesOf::<I>::SIZES.binary_search(&len).is_ok();
                 if is_slab || start == address {
@@ -513,12 +564,16 @@ impl<I: MallocInstance> Malloc<I> {
     }
 
     /// Finds out what is wrong with what was taken for an object of this class, or for a block without one, and tells.
+    ///
+    /// # Safety
+    /// No other thread resizes what is there.
     #[cold]
     #[inline(never)]
-    fn misused(ptr: NonNull<u8>, class: Option<usize>, layout: Layout) {
+    unsafe fn misused(ptr: NonNull<u8>, class: Option<usize>, layout: Layout) {
         let address = ptr.addr().get();
         let misuse = |wrong| Misuse::new(wrong, address, layout);
-        let found = match I::shared().stock().look_up(address) {
+        // SAFETY: the caller's promise is the same.
+        let found = match unsafe { I::shared().stock().look_up(address) } {
             Err(wrong) => misuse(wrong),
             Ok(ChunkPlace { start, len, is_large }) => {
                 let own = ClassesOf::<I>::SIZES.binary_search(&len).ok().filter(|_| !is_large);

@@ -11,7 +11,7 @@ use crate::AllocError;
 use crate::cache::front::{self, Fronted, Room};
 use crate::cache::retention::ReleaseAtOnce;
 use crate::cache::size_classes::SizeClasses;
-use crate::check::Checks;
+use crate::check::{Checks, Switch};
 use crate::lock::{HoldLock, Lock};
 use crate::slab::{Shape, SideSlabs, SlabSystem};
 
@@ -106,6 +106,7 @@ unsafe impl<L: Sync> Sync for Depot<L> {}
 pub(super) struct Bring<'a, T: MallocSettings> {
     pub(super) class: usize,
     pub(super) shape: &'static Shape,
+    pub(super) stock: &'a T::Chunks,
     pub(super) source: <T::Chunks as ChunkStock>::Source,
     pub(super) shards: &'a [Shard<T>; SHARDS_MAX],
 }
@@ -125,6 +126,26 @@ unsafe fn make_present(object: NonNull<u8>, len: usize) {
     };
     (0..len).step_by(PAGE).for_each(touch);
     touch(len - size_of::<usize>());
+}
+
+/// Marks those objects as free that come from their slabs for the first time, if frees are looked at: whoever frees one that nobody was given is found out, as is who has written to it. (The
+/// others were marked when they came back.)
+///
+/// # Safety
+/// They have just been taken from their slabs, from which nobody else takes any at the same time.
+unsafe fn mark_first_taken<S: ChunkStock>(stock: &S, objects: &[NonNull<u8>]) {
+    if !<<S::Checks as Checks>::Frees as Switch>::ON {
+        return;
+    }
+    // From the last on: slabs give their objects upward, and the first that they give is the last here.
+    for object in objects.iter().rev() {
+        let address = object.addr().get();
+        // SAFETY: the caller's promise is the same.
+        if unsafe { stock.is_first_taken(address) } {
+            // SAFETY: an object has a word, and this one is the caller's.
+            unsafe { object.cast::<usize>().write(stock.secret() ^ address) };
+        }
+    }
 }
 
 /// How many objects of a class there are, and where.
@@ -163,9 +184,16 @@ impl<T: MallocSettings> Class<T> {
             }
         }
         let mut source = bring.source;
-        // SAFETY: the invariant of `slabs`.
-        let taken = self.enter(|slabs| unsafe { slabs.take(&mut source, bring.shape, out) });
-        let count = taken.unwrap_or(Err(AllocError))?.count;
+        let taken = self.enter(|slabs| {
+            // SAFETY: the invariant of `slabs`.
+            let count = unsafe { slabs.take(&mut source, bring.shape, out) }?.count;
+            // SAFETY: so many have been written.
+            let objects = unsafe { front::objects(&out[..count]) };
+            // SAFETY: they have just been taken, under the lock.
+            unsafe { mark_first_taken(bring.stock, objects) };
+            Ok(count)
+        });
+        let count = taken.unwrap_or(Err(AllocError))?;
         if <T::Chunks as ChunkStock>::Checks::ZERO_FREED {
             // SAFETY: so many have been written.
             let objects = unsafe { front::objects(&out[..count]) };

@@ -103,7 +103,7 @@ impl<T: MallocSettings> Front<T> {
         }
         self.phase.set(Phase::Opening);
         // SAFETY: the front is a thread-local that lives until its thread ends, before which `close` gives the block back.
-        match unsafe { shared.threads.open(shared.chunks(), self) } {
+        match unsafe { shared.threads.open(shared.stock(), self) } {
             Ok(block) => {
                 self.block.set(block.as_ptr());
                 self.phase.set(Phase::Open);

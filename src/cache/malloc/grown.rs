@@ -113,7 +113,7 @@ impl Grown {
     fn make<T: MallocSettings>(shared: &'static SharedMalloc<T>, room: usize) -> Option<Stacks> {
         let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
         let len = (Stacks::places(room) * size_of::<Place>()).next_power_of_two().max(chunk);
-        let run = shared.chunks().acquire(Self::layout(len)?).ok()?;
+        let run = shared.stock().acquire_reserved(Self::layout(len)?).ok()?;
         shared.threads.add_bytes(len);
         Some(Stacks {
             base: run.cast::<Place>().as_ptr().wrapping_add(1),

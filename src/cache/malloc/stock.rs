@@ -49,26 +49,47 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// What marks in freed objects are made with; 0 where frees are not looked at.
     fn secret(&self) -> usize;
 
-    /// Whether the address lies in a slab with that number, which tells the length of its objects; no, where frees are not looked at.
+    /// Whether the address lies in a slab with that number, which tells the length of its objects, no farther in than objects have been taken from it; no, where frees are not looked at.
     fn is_in_slab(&self, address: usize, number: u16) -> bool;
+
+    /// Notes that an object is taken from its slab; says whether it is for the first time, and never so where frees are not looked at.
+    ///
+    /// # Safety
+    /// It has just been taken, and nobody else takes one from that slab at the same time.
+    unsafe fn is_first_taken(&self, object: usize) -> bool;
+
+    /// A run for the heap's own needs: frees that bring its address are refused.
+    ///
+    /// # Errors
+    /// When there is no more.
+    fn acquire_reserved(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError>;
 
     /// What lies at an address.
     ///
     /// # Errors
     /// When there is no slab, run or block of its own, and where frees are not looked at.
-    fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong>;
+    ///
+    /// # Safety
+    /// No other thread resizes a block of its own that begins there.
+    unsafe fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong>;
 
     /// The length of the block without a class at this address, if it is live and can have this layout.
     ///
     /// # Errors
     /// What is wrong with it.
-    fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong>;
+    ///
+    /// # Safety
+    /// As [`look_up`](ChunkStock::look_up).
+    unsafe fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong>;
 
     /// As [`look_at_block`](ChunkStock::look_at_block), and nobody else may give the block back: it has still to be released.
     ///
     /// # Errors
     /// What is wrong with it.
-    fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong>;
+    ///
+    /// # Safety
+    /// As [`look_up`](ChunkStock::look_up); if the block is live, it is the caller's.
+    unsafe fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong>;
 
     /// Makes pages fault when they are touched, or not any more; says whether that was possible.
     ///
@@ -128,16 +149,28 @@ where
         self.is_in_slab(address, number)
     }
 
-    fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {
-        self.look_up(address)
+    #[inline]
+    unsafe fn is_first_taken(&self, object: usize) -> bool {
+        self.is_first_taken(object)
     }
 
-    fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
-        self.look_at_block(address, layout)
+    fn acquire_reserved(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.acquire_reserved(layout)
     }
 
-    fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
-        self.claim(address, layout)
+    unsafe fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.look_up(address) }
+    }
+
+    unsafe fn look_at_block(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.look_at_block(address, layout) }
+    }
+
+    unsafe fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.claim(address, layout) }
     }
 
     unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool {

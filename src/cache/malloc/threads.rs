@@ -127,7 +127,7 @@ impl<T: MallocSettings> Threads<T> {
     /// `front` lives until the block comes back, and is not written to but by its bins.
     pub(super) unsafe fn open(
         &self,
-        chunks: <T::Chunks as ChunkStock>::Source,
+        chunks: &T::Chunks,
         front: &Front<T>,
     ) -> Result<NonNull<Block<T>>, AllocError> {
         let taken = self.enter(|lists| {
@@ -251,12 +251,12 @@ impl<T: MallocSettings> Threads<T> {
 
 impl<T: MallocSettings> Lists<T> {
     /// Makes blocks of some chunks.
-    fn add(&mut self, mut chunks: <T::Chunks as ChunkStock>::Source) -> Result<(), AllocError> {
+    fn add(&mut self, chunks: &T::Chunks) -> Result<(), AllocError> {
         let chunk = <<T::Chunks as ChunkStock>::Source as SideHeaders>::SLAB_SIZE;
         // Several at once: they stay for good, and are to hold up few regions.
         let len = ((CHUNKS * chunk / Block::<T>::LEN).max(1) * Block::<T>::LEN).next_multiple_of(chunk);
         let layout = Layout::from_size_align(len, 64).map_err(|_| AllocError)?;
-        let run = chunks.acquire(layout)?.cast::<u8>();
+        let run = chunks.acquire_reserved(layout)?.cast::<u8>();
         self.bytes += len;
         for number in (0..len / Block::<T>::LEN).rev() {
             // SAFETY: the block lies in the run.

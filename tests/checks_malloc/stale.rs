@@ -1,0 +1,195 @@
+//! Frees and writes that come late, after what they are wrong about has changed.
+
+use crate::{Note, found};
+use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
+use heapwright::check::{Checked, Hardened, Misuse, Report, Wrong};
+use heapwright::lock::YieldLock;
+use heapwright::source::Pages;
+use std::alloc::{GlobalAlloc, Layout};
+use std::collections::BTreeSet;
+
+/// Declares a heap that no other test uses.
+macro_rules! heap {
+    ($handle:ident, $policy:ty) => {
+        mod settings {
+            pub(super) struct Parts;
+        }
+        impl MallocSettings for settings::Parts {
+            type Classes = Classes;
+            type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, $policy>;
+            type Lock = YieldLock;
+        }
+        heapwright::malloc! { static HEAP as $handle: settings::Parts = ChunkHeap::new(Pages); }
+    };
+}
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, 8).unwrap()
+}
+
+fn take<A: GlobalAlloc>(heap: &A, size: usize) -> *mut u8 {
+    // SAFETY: no size here is zero.
+    let block = unsafe { heap.alloc(layout(size)) };
+    assert!(!block.is_null());
+    block
+}
+
+fn give<A: GlobalAlloc>(heap: &A, block: *mut u8, size: usize) {
+    // SAFETY: what is wrong with it is what the tests are about: it is to be refused.
+    unsafe { heap.dealloc(block, layout(size)) };
+}
+
+/// Live blocks, none of which lies where another does.
+fn all_apart<A: GlobalAlloc>(heap: &A, count: usize, size: usize) {
+    let blocks: Vec<_> = (0..count).map(|_| take(heap, size)).collect();
+    assert_eq!(blocks.iter().collect::<BTreeSet<_>>().len(), count, "one block went out twice");
+    blocks.into_iter().for_each(|block| give(heap, block, size));
+}
+
+fn wrongs() -> Vec<Wrong> {
+    found().iter().map(|misuse| misuse.wrong).collect()
+}
+
+/// The object behind a live one has not been handed out yet, or lies on the thread's stack: neither is a live block.
+#[test]
+fn objects_that_nobody_was_given_are_not_freed() {
+    heap!(Heap, Checked<Note>);
+    let block = take(&Heap, 96);
+    for away in [96, 192, 96 * 200] {
+        give(&Heap, block.wrapping_add(away), 96);
+        assert_eq!(wrongs(), [Wrong::DoubleFree], "{away}");
+    }
+    all_apart(&Heap, 300, 96);
+    give(&Heap, block, 96);
+    assert_eq!(found(), []);
+}
+
+/// Blocks that were freed before their slabs went back, and are freed again when the slabs have come again.
+#[test]
+fn frees_after_their_slabs_have_come_again_are_found() {
+    heap!(Heap, Checked<Note>);
+    let blocks: Vec<_> = (0..400).map(|_| take(&Heap, 200)).collect();
+    blocks.iter().for_each(|&block| give(&Heap, block, 200));
+    Heap.release();
+    let live = take(&Heap, 200);
+    let stale: Vec<_> = blocks.iter().filter(|&&block| block != live).collect();
+    stale.iter().for_each(|&&block| give(&Heap, block, 200));
+    assert_eq!(found().len(), stale.len());
+    all_apart(&Heap, 400, 200);
+    give(&Heap, live, 200);
+    assert_eq!(found(), []);
+}
+
+/// A second free after a write over the mark of the first: the red zone is that of no live object.
+#[test]
+fn hardened_heaps_find_double_frees_after_a_write() {
+    heap!(Heap, Hardened<Note>);
+    let blocks: Vec<_> = (0..64).map(|_| take(&Heap, 96)).collect();
+    for &block in &blocks {
+        for _ in 0..2 {
+            // SAFETY: the second is the misuse; the memory is the heap's.
+            unsafe { block.cast::<u64>().write(3) };
+            give(&Heap, block, 96);
+        }
+        let misuses = found();
+        assert_eq!(misuses.len(), 1);
+        assert_eq!((misuses[0].wrong, misuses[0].address), (Wrong::DoubleFree, block.addr()));
+    }
+    all_apart(&Heap, 600, 96);
+    // What was written is found when the object goes out; a few rest still.
+    let late = found();
+    assert!((40..=64).contains(&late.len()), "{}", late.len());
+    assert!(late.iter().all(|misuse| misuse.wrong == Wrong::WrittenAfterFree), "{late:?}");
+}
+
+/// Zeroes are what is written to freed memory most often: `next = null`.
+#[test]
+fn hardened_heaps_find_zeroes_written_to_freed_objects() {
+    heap!(Heap, Hardened<Note>);
+    let blocks: Vec<_> = (0..200).map(|_| take(&Heap, 96)).collect();
+    give(&Heap, blocks[100], 96);
+    // SAFETY: the misuse; the memory is the heap's.
+    unsafe { blocks[100].cast::<usize>().write(0) };
+    // Frees let what rests go on.
+    let next = |_| {
+        give(&Heap, take(&Heap, 96), 96);
+        take(&Heap, 96)
+    };
+    let more: Vec<_> = (0..2000).map(next).collect();
+    let misuses = found();
+    assert_eq!(misuses.len(), 1, "{misuses:?}");
+    assert_eq!((misuses[0].wrong, misuses[0].address), (Wrong::WrittenAfterFree, blocks[100].addr()));
+    more.into_iter().for_each(|block| give(&Heap, block, 96));
+}
+
+/// Where a thread keeps what it has at hand is a run of chunks like others, but nobody's to free.
+#[test]
+fn the_heaps_own_runs_are_not_freed() {
+    heap!(Heap, Checked<Note>);
+    let small = take(&Heap, 48);
+    let run = take(&Heap, 40_000);
+    let region = run.map_addr(|address| address & !((2 << 20) - 1));
+    let mut refused = 0;
+    for chunk in 0..64 {
+        let start = region.wrapping_add(chunk * 32768);
+        // A length that a run of as many chunks can have.
+        for chunks in 2..=32 {
+            if start != run {
+                give(&Heap, start, chunks * 32768 - 8);
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(found().len(), refused);
+    give(&Heap, small, 48);
+    all_apart(&Heap, 1000, 48);
+    give(&Heap, run, 40_000);
+    assert_eq!(found(), []);
+}
+
+/// All of a block that was freed is zero when its memory goes out again, also what lies behind the size that it had in the end.
+#[test]
+fn hardened_heaps_zero_all_of_a_run() {
+    heap!(Heap, Hardened<Note>);
+    let block = take(&Heap, 225_000);
+    // SAFETY: live, and so long.
+    unsafe { block.write_bytes(0x5a, 225_000) };
+    // SAFETY: live, with its layout.
+    let block = unsafe { Heap.realloc(block, layout(225_000), 200_000) };
+    give(&Heap, block, 200_000);
+    let again = take(&Heap, 225_000);
+    assert_eq!(again, block, "another place, where nothing has been");
+    // SAFETY: live, and so long; free memory is zero.
+    let bytes = unsafe { std::slice::from_raw_parts(again, 225_000) };
+    assert!(bytes.iter().all(|&byte| byte == 0));
+    give(&Heap, again, 225_000);
+    assert_eq!(found(), []);
+}
+
+/// A report that takes memory may find that damaged as well, and so on: there is an end to it.
+#[test]
+fn reports_within_reports_have_an_end() {
+    struct Allocates;
+    impl Report for Allocates {
+        fn report(misuse: &Misuse) {
+            assert_eq!(misuse.wrong, Wrong::WrittenAfterFree);
+            <Note as Report>::report(misuse);
+            give(&Heap, take(&Heap, 96), 96);
+        }
+    }
+    heap!(Heap, Hardened<Allocates>);
+    let blocks: Vec<_> = (0..40_000).map(|_| take(&Heap, 96)).collect();
+    for (number, &block) in blocks.iter().enumerate() {
+        // Some stay, so that their slabs stay as well.
+        if number % 8 != 0 {
+            give(&Heap, block, 96);
+            // SAFETY: the misuse; the memory is the heap's.
+            unsafe { block.wrapping_add(8).write(1) };
+        }
+    }
+    for _ in 0..100 {
+        let before = found().len();
+        take(&Heap, 96);
+        assert!(before == 0 && found().len() <= 8, "told one within the other");
+    }
+}
