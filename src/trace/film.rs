@@ -90,9 +90,7 @@ impl<const WIDTH: usize, const ROWS: usize, const FRAMES: usize> HeapFilm<WIDTH,
             region_len: map.region_len(),
             total: map.total(),
         };
-        if self.add(frame, map).is_err() {
-            self.lost += 1;
-        }
+        self.lost += usize::from(self.add(frame, map).is_err());
     }
 
     /// How many snapshots are kept.
@@ -118,11 +116,8 @@ impl<const WIDTH: usize, const ROWS: usize, const FRAMES: usize> HeapFilm<WIDTH,
         let added = map.cells().iter().try_for_each(|&cell| self.cells.push(look(cell)));
         // Each frame has the same number of cells, so that it is found by its number.
         let filled = (frame.cell_count..WIDTH * ROWS).try_for_each(|_| self.cells.push(OUTSIDE));
-        let outcome = added.and(filled).and_then(|()| self.frames.push(frame));
-        if outcome.is_err() {
-            self.cells.truncate(before);
-        }
-        outcome
+        let added = added.and(filled).and_then(|()| self.frames.push(frame));
+        added.inspect_err(|_| self.cells.truncate(before))
     }
 
     /// Forgets every second frame.
@@ -262,5 +257,18 @@ mod tests {
         assert!(page.contains("<title>a &lt;b&gt; &amp; c</title>"));
         assert!(page.contains(",8,64,64,0,0,\"iiiiiiii\"]"), "{page}");
         assert!(!page.contains("{title}") && !page.contains("{width}") && !page.contains("{frames}"));
+    }
+
+    #[test]
+    fn an_odd_number_of_frames_is_thinned_out_evenly() {
+        let mut film = HeapFilm::<4, 2, 3>::new();
+        for step in 1..=20usize {
+            let used = Chunk { offset: 0, len: step, kind: ChunkKind::Used };
+            film.take(&HeapMap::new(100, [used]));
+            assert!((1..=3).contains(&film.len()));
+        }
+        // The fourth in a row, which finds no room, is not one of every second, nor the seventh of every fourth.
+        let used: Vec<_> = film.frames.as_slice().iter().map(|frame| frame.total.used).collect();
+        assert_eq!((used.as_slice(), film.lost()), (&[1, 9, 17][..], 0));
     }
 }

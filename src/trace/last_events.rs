@@ -338,4 +338,32 @@ mod tests {
         });
         assert_eq!(last.told(), 3 * PER_THREAD);
     }
+
+    #[test]
+    fn a_place_gives_the_event_that_it_is_asked_for_or_none() {
+        let last = LastEvents::<2>::new();
+        assert_eq!(last.places[0].read(0), None, "nothing has happened");
+        for address in 1..=3 {
+            last.allocated(&block(address, 8, 8));
+        }
+        assert_eq!(last.places[0].read(0), None, "it is overwritten");
+        assert_eq!(last.places[0].read(2), Some(Event::Allocated(block(3, 8, 8))));
+    }
+
+    #[test]
+    fn a_writer_that_is_overtaken_loses_its_event() {
+        let last = LastEvents::<1>::new();
+        for address in 1..=4 {
+            last.allocated(&block(address, 8, 8));
+        }
+        // As if it had taken its number before the others.
+        last.next.store(2, Ordering::Relaxed);
+        last.allocated(&block(99, 8, 8));
+        last.next.store(4, Ordering::Relaxed);
+        assert_eq!(last.iter().map(|kept| kept.event.address()).collect::<Vec<_>>(), [Some(4)]);
+        // As if another were in the middle of writing.
+        last.places[0].stamp.fetch_sub(1, Ordering::Relaxed);
+        last.allocated(&block(99, 8, 8));
+        assert_eq!((last.lost(), last.iter().count()), (2, 0));
+    }
 }

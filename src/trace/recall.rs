@@ -533,4 +533,54 @@ mod tests {
         assert!(recall.recall(0x1000).is_none());
         assert_eq!(lines(&recall, 0x2000), ["freed, with 8 bytes, aligned to 8: event 2 of 2"]);
     }
+
+    #[test]
+    fn a_resize_of_what_was_freed_that_fails_leaves_it_freed() {
+        let recall = Small::<64>::new();
+        let (was, new) = (block(0x1000, 24), Layout::new::<[u64; 6]>());
+        recall.allocated(&was);
+        recall.freeing(&was);
+        recall.resizing(&was, new);
+        assert_eq!(lines(&recall, 0x1000)[2], "freed again by a resize: event 3 of 3");
+        recall.resized((), &was, Err(AllocError));
+        assert_eq!(lines(&recall, 0x1000)[1..], ["freed: event 2 of 3"]);
+    }
+
+    #[test]
+    fn a_resize_that_fails_takes_back_only_what_it_has_said() {
+        let recall = Small::<1>::new();
+        let (was, other, new) = (block(0x1000, 24), block(0x2000, 8), Layout::new::<[u64; 6]>());
+        recall.allocated(&was);
+        recall.resizing(&was, new);
+        recall.allocated(&other); // takes the place
+        recall.resized((), &was, Err(AllocError));
+        assert_eq!(lines(&recall, 0x2000), ["allocated, with 8 bytes, aligned to 8: event 3 of 3"]);
+        // And where a free has come in between, from another thread.
+        recall.resizing(&was, new);
+        recall.freeing(&was);
+        recall.resized((), &was, Err(AllocError));
+        let all =
+            ["freed, with 24 bytes, aligned to 8 by a resize: event 4 of 5", "freed again: event 5 of 5"];
+        assert_eq!(lines(&recall, 0x1000), all);
+    }
+
+    #[test]
+    fn of_calls_within_libraries_the_innermost_is_told() {
+        struct Known;
+        impl CallSites for Known {
+            fn capture(frames: &mut [usize]) -> usize {
+                frames.copy_from_slice(&[1, 2, 3, 4]);
+                4
+            }
+            fn resolve(frame: usize) -> Vec<Symbol> {
+                let name = ["", "alloc::vec::push", "std::io::read", "program::load", "program::main"][frame];
+                Vec::from([Symbol { name: name.into(), ..Symbol::default() }])
+            }
+        }
+        let recall = Recall::<Known, 1, 4>::new();
+        recall.allocated(&block(0x1000, 24));
+        let text = recall.recall(0x1000).unwrap().to_string();
+        let calls: Vec<_> = text.lines().skip(1).map(str::trim).collect();
+        assert_eq!(calls, ["alloc::vec::push", "program::load", "program::main"]);
+    }
 }

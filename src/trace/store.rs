@@ -84,11 +84,9 @@ impl<T: Copy> Store<T> {
 
     /// Gives the block back, for a new one or none.
     fn release(&mut self) {
-        if self.capacity > 0 {
-            if let Ok(layout) = Self::layout(self.capacity) {
-                // SAFETY: the block was acquired with this layout, and nobody will use it again.
-                unsafe { Pages.release(self.block.cast(), layout) };
-            }
+        if let Some(layout) = Self::layout(self.capacity).ok().filter(|layout| layout.size() > 0) {
+            // SAFETY: the block was acquired with this layout, and nobody will use it again.
+            unsafe { Pages.release(self.block.cast(), layout) };
         }
     }
 }
@@ -122,5 +120,14 @@ mod tests {
         assert!(Store::<u64>::new().as_slice().is_empty());
         assert_eq!(Store::filled(3, 7u8).unwrap().as_slice(), [7; 3]);
         assert!(Store::filled(usize::MAX, 7u8).is_err());
+    }
+
+    #[test]
+    fn room_that_is_there_is_not_made_again() {
+        let mut store = Store::filled(3, 7u32).unwrap();
+        let before = store.as_slice().as_ptr();
+        store.reserve(3).unwrap();
+        store.reserve(0).unwrap();
+        assert_eq!((store.as_slice().as_ptr(), store.as_slice()), (before, &[7; 3][..]));
     }
 }

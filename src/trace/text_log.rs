@@ -78,7 +78,8 @@ where
         let mut line = Line { bytes: [0; LINE_LEN_MAX], len: 0 };
         let formatted = fmt::Write::write_fmt(&mut line, format_args!("{event}\n"));
         let mut writer = &self.writer;
-        if formatted.is_err() || writer.write_all(&line.bytes[..line.len]).is_err() {
+        let written = formatted.ok().and_then(|()| writer.write_all(&line.bytes[..line.len]).ok());
+        if written.is_none() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

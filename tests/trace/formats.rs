@@ -24,12 +24,17 @@ fn profile() -> Profile {
 
 /// A JSON value, as far as it is needed here.
 #[derive(Debug, PartialEq)]
-enum Json {
+pub(crate) enum Json {
     Bool(bool),
     Number(u64),
     Text(String),
     List(Vec<Json>),
     Map(HashMap<String, Json>),
+}
+
+/// The value that a text stands for.
+pub(crate) fn parsed(text: &str) -> Json {
+    Parser(text).value()
 }
 
 struct Parser<'a>(&'a str);
@@ -90,7 +95,7 @@ fn dhat_has_what_its_viewer_asks_for() {
     let mut bytes = Vec::new();
     profile().write_dhat(&mut bytes).unwrap();
     let text = String::from_utf8(bytes).unwrap();
-    let Json::Map(file) = Parser(&text).value() else { panic!("{text}") };
+    let Json::Map(file) = parsed(&text) else { panic!("{text}") };
     for field in
         ["dhatFileVersion", "mode", "verb", "bklt", "bkacc", "tu", "Mtu", "tuth", "cmd", "pid", "te", "tg"]
     {
@@ -132,7 +137,7 @@ fn dhat_has_what_its_viewer_asks_for() {
 }
 
 /// The fields of a protocol buffer: number, and a varint or bytes.
-fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
+pub(crate) fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let key = varint(&mut bytes);

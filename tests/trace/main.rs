@@ -3,6 +3,7 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod call_sites;
 mod formats;
 mod forwarding;
 mod order;

@@ -3,6 +3,7 @@
 use std::alloc::{Layout, System};
 use std::hint::black_box;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::thread;
 
 use heapwright::heap::SharedHeap;
@@ -21,6 +22,12 @@ fn alloc(heap: &Heap, size: usize) -> NonNull<u8> {
 fn free(heap: &Heap, block: NonNull<u8>, size: usize) {
     // SAFETY: each test frees what it has allocated, with its size.
     unsafe { heap.free(block, bytes(size)) };
+}
+
+/// What no `GlobalAlloc` is asked for, as its alignment is too large; where pointers have 32 bits, what there is no room for.
+fn beyond() -> Layout {
+    let (size, align) = if usize::BITS > 32 { (8, 1 << (usize::BITS - 2)) } else { (isize::MAX as usize, 1) };
+    Layout::from_size_align(size, align).unwrap()
 }
 
 const fn count(bytes: u64, blocks: u64) -> Count {
@@ -70,6 +77,32 @@ fn a_refused_request_changes_nothing() {
     assert_eq!(after.refused(), 1);
     free(&heap, block, 100);
     assert_eq!(heap.sink().profile().live(), count(0, 0), "it is known still");
+}
+
+#[test]
+fn a_block_that_was_never_seen_is_known_once_it_is_resized() {
+    let heap = Heap::new(HeapProfile::new(), AnyGlobal::new(System));
+    let block = heap.heap().try_alloc(bytes(64)).unwrap().cast();
+    // SAFETY: the block is live, and its layout this one.
+    let outcome = unsafe { heap.try_resize(block, bytes(64), beyond()) };
+    assert!(outcome.is_err());
+    assert_eq!(heap.sink().profile().live(), count(0, 0));
+    // SAFETY: it has stayed as it was.
+    let block = unsafe { heap.try_resize(block, bytes(64), bytes(100)) }.unwrap().cast();
+    assert_eq!(heap.sink().profile().total(), count(100, 1));
+    free(&heap, block, 100);
+    assert_eq!(heap.sink().profile().live(), count(0, 0));
+}
+
+#[test]
+fn a_refusal_is_told_to_the_sink_that_is_set() {
+    let heap = Traced::new(OnceLock::new(), AnyGlobal::new(System));
+    assert!(heap.try_alloc(beyond()).is_err(), "and nobody is told");
+    let profile = heap.sink().get_or_init(<HeapProfile>::new);
+    assert_eq!(profile.profile().refused(), 0);
+    assert!(heap.try_alloc(beyond()).is_err());
+    assert!(heap.try_alloc_zeroed(beyond()).is_err());
+    assert_eq!(profile.profile().refused(), 2);
 }
 
 #[test]

@@ -56,10 +56,9 @@ impl History {
         let outcome = self.reach(time);
         let live = &mut self.live[class];
         *live = if come { live.saturating_add(bytes) } else { live.saturating_sub(bytes) };
-        if let Some(last) = self.points.as_mut_slice().last_mut() {
-            if sum(&self.live) > sum(last) {
-                *last = self.live;
-            }
+        let last = self.points.as_mut_slice().last_mut();
+        if let Some(last) = last.filter(|last| sum(&self.live) > sum(last)) {
+            *last = self.live;
         }
         outcome
     }

@@ -146,4 +146,13 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(all, expected);
     }
+
+    #[test]
+    fn no_block_is_at_the_address_that_stands_for_none() {
+        let mut table = LiveBlocks::new();
+        let live = Live { address: 16, size: 5, born: 0, site: 0 };
+        assert_eq!(table.insert(live), Ok(None));
+        assert_eq!(table.remove(0), None);
+        assert_eq!((table.len, table.remove(16)), (1, Some(live)));
+    }
 }

@@ -133,14 +133,12 @@ impl State {
         self.lost += u64::from(outcome.is_err());
     }
 
-    fn come(&mut self, rate: Rate, frames: &[usize], address: usize, size: usize) {
+    fn come(&mut self, rate: Rate, frames: &[usize], address: usize, size: usize) -> Result<(), AllocError> {
         let born = self.clock.now();
-        let Ok(site) = self.sites.number(frames, class(size) as u32) else { return self.lost += 1 };
-        match self.blocks.insert(Live { address, size, born, site }) {
-            Err(AllocError) => return self.lost += 1,
+        let site = self.sites.number(frames, class(size) as u32)?;
+        if let Some(before) = self.blocks.insert(Live { address, size, born, site })? {
             // It went unseen, since its free was not traced.
-            Ok(Some(before)) => self.gone(rate, before, born),
-            Ok(None) => {}
+            self.gone(rate, before, born);
         }
         let amount = rate.weigh(size);
         self.sites.tally(site).come(amount, born, self.peaks);
@@ -150,8 +148,7 @@ impl State {
             (self.peak, self.peak_time) = (self.live, born);
             self.peaks += 1;
         }
-        let outcome = self.history.change(born, class(size), amount.bytes, true);
-        self.note(outcome);
+        self.history.change(born, class(size), amount.bytes, true)
     }
 
     /// Counts a block as gone that is in the table no longer.
@@ -235,7 +232,10 @@ impl<C: CallSites> Sink for HeapProfile<C> {
         if !self.rate.is_every_block() {
             self.filter.insert(block.address);
         }
-        self.with(|state| state.come(self.rate, &frames[..count], block.address, size));
+        self.with(|state| {
+            let outcome = state.come(self.rate, &frames[..count], block.address, size);
+            state.note(outcome);
+        });
     }
 
     fn freeing(&self, block: &Block) {

@@ -96,6 +96,8 @@ struct Lens {
 }
 
 impl Lens {
+    const NONE: Self = Lens { sites: 0, frames: 0, points: 0 };
+
     fn of(state: &State) -> Self {
         Lens {
             sites: state.sites.all.len(),
@@ -125,31 +127,38 @@ impl<C: CallSites> HeapProfile<C> {
     pub(super) fn profile_since(&self, since: Option<u64>) -> Profile {
         untraced(|| {
             let mut profile = Profile::empty(C::resolve, self.sampling_mean());
-            let mut room =
-                self.with(|state| Lens::of(state)).unwrap_or(Lens { sites: 0, frames: 0, points: 0 });
-            // Room is made without the lock, and may be too little by the time that it is there. The last time with much more than that.
+            let mut room = self.with(|state| Lens::of(state)).unwrap_or(Lens::NONE);
+            // The last time with much more than there was.
             loop {
-                room = Lens { sites: room.sites + 64, frames: room.frames + 2048, points: room.points + 64 };
-                profile.records.reserve(room.sites);
-                profile.frames.reserve(room.frames);
-                profile.points.reserve(room.points);
-                let copied = self.with(|state| {
-                    let lens = Lens::of(state);
-                    let fits = lens.fits(room);
-                    if fits {
-                        profile.copy(self, state, since);
+                let more =
+                    Lens { sites: room.sites + 64, frames: room.frames + 2048, points: room.points + 64 };
+                match self.copy_within(&mut profile, more, since) {
+                    Ok(()) => return profile,
+                    Err(Lens { sites, frames, points }) => {
+                        room = Lens { sites: sites * 2, frames: frames * 2, points: points * 2 };
                     }
-                    (fits, lens)
-                });
-                match copied {
-                    Some((false, lens)) => {
-                        room =
-                            Lens { sites: lens.sites * 2, frames: lens.frames * 2, points: lens.points * 2 };
-                    }
-                    _ => return profile,
                 }
             }
         })
+    }
+
+    /// Copies what is known into an empty profile, for which room is made without the lock: it may be too little by the time that it is there.
+    ///
+    /// # Errors
+    /// The room that it would have taken.
+    fn copy_within(&self, profile: &mut Profile, room: Lens, since: Option<u64>) -> Result<(), Lens> {
+        profile.records.reserve(room.sites);
+        profile.frames.reserve(room.frames);
+        profile.points.reserve(room.points);
+        let copied = self.with(|state| {
+            let lens = Lens::of(state);
+            if !lens.fits(room) {
+                return Err(lens);
+            }
+            profile.copy(self, state, since);
+            Ok(())
+        });
+        copied.unwrap_or(Ok(()))
     }
 }
 
@@ -396,5 +405,47 @@ impl fmt::Display for SizesOf {
             Some(max) => write!(f, "blocks of {min} to {max} bytes"),
             None => write!(f, "blocks of {min} bytes and more"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::alloc::Layout;
+
+    use super::*;
+    use crate::trace::{Block, BySize, Sink};
+
+    fn told() -> HeapProfile {
+        let profile = HeapProfile::new();
+        for (address, size) in [(0x1000, 24), (0x2000, 500)] {
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            profile.allocated(&Block { address, layout, len: size });
+        }
+        profile
+    }
+
+    #[test]
+    fn room_that_is_too_little_for_a_snapshot_is_not_filled() {
+        let heap = told();
+        let enough = Lens { sites: 2, frames: 0, points: 600 };
+        let little = [Lens::NONE, Lens { sites: 1, ..enough }, Lens { points: 0, ..enough }];
+        for room in little {
+            let mut profile = Profile::empty(BySize::resolve, 1);
+            let outcome = heap.copy_within(&mut profile, room, None);
+            assert!(outcome.is_err_and(|lens| lens.sites == 2 && lens.points > 0));
+            assert_eq!((profile.records.len(), profile.live()), (0, Count::default()));
+        }
+        let mut profile = Profile::empty(BySize::resolve, 1);
+        assert!(heap.copy_within(&mut profile, enough, None).is_ok());
+        assert_eq!((profile.records.len(), profile.live()), (2, Count { bytes: 524, blocks: 2 }));
+    }
+
+    #[test]
+    fn a_summary_says_that_events_were_lost() {
+        let mut profile = told().profile();
+        assert!(!profile.to_string().contains("no room"));
+        profile.lost = 7;
+        let text = profile.to_string();
+        assert!(text.contains("\n7 events found no room here, so the sums are too low\n"), "{text}");
     }
 }

@@ -201,4 +201,29 @@ mod tests {
         empty.remove(5);
         assert!(!empty.may_have(5));
     }
+
+    #[test]
+    fn the_last_byte_before_a_hit_is_the_hit() {
+        // On a thread of its own: the countdown is the thread's.
+        let run = || {
+            let rate = Rate::one_in(1 << 12);
+            LEFT.set(3 << 20); // 3 bytes, in parts of the mean
+            assert!(!rate.hits(2));
+            assert_eq!(LEFT.get(), 1 << 20);
+            assert!(rate.hits(1), "nothing is left");
+            assert_ne!(LEFT.get(), UNKNOWN);
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
+
+    #[test]
+    fn random_numbers_do_not_begin_anew() {
+        // On a thread of its own: the numbers are the thread's.
+        let run = || {
+            RANDOM.set(0x9e37_79b9_7f4a_7c15_u64.wrapping_neg());
+            assert!(next_hit() > 0);
+            assert_eq!(RANDOM.get(), 1, "0 is for those that have not begun");
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
 }

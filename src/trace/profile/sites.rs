@@ -149,10 +149,8 @@ impl Sites {
         let added = frames.iter().try_for_each(|&frame| self.frames.push(frame));
         let frame_count = frames.len() as u32;
         let site = Site { first_frame, frame_count, class, hash, tally: Tally::NONE };
-        if let Err(AllocError) = added.and_then(|()| self.all.push(site)) {
-            self.frames.truncate(first_frame);
-            return Err(AllocError);
-        }
+        let added = added.and_then(|()| self.all.push(site));
+        added.inspect_err(|_| self.frames.truncate(first_frame))?;
         self.places.as_mut_slice()[at] = number + 1;
         Ok(number)
     }
@@ -178,6 +176,9 @@ impl Sites {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_pointer_width = "64")]
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -206,5 +207,22 @@ mod tests {
         assert_eq!(tally.at_peak, two);
         tally.settle(2); // and peak 2, later
         assert_eq!((tally.at_peak.bytes, tally.most.bytes, tally.lives_until(20)), (5, 20, 16));
+    }
+
+    /// Frames that have the same hash as others, found by going the other way.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn sites_of_one_hash_are_told_apart() {
+        let mut sites = Sites::new();
+        let seed = mix(1);
+        let second = |first: usize, hash: u64| (mix(seed ^ first as u64) ^ hash) as usize;
+        let hash = mix(seed ^ 3) ^ 4;
+        assert_eq!(sites.number(&[3, second(3, hash)], 0), Ok(0));
+        assert_eq!(sites.number(&[5, second(5, hash)], 0), Ok(1), "other frames");
+        let none = sites.number(&[], 6);
+        assert_eq!(sites.number(&[(seed ^ 7) as usize], 0).map(|number| number - 1), none, "another class");
+        assert_eq!(sites.number(&[5, second(5, hash)], 0), Ok(1));
+        let hashes: Vec<_> = sites.all.as_slice().iter().map(|site| site.hash).collect();
+        assert_eq!((hashes[0], hashes[2]), (hashes[1], hashes[3]));
     }
 }

@@ -207,11 +207,11 @@ impl TimelineSvg<'_> {
             let first = (column * per_column) as u64;
             let [start, end] =
                 [first, first + stretch.len() as u64].map(|point| point.saturating_mul(self.profile.step));
-            let Some(most) = stretch.iter().max_by_key(|point| sum(point)) else { continue };
+            let most = stretch.iter().copied().max_by_key(sum).unwrap_or_default();
             let (x, width) = (self.x(start), self.x(end) - self.x(start));
             let height = BOTTOM - TOP;
             write!(f, r#"<rect class="over" x="{x:.1}" y="{TOP}" width="{width:.1}" height="{height}">"#)?;
-            write!(f, "<title>{} to {}: {}", Time(start), Time(end.min(self.span())), readable(sum(most)))?;
+            write!(f, "<title>{} to {}: {}", Time(start), Time(end.min(self.span())), readable(sum(&most)))?;
             for class in (0..CLASSES).rev().filter(|&class| most[class] > 0) {
                 match class_max(class) {
                     Some(max) => write!(f, "\nup to {}: {}", Plain(max as u64), readable(most[class]))?,
