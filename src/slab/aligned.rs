@@ -218,10 +218,8 @@ unsafe impl<B: BackingSource> Ground for AlignedGround<B> {
         let was_full = record.unused == 0;
         record.unused |= 1 << number;
         if record.unused == all_slabs(shape) {
-            if !was_full {
-                // SAFETY: it is in the list, having had an unused slab.
-                unsafe { self.unlink(region) };
-            }
+            // SAFETY: it is in the list: of its slabs, two at least, another was unused before.
+            unsafe { self.unlink(region) };
             // SAFETY: the region is a block of this source with this layout, and no slab of it is in use.
             return unsafe { source.release(region.cast(), layout) };
         }

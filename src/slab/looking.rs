@@ -191,3 +191,132 @@ unsafe fn is_marked(table: NonNull<u64>, index: u32) -> bool {
     // SAFETY: the caller's promise.
     unsafe { word.read() & (1 << (index % 64)) != 0 }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one source and one shape; what is done to slabs leaves them where they are"
+)]
+mod tests {
+    extern crate std;
+
+    use core::alloc::Layout;
+    use core::mem::MaybeUninit;
+    use core::ptr;
+    use std::boxed::Box;
+
+    use super::*;
+    use crate::AllocError;
+    use crate::slab::shelves::Place;
+    use crate::slab::{AlignedSlabs, Bitmap, NoColor, SlabSystem};
+    use crate::source::{BackingSource, Buffer};
+
+    /// Slabs of a block each, which are looked for one by one.
+    #[derive(Default)]
+    struct Blocks<'a>(core::marker::PhantomData<&'a ()>);
+
+    unsafe impl<'a> Ground for Blocks<'a> {
+        type Source = Buffer<'a>;
+
+        unsafe fn acquire(&mut self, source: &mut Buffer<'a>, shape: &Shape) -> Result<Place, AllocError> {
+            let base = source.acquire(shape.block_layout(true))?.cast::<u8>();
+            base.as_ptr().expose_provenance();
+            Ok(Place { header: base.cast(), base, reserved: 0 })
+        }
+
+        unsafe fn release(&mut self, _: &mut Buffer<'a>, _: &Shape, _: NonNull<Header>, _: NonNull<u8>) {}
+
+        unsafe fn find(&self, shape: &Shape, object: usize) -> NonNull<Header> {
+            NonNull::new(ptr::with_exposed_provenance_mut(object & !(shape.slab_size - 1))).unwrap()
+        }
+
+        unsafe fn close(&mut self, _: &mut Buffer<'a>) {}
+    }
+
+    #[repr(align(1024))]
+    struct Memory([MaybeUninit<u8>; 3 * 1024]);
+
+    fn shape() -> Shape {
+        let rules = AlignedSlabs::<Buffer<'static>, 1024, Bitmap, NoColor>::RULES;
+        Shape::new(&rules, Layout::new::<[u64; 8]>(), false).unwrap()
+    }
+
+    /// Calls `work` with two slabs: one in the list of those that have nothing free, and the current one, of which one object is taken.
+    fn with_two_slabs(work: impl FnOnce(&mut Shelves, &Blocks<'_>)) {
+        let mut memory = Box::new(Memory([MaybeUninit::uninit(); 3 * 1024]));
+        let (mut shelves, mut ground, shape) = (Shelves::NEW, Blocks::default(), shape());
+        let mut source = Buffer::from_slice(&mut memory.0);
+        for _ in 0..=shape.capacity() {
+            let mut out = [MaybeUninit::uninit()];
+            unsafe { shelves.take::<_, Bitmap>(&mut ground, &mut source, &shape, &mut out) }.unwrap();
+        }
+        assert_eq!((shelves.census.slabs, shelves.current.is_null()), (2, false));
+        work(&mut shelves, &ground);
+    }
+
+    /// The header of the slab that has nothing free.
+    fn asleep(shelves: &Shelves) -> *mut Header {
+        shelves.lists[Shelf::Asleep as usize].first
+    }
+
+    fn verify(shelves: &Shelves, ground: &Blocks<'_>, shape: &Shape) -> Option<(&'static str, usize)> {
+        let broken = unsafe { shelves.verify::<_, Bitmap>(ground, shape) }.err();
+        broken.map(|Corruption { rule, offset }| (rule, offset))
+    }
+
+    #[test]
+    fn what_is_damaged_is_told_by_its_rule() {
+        type Damage = fn(&mut Shelves);
+        let all: [(&str, usize, Damage); 6] = [
+            ("the sums over all slabs are what is counted", 0, |shelves| shelves.census.taken += 1),
+            ("a slab's free objects are as many as it counts", 0, |shelves| unsafe {
+                (*asleep(shelves)).kept = 1;
+            }),
+            ("a slab's free objects are as many as it counts", 1024, |shelves| {
+                unsafe { (*shelves.current).free -= 1 };
+                shelves.census.taken += 1;
+            }),
+            ("a slab stands in the list for as many free objects as it has", 0, |shelves| unsafe {
+                (*asleep(shelves)).limit += 1;
+            }),
+            ("a slab stands in the list for as many free objects as it has", 1024, |shelves| unsafe {
+                (*shelves.current).shelf = Shelf::Most;
+            }),
+            // The last that is found broken is told.
+            ("a slab is found from its objects", 1024, |shelves| unsafe {
+                ptr::swap(&raw mut (*asleep(shelves)).base, &raw mut (*shelves.current).base);
+            }),
+        ];
+        for (rule, offset, damage) in all {
+            with_two_slabs(|shelves, ground| {
+                assert_eq!(verify(shelves, ground, &shape()), None);
+                damage(shelves);
+                assert_eq!(verify(shelves, ground, &shape()), Some((rule, offset)));
+            });
+        }
+    }
+
+    #[test]
+    fn objects_that_do_not_lie_where_their_numbers_say_are_told() {
+        with_two_slabs(|shelves, ground| {
+            let mut shape = shape();
+            shape.stride /= 2;
+            assert_eq!(verify(shelves, ground, &shape), Some(("a slab is found from its objects", 1024)));
+        });
+    }
+
+    #[test]
+    fn an_address_is_found_in_its_slab_only() {
+        with_two_slabs(|shelves, ground| {
+            let at = |address| unsafe { shelves.slab_at::<_, Bitmap>(ground, &shape(), address) };
+            let bases = [asleep(shelves), shelves.current].map(|slab| slab.addr());
+            for base in bases {
+                for address in [base, base + 1, base + 1023] {
+                    assert_eq!(at(address).map(|slab| slab.address()), Some(base));
+                }
+            }
+            let (low, high) = (bases[0].min(bases[1]), bases[0].max(bases[1]));
+            assert!([0, low - 1, high + 1024, usize::MAX].iter().all(|&address| at(address).is_none()));
+        });
+    }
+}

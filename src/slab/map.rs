@@ -91,7 +91,7 @@ struct Table {
 /// before.
 #[inline(always)]
 fn product(addr: usize, len: usize) -> usize {
-    debug_assert!(1 <= len && len <= isize::MAX as usize);
+    debug_assert!((1..=isize::MAX as usize).contains(&len));
     let cell_bits = usize::BITS - (len - 1).leading_zeros();
     (addr >> cell_bits).wrapping_mul(FACTOR)
 }
@@ -149,9 +149,8 @@ impl SlabMap {
         debug_assert!(self.find(slab.addr().get(), len).is_none());
         match &mut self.slots {
             Slots::Inline(slots) => {
-                if let Some(slot) = slots.iter_mut().find(|slot| slot.is_none()) {
-                    *slot = Some(slab);
-                }
+                let free = slots.iter_mut().filter(|slot| slot.is_none());
+                free.take(1).for_each(|slot| *slot = Some(slab));
             }
             Slots::Table(table) => table.enter(slab, len),
         }
@@ -184,9 +183,7 @@ impl SlabMap {
         self.len -= 1;
         match &mut self.slots {
             Slots::Inline(slots) => {
-                if let Some(slot) = slots.iter_mut().find(|slot| **slot == Some(slab)) {
-                    *slot = None;
-                }
+                slots.iter_mut().filter(|slot| **slot == Some(slab)).for_each(|slot| *slot = None);
             }
             Slots::Table(table) => {
                 table.remove(slab, len);
@@ -304,7 +301,8 @@ impl Table {
 
     /// An empty table of `capacity` slots, a power of two from [`TABLE_MIN`] on.
     fn acquire<B: BackingSource>(source: &mut B, capacity: usize) -> Result<Self, AllocError> {
-        debug_assert!(capacity.is_power_of_two() && capacity >= TABLE_MIN);
+        debug_assert!(capacity.is_power_of_two());
+        debug_assert!(capacity >= TABLE_MIN);
         let layout = Layout::array::<Slot>(capacity).map_err(|_| AllocError)?;
         let start = source.acquire(layout)?.cast::<Slot>();
         if !B::ZEROED {
@@ -320,10 +318,9 @@ impl Table {
     /// # Safety
     /// The table is `source`'s.
     unsafe fn release<B: BackingSource>(self, source: &mut B) {
-        if let Ok(layout) = Layout::array::<Slot>(self.capacity()) {
-            // SAFETY: a live block, acquired with this layout (M1), of this source (the caller's promise). `self` ends here.
-            unsafe { source.release(self.start.cast(), layout) };
-        }
+        let layout = Layout::for_value(self.slots());
+        // SAFETY: a live block, acquired with this layout (M1), of this source (the caller's promise). `self` ends here.
+        unsafe { source.release(self.start.cast(), layout) };
     }
 
     #[inline]
@@ -415,11 +412,12 @@ impl Table {
         let slots = self.slots_mut();
         let mask = slots.len() - 1;
         let mut hole = home(slab);
-        while slots[hole & mask] != Some(slab) {
-            if slots[hole & mask].is_none() {
-                return;
+        loop {
+            match slots[hole & mask] {
+                Some(entry) if entry == slab => break,
+                Some(_) => hole += 1,
+                None => return,
             }
-            hole += 1;
         }
         let mut place = hole;
         loop {

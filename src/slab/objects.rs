@@ -665,11 +665,149 @@ pub(super) fn describe_bookkeeping<K: FreeObjects>(tree: &mut Tree<'_>) -> fmt::
         ),
         0 => tree.part(format_args!("{name:#}, nothing per object"), Cost::NONE, &[]),
         1 => tree.part(format_args!("{name:#}, 1 bit per object"), Cost::NONE, &[]),
-        bits if bits % 8 == 0 => {
-            tree.part(format_args!("{name:#}, {} per object", Bytes(bits / 8)), Cost::NONE, &[])
-        }
-        bits => tree.part(format_args!("{name:#}, {bits} bits per object"), Cost::NONE, &[]),
+        // Of no kind they are any other number than of whole bytes.
+        bits => tree.part(format_args!("{name:#}, {} per object", Bytes(bits / 8)), Cost::NONE, &[]),
     }
 }
 
 describe_by!(describe_bookkeeping: [] Bitmap, [P: Checks] IntrusiveList<P>, [] IndexStack);
+
+#[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "slabs are the test's own, and numbers are those of objects"
+)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::check::Hardened;
+
+    /// A slab by hand: 20 objects of 16 bytes, the first two of which are nobody's.
+    #[derive(Default)]
+    struct Parts {
+        table: [u64; 5],
+        notes: [u32; 2],
+        objects: [[u64; 2]; 20],
+    }
+
+    const RESERVED: u32 = 2;
+    const END: u32 = 20;
+
+    impl Parts {
+        fn start<K: FreeObjects>(&mut self) -> SlabView {
+            let view = SlabView {
+                table: NonNull::from(&mut self.table).cast(),
+                notes: NonNull::from(&mut self.notes),
+                objects: NonNull::from(&mut self.objects).cast(),
+                stride: 16,
+                reserved: RESERVED,
+                end: END,
+            };
+            unsafe { K::start(view) };
+            view
+        }
+    }
+
+    fn take<K: FreeObjects>(view: SlabView, count: usize) {
+        let mut out = [MaybeUninit::uninit(); END as usize];
+        assert_eq!(unsafe { K::take(view, &mut out[..count]) }, count);
+    }
+
+    fn free<K: FreeObjects>(view: SlabView) -> Vec<u32> {
+        (RESERVED..END).filter(|&index| unsafe { K::is_free(view, index) }).collect()
+    }
+
+    /// The numbers of objects.
+    fn numbers(view: SlabView, out: &[MaybeUninit<NonNull<u8>>]) -> Vec<u32> {
+        let start = view.objects.addr().get();
+        let number = |object: &MaybeUninit<NonNull<u8>>| {
+            (unsafe { object.assume_init() }.addr().get() - start) as u32 / 16
+        };
+        out.iter().map(number).collect()
+    }
+
+    #[test]
+    fn no_objects_brought_back_change_nothing() {
+        fn check<K: FreeObjects>() {
+            let mut parts = Parts::default();
+            let view = parts.start::<K>();
+            take::<K>(view, 7);
+            let before = free::<K>(view);
+            assert_eq!(before.len(), 11);
+            unsafe { K::put(view, core::iter::empty()) };
+            unsafe { K::put_range(view, 3, 3) };
+            assert_eq!(free::<K>(view), before);
+        }
+        check::<Bitmap>();
+        check::<IndexStack>();
+        check::<IntrusiveList>();
+        check::<IntrusiveList<Hardened>>();
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_ends_the_list() {
+        // To no object that there is, to one that was never taken, to one that is nobody's, and in a circle.
+        for link in [60_000, 9, 2, 1, 5] {
+            let mut parts = Parts::default();
+            let view = parts.start::<IntrusiveList>();
+            take::<IntrusiveList>(view, 6); // 2 to 7
+            unsafe { IntrusiveList::<Unchecked>::put(view, [2, 3, 4].into_iter()) };
+            assert_eq!(free::<IntrusiveList>(view)[..4], [2, 3, 4, 8]);
+            unsafe { view.object(4).cast::<u16>().write(link) };
+            assert_eq!(free::<IntrusiveList>(view)[..2], [4, 8], "link to {link}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_link_that_was_written_to_is_not_followed() {
+        type List = IntrusiveList<Hardened>;
+        let mut parts = Parts::default();
+        let view = parts.start::<List>();
+        take::<List>(view, 6);
+        unsafe { List::put(view, [2, 3, 4].into_iter()) };
+        assert_eq!(free::<List>(view)[..4], [2, 3, 4, 8]);
+        let link = unsafe { view.object(4) };
+        unsafe { link.write(link.read() ^ 1) };
+        assert_eq!(free::<List>(view)[..2], [4, 8]);
+        assert_eq!(unsafe { List::lost_all_but(view) }, None, "nobody has taken it yet");
+        take::<List>(view, 1);
+        assert_eq!(
+            unsafe { List::lost_all_but(view) },
+            Some(END - 8),
+            "those that were never taken are left"
+        );
+    }
+
+    #[test]
+    fn lists_without_codes_lose_nothing() {
+        let mut parts = Parts::default();
+        let view = parts.start::<IntrusiveList>();
+        take::<IntrusiveList>(view, 6);
+        // As the notes of an encoded list say that it is broken.
+        unsafe { view.notes.write([IntrusiveList::<Unchecked>::BROKEN, 8]) };
+        assert_eq!(unsafe { IntrusiveList::<Unchecked>::lost_all_but(view) }, None);
+    }
+
+    #[test]
+    fn a_stack_gives_the_raw_objects_that_there_are() {
+        let mut parts = Parts::default();
+        let mut kept = [1u64 << 3 | 1 << 4];
+        let view = parts.start::<IndexStack>();
+        take::<IndexStack>(view, 6);
+        unsafe { IndexStack::put(view, [2, 3, 4, 5].into_iter()) };
+        let mut out = [MaybeUninit::uninit(); 30];
+        let mut take = |constructed| unsafe {
+            let count = IndexStack::take_of(view, NonNull::from(&mut kept).cast(), constructed, &mut out);
+            numbers(view, &out[..count])
+        };
+        let mut raw = take(false);
+        raw.sort_unstable();
+        let expected: Vec<_> = [2, 5].into_iter().chain(8..END).collect();
+        assert_eq!(raw, expected, "fewer than were asked for");
+        assert_eq!(take(true), [3, 4]);
+        assert_eq!((take(false), free::<IndexStack>(view)), (Vec::new(), Vec::new()));
+    }
+}

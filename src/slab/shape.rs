@@ -411,7 +411,7 @@ impl Shape {
         let capacity = min(min(slab_size / stride, rules.capacity_max), described);
         // Tables longer than any slab count as of that length.
         let room = min(rules.header_room, SLAB_SIZE_MAX);
-        if capacity == 0 || header_len(rules, capacity, tracked) > room || align > slab_size {
+        if capacity == 0 || header_len(rules, capacity, tracked) > room {
             return None;
         }
         Some(Shape::assembled(rules, slab_size, stride, align, tracked, capacity, 1))

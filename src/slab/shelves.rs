@@ -56,10 +56,9 @@ pub(super) unsafe trait Ground {
     unsafe fn close(&mut self, source: &mut Self::Source);
 }
 
-/// Whether objects lie one behind the other, upwards or downwards, at a distance of `stride`, if the first and the last lie as if they did.
+/// Whether objects lie one behind the other, upwards or downwards, at a distance of `stride`, if their first and last lie as if they did.
 #[inline(always)]
-fn is_row(objects: &[NonNull<u8>], stride: usize) -> bool {
-    let (Some(first), Some(last)) = (objects.first(), objects.last()) else { return false };
+fn is_row(objects: &[NonNull<u8>], first: NonNull<u8>, last: NonNull<u8>, stride: usize) -> bool {
     let step = if first <= last { stride } else { stride.wrapping_neg() };
     let mut expected = first.addr().get();
     // Without a way out in between, which would keep several from being compared at once.
@@ -298,16 +297,11 @@ impl Shelves {
         if self.census.taken == self.census.capacity {
             return None;
         }
-        let mut next = NonNull::new(self.lists[Shelf::Asleep as usize].first);
-        while let Some(slab) = next {
-            // SAFETY: the list's invariant: a header in use.
-            let header = unsafe { slab.as_ref() };
-            if header.free > 0 {
-                return Some(slab);
-            }
-            next = NonNull::new(header.next);
-        }
-        None
+        // SAFETY: the list's invariant: a header in use.
+        let header = |slab: NonNull<Header>| unsafe { slab.as_ref() };
+        let first = NonNull::new(self.lists[Shelf::Asleep as usize].first);
+        let mut asleep = core::iter::successors(first, |&slab| NonNull::new(header(slab).next));
+        asleep.find(|&slab| header(slab).free > 0)
     }
 
     /// A new slab from the source, all its objects free, in no list.
@@ -364,11 +358,12 @@ impl Shelves {
         objects: &[NonNull<u8>],
         constructed: bool,
     ) {
-        let (Some(first), Some(last)) = (objects.first(), objects.last()) else { return };
+        let (Some(&first), Some(&last)) = (objects.first(), objects.last()) else { return };
         let apart = first.addr().get().abs_diff(last.addr().get());
-        if apart == (objects.len() - 1) * shape.stride && is_row(objects, shape.stride) {
-            // SAFETY: the caller's promise is the same.
-            if unsafe { self.put_row::<G, K>(ground, shape, objects, constructed) } {
+        if apart == (objects.len() - 1) * shape.stride && is_row(objects, first, last, shape.stride) {
+            let ends = (first.min(last).addr().get(), first.max(last).addr().get());
+            // SAFETY: the caller's promise is the same, and these are the ends.
+            if unsafe { self.put_row::<G, K>(ground, shape, ends, constructed) } {
                 return;
             }
         }
@@ -411,17 +406,15 @@ impl Shelves {
     /// Brings back objects that lie one behind the other, if they are of one slab; says whether they are.
     ///
     /// # Safety
-    /// As [`put`](Shelves::put).
+    /// As [`put`](Shelves::put), of the objects from the address `low` to the address `high`.
     #[inline(always)]
     unsafe fn put_row<G: Ground, K: FreeObjects>(
         &mut self,
         ground: &G,
         shape: &Shape,
-        objects: &[NonNull<u8>],
+        (low, high): (usize, usize),
         constructed: bool,
     ) -> bool {
-        let (Some(first), Some(last)) = (objects.first(), objects.last()) else { return false };
-        let (low, high) = (first.min(last).addr().get(), first.max(last).addr().get());
         // SAFETY: the caller's promise: an object of ours.
         let slab = unsafe { ground.find(shape, low) };
         // SAFETY: G2: the header of a slab in use.
@@ -447,7 +440,7 @@ impl Shelves {
         }
         // SAFETY: the caller's promise: they were taken, and come back once.
         unsafe { K::put_range(view, from, to) };
-        self.census.taken -= objects.len();
+        self.census.taken -= (to - from) as usize;
         // SAFETY: G2; nobody else refers to the header.
         let header = unsafe { &mut *slab.as_ptr() };
         header.kept += if shape.tracked && constructed { to - from } else { 0 };

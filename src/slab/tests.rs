@@ -366,3 +366,94 @@ fn rules_of_any_kind_give_a_shape_that_holds_or_an_error() {
     }
     assert!(shapes > 0);
 }
+
+/// Memory for slabs of 1 KiB.
+#[repr(align(1024))]
+struct Slabs([MaybeUninit<u8>; 2048]);
+
+/// What comes back raw is no longer counted as constructed, and what is constructed comes out first.
+#[test]
+fn objects_that_come_back_raw_are_not_constructed() {
+    type System<'a> = AlignedSlabs<Buffer<'a>, 1024>;
+    let mut memory = Slabs([MaybeUninit::uninit(); 2048]);
+    let (mut system, mut source) = (System::NEW, Buffer::from_slice(&mut memory.0));
+    let shape = Shape::new(&System::RULES, layout(16, 8), true).unwrap();
+    let constructed = |system: &System<'_>| {
+        // SAFETY: the shape is that of all calls.
+        unsafe { system.slab(&shape, 0) }.map(|slab| slab.constructed())
+    };
+    let mut objects = Vec::new();
+    for _ in 0..5 {
+        let mut out = [MaybeUninit::uninit()];
+        // SAFETY: source and shape are those of all calls.
+        let taken = unsafe { system.take(&mut source, &shape, &mut out) }.unwrap();
+        assert_eq!(taken, Taken { count: 1, constructed: false });
+        // SAFETY: one was taken.
+        objects.push(unsafe { out[0].assume_init() });
+    }
+    // In no order, so that they are brought back one by one.
+    let scattered = [0, 3, 1, 4, 2].map(|at| objects[at]);
+    // SAFETY: all were taken, and come back once.
+    unsafe { system.put(&shape, &scattered, true) };
+    assert_eq!(constructed(&system), Some(5));
+    let mut out = [MaybeUninit::uninit(); 8];
+    // SAFETY: source and shape are those of all calls.
+    let taken = unsafe { system.take(&mut source, &shape, &mut out) }.unwrap();
+    assert_eq!((taken, constructed(&system)), (Taken { count: 5, constructed: true }, Some(0)));
+    // SAFETY: all were taken, and come back once.
+    unsafe { system.put(&shape, &scattered[..3], true) };
+    // SAFETY: as above.
+    unsafe { system.put(&shape, &scattered[3..], false) };
+    assert_eq!(constructed(&system), Some(3));
+    // SAFETY: source and shape are those of all calls.
+    let taken = unsafe { system.take(&mut source, &shape, &mut out) }.unwrap();
+    assert_eq!(taken, Taken { count: 3, constructed: true });
+    // SAFETY: the three that have just been taken, and come back once.
+    unsafe { system.put(&shape, &scattered[..3], false) };
+    assert_eq!(constructed(&system), Some(0));
+    // SAFETY: the shape is that of all calls.
+    assert_eq!(unsafe { system.verify(&shape) }, Ok(()));
+}
+
+/// Where the first slab of a region has its headers, no object is.
+#[cfg(all(feature = "os", not(miri)))]
+#[test]
+fn in_the_room_of_a_regions_headers_there_is_no_object() {
+    use crate::source::Pages;
+    type System = AlignedSlabs<Pages, 4096>;
+    let (mut system, mut source) = (System::NEW, Pages);
+    let shape = Shape::new(&System::RULES, layout(32, 8), false).unwrap();
+    assert!(shape.region_slabs > 1 && shape.reserved > 0);
+    let mut objects = Vec::new();
+    for _ in 0..shape.region_slabs as usize * shape.capacity() - shape.reserved as usize {
+        let mut out = [MaybeUninit::uninit()];
+        // SAFETY: source and shape are those of all calls.
+        unsafe { system.take(&mut source, &shape, &mut out) }.unwrap();
+        // SAFETY: one was taken.
+        objects.push(unsafe { out[0].assume_init() });
+    }
+    let mut firsts = 0;
+    for number in 0..system.census().slabs {
+        // SAFETY: the shape is that of all calls.
+        let slab = unsafe { system.slab(&shape, number) }.unwrap();
+        firsts += usize::from(slab.reserved > 0);
+        let objects = slab.address() + slab.objects_at();
+        assert_eq!(slab.place_of(objects), Ok(()));
+        for before in 1..=slab.reserved as usize {
+            assert_eq!(slab.place_of(objects - before * slab.stride()), Err(Wrong::Foreign));
+        }
+        assert!(!slab.is_free(0) && !slab.is_free(slab.capacity()), "all are taken, and no more are there");
+    }
+    assert_eq!(firsts, 1);
+    // SAFETY: all were taken, and come back once.
+    unsafe { system.put(&shape, &objects, false) };
+    // SAFETY: the shape is that of all calls.
+    let is_free = |number| unsafe { system.slab(&shape, 0) }.unwrap().is_free(number);
+    assert_eq!([0, usize::MAX, shape.capacity()].map(is_free), [true, false, false]);
+    // SAFETY: the shape is that of all calls.
+    while let Some(slab) = unsafe { system.detach(&shape, false) } {
+        // SAFETY: it has just been detached, and nobody needs its objects.
+        unsafe { system.release(&mut source, &shape, slab) };
+    }
+    assert_eq!(system.census().slabs, 0);
+}
