@@ -12,7 +12,7 @@ use heapwright::arena::{Arena, SourceArena, SourceTeaspoon, StaticArena, Teaspoo
 use heapwright::cache::{
     AtRunTime, ChunkHeap, Chunks, Classes, DefaultInit, Exactly, FnInit, For, Handle, HeapSlots, KeepAll,
     KeepSlabs, Magazined, ObjectCache, PerCpu, ReleaseAtOnce, SizeClasses, SlabCache, SlabCore, SlabHeap,
-    StdClock, UntypedCache, WithReset, WorkingSet,
+    StdClock, Uninit, UntypedCache, WithReset, WorkingSet,
 };
 use heapwright::check::Hardened;
 use heapwright::combine::{
@@ -322,6 +322,31 @@ PerThread, a front of 1032 bytes for each thread
          └─ free slabs: KeepAll
 ",
     );
+}
+
+/// A sizing whose small regions are cut as the others are.
+struct Even;
+
+impl Sizing for Even {
+    type Checks = heapwright::check::Unchecked;
+    const GRANULE: usize = 8;
+    const LINK: Link = Link::Bits31;
+    const OBJECT_SIZE_MAX: usize = 4096;
+    const REGION_SIZE_MAX: usize = 65_536;
+    const REGION_SMALL_MAX: usize = 8192;
+}
+
+#[test]
+fn what_is_checked_and_what_is_not_kept_is_described() {
+    let (_, text) = tree::<ObjectCache<MaybeUninit<u64>, Uninit, AlignedSlabs<Pages>, SpinLock>>();
+    assert!(text.contains("8 bytes aligned to 8, made by Uninit, made anew each time\n"), "{text}");
+    type Heap = SlabHeap<Packets, AlignedSlabs<Pages>, NoHeap, KeepAll, 0, heapwright::check::Checked>;
+    let (name, text) = tree::<Heap>();
+    check_shape(name, &text);
+    assert!(text.lines().last().is_some_and(|line| line.starts_with("└─ checks: Checked")), "{text}");
+    let (_, text) = tree::<Arena<'static, Bounded<Even>>>();
+    let sizing = "sizing: Bounded<Even>, granules of 8 bytes with 1 bit each, objects of up to 4 KiB\n";
+    assert!(text.ends_with(sizing), "{text}");
 }
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

@@ -97,9 +97,12 @@ impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
         // SAFETY: the caller's promise is the same.
         let taken = unsafe { self.system.take(source, shape, out) }?;
         let census = self.system.census();
-        if P::LOOKS {
+        let first = out.iter().take(taken.count).next();
+        if let (Some(known), Some(first)) = (P::Frees::get_mut(&mut self.known), first) {
+            // SAFETY: so many have been written.
+            let first = unsafe { first.assume_init() };
             // SAFETY: the caller's promise; the objects have just been taken.
-            unsafe { self.learn(source, shape, &out[..taken.count], &before) };
+            unsafe { known.learn::<S, P>(&self.system, source, shape, first, &before) };
         }
         self.taken_peak = self.taken_peak.max(census.taken);
         if census.free_slabs < free {
@@ -159,34 +162,33 @@ impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
         for _ in 0..most {
             // SAFETY: the caller's promise is the same.
             let Some(slab) = (unsafe { self.system.detach(shape, false) }) else { break };
-            if P::LOOKS {
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.forget(source, shape, &slab) };
-            }
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.forget(source, shape, &slab) };
             // SAFETY: the slab has just been detached; its objects are raw.
             unsafe { self.system.release(source, shape, slab) };
         }
     }
 }
 
-/// What is known about slabs whose objects are looked at when they come back.
-impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
+impl Known {
     /// Notes what a take has changed: a new slab, and objects that were lost.
     ///
     /// # Safety
-    /// Source and shape are those of every call; `objects` are what was taken since there was `before`, and nobody's yet.
-    unsafe fn learn(&mut self, source: &mut S::Source, shape: &Shape, objects: &[Room], before: &Census) {
-        let (Some(known), Some(first)) = (P::Frees::get_mut(&mut self.known), objects.first()) else {
-            return;
-        };
-        // SAFETY: it has just been taken.
-        let first = unsafe { first.assume_init() };
-        let is_new = self.system.census().slabs > before.slabs;
+    /// Source and shape are those of every call; `first` is one of what was taken since there was `before`, none of which is anybody's yet.
+    unsafe fn learn<S: SlabSystem, P: Checks>(
+        &mut self,
+        system: &S,
+        source: &mut S::Source,
+        shape: &Shape,
+        first: NonNull<u8>,
+        before: &Census,
+    ) {
+        let is_new = system.census().slabs > before.slabs;
         if !is_new && !P::ENCODE {
             return;
         }
         // SAFETY: the object lies in a slab.
-        let Some(slab) = (unsafe { self.system.slab_of(shape, first.addr().get()) }) else { return };
+        let Some(slab) = (unsafe { system.slab_of(shape, first.addr().get()) }) else { return };
         // Objects come from one slab at a time.
         if is_new {
             if P::ZEROES && !S::RULES.is_zeroed() {
@@ -195,13 +197,13 @@ impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
             }
             let base = slab.base();
             // SAFETY: the map has seen this source and this length only.
-            if S::LOOKUP == Lookup::Walk && unsafe { known.map.reserve(source, shape.slab_size()) }.is_ok() {
+            if S::LOOKUP == Lookup::Walk && unsafe { self.map.reserve(source, shape.slab_size()) }.is_ok() {
                 // SAFETY: there is room for one more, and the slab is new, and overlaps none.
-                unsafe { known.map.insert(base, shape.slab_size()) };
+                unsafe { self.map.insert(base, shape.slab_size()) };
             }
         }
         if P::ENCODE && slab.is_damaged() {
-            known.damaged = Some(first);
+            self.damaged = Some(first);
             if P::ZEROES {
                 // What is told once is not told again.
                 // SAFETY: the object has just been taken, and is nobody's.
@@ -209,8 +211,11 @@ impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
             }
         }
     }
+}
 
-    /// Forgets a slab that is released.
+/// What is known about slabs whose objects are looked at when they come back.
+impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
+    /// Forgets a slab that is released, if it was remembered.
     ///
     /// # Safety
     /// Source and shape are those of every call.
@@ -295,12 +300,11 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool, P: Checks
             // SAFETY: the caller's promise is the same.
             return unsafe { self.slabs.draw(source, shape) };
         }
-        if let Some(out) = self.front.get_mut(self.top..self.top + Self::BATCH) {
-            // SAFETY: the caller's promise is the same. If there are no more, those at hand have to do.
-            if let Ok(taken) = unsafe { self.slabs.take(source, shape, out) } {
-                self.top += taken.count;
-            }
-        }
+        let room = self.front.get_mut(self.top..self.top + Self::BATCH);
+        // SAFETY: the caller's promise is the same.
+        let taken = room.and_then(|out| unsafe { self.slabs.take(source, shape, out) }.ok());
+        // If there are no more, those at hand have to do.
+        self.top += taken.map_or(0, |taken| taken.count);
         self.draw().ok_or(AllocError)
     }
 
@@ -593,10 +597,8 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool, P: Checks
         unsafe { self.flush(source, shape) };
         // SAFETY: the caller's promise is the same.
         while let Some(slab) = unsafe { self.detach(shape, Wanted::Any) } {
-            if P::LOOKS {
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.slabs.forget(source, shape, &slab) };
-            }
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.slabs.forget(source, shape, &slab) };
             // SAFETY: the slab has just been detached; raw memory is of no more use to anybody.
             unsafe { self.slabs.system.release(source, shape, slab) };
         }
@@ -689,5 +691,48 @@ impl fmt::Display for AtHand {
             0 => f.write_str("no objects at hand"),
             front => write!(f, "up to {} objects at hand", front + usize::from(self.1)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::alloc::Layout;
+
+    use super::*;
+    use crate::cache::KeepAll;
+    use crate::slab::AlignedSlabs;
+    use crate::source::Buffer;
+
+    #[repr(align(1024))]
+    struct Memory([MaybeUninit<u8>; 4096]);
+
+    #[test]
+    fn no_more_slabs_are_given_back_than_there_are() {
+        type Slabs<'a> = AlignedSlabs<Buffer<'a>, 1024>;
+        let mut memory = Memory([MaybeUninit::uninit(); 4096]);
+        let mut source = Buffer::from_slice(&mut memory.0);
+        let shape = Shape::new(&Slabs::RULES, Layout::new::<[u64; 32]>(), false).unwrap();
+        let mut fronted = Fronted::<Slabs<'_>, KeepAll, 0, false>::NEW;
+        let mut out = [MaybeUninit::uninit(); 7];
+        let mut count = 0;
+        while count < out.len() {
+            // SAFETY: source and shape are those of all calls.
+            count += unsafe { fronted.take(&mut source, &shape, &mut out[count..]) }.unwrap().count;
+        }
+        let slabs = fronted.system().census().slabs;
+        assert!(slabs > 1);
+        // SAFETY: all of them were written.
+        let all = unsafe { objects(&out) };
+        // SAFETY: all but one of what was taken, each once.
+        unsafe { fronted.put(&mut source, &shape, &all[1..], true) };
+        // SAFETY: source and shape are those of all calls, and objects hold nothing.
+        unsafe { fronted.slabs.release_free(&mut source, &shape, usize::MAX) };
+        let census = fronted.system().census();
+        assert_eq!((census.slabs, census.free_slabs, census.taken), (1, 0, 1));
+        // SAFETY: the one that was left, and nothing else is done with the slabs but to give them back.
+        unsafe { fronted.put(&mut source, &shape, &all[..1], true) };
+        // SAFETY: as above.
+        unsafe { fronted.close(&mut source, &shape) };
+        assert_eq!(fronted.system().census().slabs, 0);
     }
 }

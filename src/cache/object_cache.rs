@@ -323,9 +323,9 @@ impl<T, I: Init<T>, S: SlabSystem, L: Lock, R: Retention, const FRONT: usize>
 {
     /// Destroys what is left of the objects.
     fn destroy_objects(&self) {
-        let Some(slab) = &self.slab else { return };
         // SAFETY: the slab was detached from this cache.
-        while let Some(object) = self.cache.locked(|core| unsafe { core.next_constructed(slab) }) {
+        let next = |slab| self.cache.locked(|core| unsafe { core.next_constructed(slab) });
+        while let Some(object) = self.slab.as_ref().and_then(next) {
             // SAFETY: a constructed object that is free, and that is given once.
             unsafe { object.cast::<T>().drop_in_place() };
         }
@@ -345,10 +345,9 @@ impl<T, I: Init<T>, S: SlabSystem, L: Lock, R: Retention, const FRONT: usize> Dr
         {
             fn drop(&mut self) {
                 self.0.destroy_objects();
-                if let Some(slab) = self.0.slab.take() {
-                    // SAFETY: the slab was detached from this cache, and its free objects are destroyed.
-                    self.0.cache.locked(|core| unsafe { core.release(slab) });
-                }
+                let slab = self.0.slab.take();
+                // SAFETY: the slab was detached from this cache, and its free objects are destroyed.
+                self.0.cache.locked(|core| slab.map(|slab| unsafe { core.release(slab) }));
             }
         }
         let rest = Rest(self);
@@ -426,7 +425,7 @@ where
         // SAFETY: the closure only calls the core.
         let taken = unsafe { self.core.enter(|core| core.take_some(out)) }??;
         if I::KEEPS && !taken.constructed {
-            let Some(first) = out.first() else { return Err(AllocError) };
+            let first = out.first().ok_or(AllocError)?;
             // SAFETY: a raw object has come alone, in the first place.
             let object = unsafe { first.assume_init() };
             self.make(object.cast()).map_err(|_| AllocError)?;

@@ -910,4 +910,25 @@ mod tests {
                 && fits_model::<12, 65, 0>(&list(&steps, 520), &requests)
         }
     }
+
+    #[test]
+    fn rules_are_followed_and_wrong_ones_are_refused() {
+        use class_rules::{doubling_count, doubling_sizes};
+        use core::hint::black_box;
+        assert_eq!(doubling_count(&black_box(8..=4096), black_box(1)), 10);
+        assert_eq!(doubling_count(&black_box(8..=32768), black_box(8)), 80);
+        assert_eq!(doubling_count(&black_box(64..=64), black_box(2)), 1);
+        assert_eq!(doubling_sizes::<6>(&black_box(8..=64), black_box(2)), [8, 16, 24, 32, 48, 64]);
+        let refused = |range: core::ops::RangeInclusive<usize>, steps| {
+            let counted = std::panic::catch_unwind(|| doubling_count(&black_box(range), black_box(steps)));
+            *counted.unwrap_err().downcast::<&str>().unwrap()
+        };
+        assert!(refused(8..=64, 3).contains("must be a power of two: 1, 2, 4, 8"));
+        for (first, last, steps) in [(0, 64, 1), (12, 64, 1), (72, 256, 1), (64, 32, 1)] {
+            let message = refused(first..=last, steps);
+            assert!(message.contains("must begin with a size that the rule gives"), "{first}: {message}");
+        }
+        assert!(refused(8..=72, 1).contains("must end with a size that the rule gives"));
+        assert!(refused(8..=usize::MAX / 2 + 1, 1).contains("more than any block can have"));
+    }
 }

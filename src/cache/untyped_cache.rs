@@ -251,7 +251,7 @@ where
         // SAFETY: the closure only calls the core.
         let taken = unsafe { self.core.enter(|core| core.take_some(out)) }??;
         if !taken.constructed {
-            let Some(first) = out.first() else { return Err(AllocError) };
+            let first = out.first().ok_or(AllocError)?;
             // SAFETY: a raw slot has come alone, in the first place.
             self.make(unsafe { first.assume_init() });
         }

@@ -5,11 +5,13 @@
 #![cfg(all(feature = "std", feature = "os", not(miri)))]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod blind;
 mod caches;
 mod damage;
 mod heaps;
 mod random;
 mod reentry;
+mod together;
 mod told;
 
 use std::alloc::Layout;

@@ -71,6 +71,30 @@ fn use_up<A: Allocator + Copy>(front: A) {
     unsafe { front.deallocate(grown.cast(), Layout::new::<[u64; 4]>()) };
 }
 
+/// Blocks of size zero come and go without a slot, and turn into one and back.
+#[test]
+fn blocks_of_size_zero_take_no_slot() {
+    let layer: Small = Magazined::new(SlabCache::over(GlobalHeap));
+    let front = &layer.handle();
+    let (none, some) = (Layout::new::<[u64; 0]>(), Layout::new::<[u64; 3]>());
+    let nothing = front.allocate(none).unwrap();
+    assert_eq!((nothing.len(), live(&layer)), (0, 0));
+    // SAFETY: a live block of no size; the new layout is larger.
+    let block = unsafe { front.grow(nothing.cast(), none, some) }.unwrap();
+    assert_eq!(block.len(), 32);
+    // SAFETY: the block is live, with this layout; the new one is smaller.
+    let nothing = unsafe { front.shrink(block.cast(), some, none) }.unwrap();
+    assert_eq!(nothing.len(), 0);
+    let next = front.allocate(some).unwrap();
+    assert_eq!(next.cast::<u8>(), block.cast(), "its slot came back");
+    // SAFETY: a live block of no size.
+    unsafe { front.deallocate(nothing.cast(), none) };
+    // SAFETY: the block is live, with this layout.
+    unsafe { front.deallocate(next.cast(), some) };
+    front.flush();
+    assert_eq!(live(&layer), 0);
+}
+
 #[test]
 fn a_handle_is_an_allocator() {
     let layer: Small = Magazined::new(SlabCache::over(GlobalHeap));

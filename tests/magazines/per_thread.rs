@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::ptr::NonNull;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use heapwright::cache::magazine::{FrontPointer, ThreadFront, ThreadFronts};
@@ -23,6 +23,7 @@ heapwright::magazined! {
     static EXCHANGED as Exchanged: Magazined<Checked, StdLock, 8, 2> = Magazined::new(Checked::new());
     static LATE as Late: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
     static SCARCE as Scarce: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
+    static BARE as Bare: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
     static NESTED as Nested: Magazined<Checked, SpinLock, 4, 2> = Magazined::new(Checked::new());
 }
 
@@ -165,6 +166,38 @@ fn without_a_front_the_depot_is_the_last_resort() {
     assert_eq!(SCARCE.cache().made(), 8);
     SCARCE.reap();
     assert_eq!(SCARCE.cache().out(), 0);
+}
+
+/// Asks for a slot of which there is none, when its thread has no front any more.
+struct FindsNone;
+
+impl Drop for FindsNone {
+    fn drop(&mut self) {
+        assert!(Bare.alloc_slot().is_err());
+        BARE_SEEN.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+static BARE_SEEN: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn without_a_front_and_with_an_empty_depot_the_end_is_an_error() {
+    thread_local! {
+        static EARLIER: FindsNone = const { FindsNone };
+        static LATER: FindsNone = const { FindsNone };
+    }
+    let last = take(BARE.cache(), 1);
+    BARE.cache().set_limit(1);
+    on_a_thread(|| {
+        EARLIER.with(|_| ());
+        assert!(Bare.alloc_slot().is_err(), "and the thread has a front from now on");
+        LATER.with(|_| ());
+    })
+    .unwrap();
+    assert_eq!(BARE_SEEN.load(Ordering::SeqCst), 2);
+    give(BARE.cache(), last);
+    BARE.reap();
+    assert_eq!(BARE.cache().out(), 0);
 }
 
 /// Thread-locals whose registration allocates from the cache that they are for, as those of a global allocator may.
