@@ -457,8 +457,10 @@ impl Shape {
         if capacity > 8 {
             let fewer =
                 Shape::laid_out(rules, slab_size, stride, align, tracked, capacity - 1, slabs, wanted);
+            // The room of one object is enough for all of them.
+            debug_assert!(fewer.first >= fewer.header_end() + (wanted - 1) * step);
             let (waste, bytes) = fewer.waste();
-            if fewer.first >= fewer.header_end() + (wanted - 1) * step && waste <= bytes / 8 {
+            if waste <= bytes / 8 {
                 return fewer;
             }
         }

@@ -68,9 +68,9 @@ fn a_refused_request_changes_nothing() {
     let heap = Heap::new(HeapProfile::new(), AnyGlobal::new(System));
     let block = alloc(&heap, 100);
     let before = heap.sink().profile();
-    assert!(heap.try_alloc(Layout::from_size_align(8, 1 << 40).unwrap()).is_err());
+    assert!(heap.try_alloc(beyond()).is_err());
     // SAFETY: the block is live, and its layout this one.
-    let outcome = unsafe { heap.try_resize(block, bytes(100), Layout::from_size_align(8, 1 << 40).unwrap()) };
+    let outcome = unsafe { heap.try_resize(block, bytes(100), beyond()) };
     assert!(outcome.is_err());
     let after = heap.sink().profile();
     assert_eq!((after.total(), after.live()), (before.total(), before.live()));

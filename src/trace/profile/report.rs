@@ -413,9 +413,23 @@ mod tests {
     use core::alloc::Layout;
 
     use super::*;
-    use crate::trace::{Block, BySize, Sink};
+    use crate::trace::{Block, Sink};
 
-    fn told() -> HeapProfile {
+    /// One call, for all that is allocated.
+    struct One;
+
+    impl CallSites for One {
+        fn capture(frames: &mut [usize]) -> usize {
+            frames[0] = 5;
+            1
+        }
+
+        fn resolve(_: usize) -> Vec<Symbol> {
+            Vec::new()
+        }
+    }
+
+    fn told<C: CallSites>() -> HeapProfile<C> {
         let profile = HeapProfile::new();
         for (address, size) in [(0x1000, 24), (0x2000, 500)] {
             let layout = Layout::from_size_align(size, 8).unwrap();
@@ -426,23 +440,28 @@ mod tests {
 
     #[test]
     fn room_that_is_too_little_for_a_snapshot_is_not_filled() {
-        let heap = told();
-        let enough = Lens { sites: 2, frames: 0, points: 600 };
-        let little = [Lens::NONE, Lens { sites: 1, ..enough }, Lens { points: 0, ..enough }];
+        let heap = told::<One>();
+        let enough = Lens { sites: 1, frames: 1, points: 600 };
+        let little = [
+            Lens::NONE,
+            Lens { sites: 0, ..enough },
+            Lens { frames: 0, ..enough },
+            Lens { points: 0, ..enough },
+        ];
         for room in little {
-            let mut profile = Profile::empty(BySize::resolve, 1);
+            let mut profile = Profile::empty(One::resolve, 1);
             let outcome = heap.copy_within(&mut profile, room, None);
-            assert!(outcome.is_err_and(|lens| lens.sites == 2 && lens.points > 0));
+            assert!(outcome.is_err_and(|lens| (lens.sites, lens.frames) == (1, 1) && lens.points > 0));
             assert_eq!((profile.records.len(), profile.live()), (0, Count::default()));
         }
-        let mut profile = Profile::empty(BySize::resolve, 1);
+        let mut profile = Profile::empty(One::resolve, 1);
         assert!(heap.copy_within(&mut profile, enough, None).is_ok());
-        assert_eq!((profile.records.len(), profile.live()), (2, Count { bytes: 524, blocks: 2 }));
+        assert_eq!((profile.records.len(), profile.live()), (1, Count { bytes: 524, blocks: 2 }));
     }
 
     #[test]
     fn a_summary_says_that_events_were_lost() {
-        let mut profile = told().profile();
+        let mut profile = told::<One>().profile();
         assert!(!profile.to_string().contains("no room"));
         profile.lost = 7;
         let text = profile.to_string();
