@@ -283,8 +283,10 @@ mod tests {
                 (*shelves.current).shelf = Shelf::Most;
             }),
             // The last that is found broken is told.
-            ("a slab is found from its objects", 1024, |shelves| unsafe {
-                ptr::swap(&raw mut (*asleep(shelves)).base, &raw mut (*shelves.current).base);
+            ("a slab is found from its objects", 1024, |shelves| {
+                let other = unsafe { &mut *asleep(shelves) };
+                let current = unsafe { &mut *shelves.current };
+                core::mem::swap(&mut other.base, &mut current.base);
             }),
         ];
         for (rule, offset, damage) in all {

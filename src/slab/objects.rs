@@ -756,7 +756,8 @@ mod tests {
             take::<IntrusiveList>(view, 6); // 2 to 7
             unsafe { IntrusiveList::<Unchecked>::put(view, [2, 3, 4].into_iter()) };
             assert_eq!(free::<IntrusiveList>(view)[..4], [2, 3, 4, 8]);
-            unsafe { view.object(4).cast::<u16>().write(link) };
+            let object = unsafe { view.object(4) };
+            unsafe { object.cast::<u16>().write(link) };
             assert_eq!(free::<IntrusiveList>(view)[..2], [4, 8], "link to {link}");
         }
     }
@@ -770,7 +771,8 @@ mod tests {
         unsafe { List::put(view, [2, 3, 4].into_iter()) };
         assert_eq!(free::<List>(view)[..4], [2, 3, 4, 8]);
         let link = unsafe { view.object(4) };
-        unsafe { link.write(link.read() ^ 1) };
+        let byte = unsafe { link.read() };
+        unsafe { link.write(byte ^ 1) };
         assert_eq!(free::<List>(view)[..2], [4, 8]);
         assert_eq!(unsafe { List::lost_all_but(view) }, None, "nobody has taken it yet");
         take::<List>(view, 1);

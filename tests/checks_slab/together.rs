@@ -14,8 +14,8 @@ use heapwright::source::{Pages, SourceHeap};
 use crate::told::{Keep, told};
 use crate::{flip, free, is_resized};
 
-type Heap<K, P> =
-    Locked<SlabHeap<Classes, AlignedSlabs<Pages, 0, K>, SourceHeap<Pages>, KeepAll, 8, P>, NoLock>;
+type Core<K, P> = SlabHeap<Classes, AlignedSlabs<Pages, 0, K>, SourceHeap<Pages>, KeepAll, 8, P>;
+type Heap<K, P> = Locked<Core<K, P>, NoLock>;
 
 fn heap<K: FreeObjects, P: Checks>() -> Heap<K, P> {
     Heap::over(Pages, SourceHeap::new(Pages))
@@ -54,8 +54,12 @@ fn slots_of_a_class_that_are_given_twice() {
     assert_eq!(taken, Ok(5));
     // SAFETY: all of them were written.
     let slots = out.map(|slot| unsafe { slot.assume_init() });
-    // SAFETY: there is such a class, and the slots are its; that the first comes back twice is what the heap looks for.
-    let give = |slots: &[NonNull<u8>]| unsafe { heap.enter(|core| core.give_slots(class, slots)) }.unwrap();
+    let give = |slots: &[NonNull<u8>]| {
+        // SAFETY: there is such a class, and the slots are its; that the first comes back twice is what the heap looks for.
+        let work = |core: &mut Core<Bitmap, Hardened<Keep>>| unsafe { core.give_slots(class, slots) };
+        // SAFETY: the core is given slots, and nothing else.
+        unsafe { heap.enter(work) }.unwrap();
+    };
     give(&slots);
     assert_eq!((found(), heap.usage().objects), (vec![], 0));
     give(&slots[..1]);
