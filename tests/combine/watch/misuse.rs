@@ -5,10 +5,9 @@ use std::process::{Command, ExitStatus};
 use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
-use heapwright::check::{Abort, CountMisuses, Damage, Later, Misuse, MisuseHook, Report, Wrong};
+use heapwright::check::{Abort, CountMisuses, Damage, Misuse, MisuseHook, Wrong};
 use heapwright::combine::{Quarantine, RedZones};
-use heapwright::heap::{Heap, Inspect, Locked, SharedHeap};
-use heapwright::lock::{OwnerChecked, SpinLock};
+use heapwright::heap::{Heap, Inspect};
 use heapwright::sizing::Sizing128KiB;
 
 use super::{layout, resize};
@@ -280,8 +279,12 @@ fn a_handler_may_end_the_process() {
 
 /// What was found under the lock is told when it is free: a report may take memory of the heap that reports, through whatever is around the heap that found it. Of several
 /// findings of one call the first is told, all are counted.
+#[cfg(feature = "std")]
 #[test]
 fn what_is_found_is_told_when_the_lock_is_free() {
+    use heapwright::check::{Later, Report};
+    use heapwright::heap::{Locked, SharedHeap};
+    use heapwright::lock::{OwnerChecked, SpinLock};
     use std::sync::Mutex;
     type Core = RedZones<16, 8, Quarantine<3, Arena<'static, Sizing128KiB>, Later<Note>>, Later<Note>>;
     static HEAP: Mutex<Option<&'static Locked<Core, OwnerChecked<SpinLock>>>> = Mutex::new(None);
