@@ -10,6 +10,7 @@ use std::vec::Vec;
 
 use super::engine::{Engine, settle};
 use super::failure::Failure;
+use super::law::Law;
 use super::plan::Plan;
 use super::run::{Fault, guarded};
 use super::subject::Face;
@@ -148,7 +149,8 @@ impl<'a, F: Face> Check<'a, F> {
     ) -> Result<(), Failure> {
         let ledger = Ledger::new(Injection::NONE);
         let fail = |(law, text)| engine.failure(Fault { law, text }, Vec::new(), pass);
-        let Ok(heap) = guarded(|| (self.make)(&ledger)).map_err(fail)? else { return Ok(()) };
+        let heap = guarded(|| (self.make)(&ledger)).map_err(fail)?;
+        let heap = heap.map_err(|AllocError| fail((Law::Makes, "it can't be made".to_owned())))?;
         match run(&heap, &ledger) {
             None => Ok(()),
             Some(Err(fault)) => {

@@ -236,11 +236,9 @@ impl<H: Heap> Forwards<'_, H> {
                 (done, format!("finds {found:x?} of {FOUND_AT:x?}, and `CHECKS` is {}", H::CHECKS))
             }
             Call::Reset => {
-                if let Some(reset) = self.reset {
-                    // SAFETY: there is no live block.
-                    unsafe { reset(heap) };
-                }
-                (true, String::new())
+                // SAFETY: there is no live block.
+                let done = self.reset.map(|reset| unsafe { reset(heap) });
+                (done.is_some(), "is not there".into())
             }
         }
     }

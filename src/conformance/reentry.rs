@@ -11,6 +11,7 @@ use std::vec::Vec;
 use super::law::Law;
 use super::run::{Fault, guarded};
 use super::supply::Ledger;
+use crate::AllocError;
 use crate::heap::SharedHeap;
 
 /// What goes into a source's hook: the heap and a live block of it, without their types.
@@ -65,9 +66,10 @@ pub(super) fn run<A: SharedHeap>(heap: &A, ledger: &Ledger) -> Result<(), Fault>
     let outcome = guarded(|| {
         let mut size = 64;
         while found.lock().unwrap_or_else(PoisonError::into_inner).is_none() && size < 1 << 20 {
-            let Ok(layout) = Layout::from_size_align(size, 8) else { return };
-            let Ok(block) = heap.try_alloc(layout) else { return };
-            blocks.push((block.cast(), layout));
+            let layout = Layout::from_size_align(size, 8).map_err(|_| AllocError);
+            let made = layout.and_then(|layout| Ok((heap.try_alloc(layout)?.cast(), layout)));
+            let Ok(block) = made else { return };
+            blocks.push(block);
             size += size / 2;
         }
     });

@@ -385,7 +385,8 @@ impl<'r> Run<'r> {
     }
 
     fn alloc_batch(&mut self, layout: Layout, count: usize) -> Outcome {
-        if self.shadow.len() + count > self.live_max || count > 32 {
+        let mut out = [MaybeUninit::uninit(); 32];
+        if count > self.live_max.saturating_sub(self.shadow.len()).min(out.len()) {
             return Ok(());
         }
         // How long such blocks are is not said.
@@ -393,7 +394,6 @@ impl<'r> Run<'r> {
             return Ok(());
         }
         let before = self.usage();
-        let mut out = [MaybeUninit::uninit(); 32];
         let Some(got) = guarded(|| self.subject.alloc_batch(layout, &mut out[..count]))? else {
             return Ok(());
         };

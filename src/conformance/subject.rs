@@ -196,43 +196,36 @@ pub trait Face {
 /// A value in a box that can move to another one. Its former places stay allocated, so that a block that has stayed
 /// there is found by what it holds.
 pub(super) struct Place<T> {
-    value: Option<Box<T>>,
+    value: Box<T>,
     former: Vec<Box<MaybeUninit<T>>>,
 }
 
 impl<T> Place<T> {
     pub(super) fn new(value: T) -> Self {
-        Place { value: Some(Box::new(value)), former: Vec::new() }
+        Place { value: Box::new(value), former: Vec::new() }
     }
 
     pub(super) fn get(&self) -> &T {
-        match &self.value {
-            Some(value) => value,
-            None => unreachable!("it is there but while it moves"),
-        }
+        &self.value
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {
-        match &mut self.value {
-            Some(value) => value,
-            None => unreachable!("it is there but while it moves"),
-        }
+        &mut self.value
     }
 
     /// Moves the value, and writes over the place where it was.
     pub(super) fn relocate(&mut self) {
-        let Some(old) = self.value.take() else { return };
         let mut new = Box::<T>::new_uninit();
-        let old = Box::into_raw(old);
-        // SAFETY: the old box holds a value, which is used from the new one only from here on; the boxes do not overlap.
-        unsafe { core::ptr::copy_nonoverlapping(old, new.as_mut_ptr(), 1) };
+        // SAFETY: the box holds a value, which is used from the new one only from here on; the boxes do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(&raw const *self.value, new.as_mut_ptr(), 1) };
+        // SAFETY: the value has been copied there.
+        let new = unsafe { new.assume_init() };
+        let old = Box::into_raw(core::mem::replace(&mut self.value, new));
         // SAFETY: `MaybeUninit<T>` has the layout of `T`, and the memory is a box's.
         let mut empty = unsafe { Box::from_raw(old.cast::<MaybeUninit<T>>()) };
         let bytes = empty.as_mut_ptr().cast::<u8>();
         // SAFETY: the box is `size_of::<T>()` bytes long and holds no value any more.
         unsafe { bytes.write_bytes(0xD7, size_of::<T>()) };
-        // SAFETY: the value has been copied there.
-        self.value = Some(unsafe { new.assume_init() });
         self.former.push(empty);
     }
 }

@@ -292,6 +292,14 @@ impl State {
         None
     }
 
+    /// As [`block`](State::block); the block is the caller's then.
+    fn take(&mut self, ptr: NonNull<u8>, layout: Layout, what: &str) -> Option<Block> {
+        self.block(ptr, layout, what)?;
+        let block = self.live.remove(&ptr.addr().get())?;
+        self.bytes -= block.len;
+        Some(block)
+    }
+
     fn put(&mut self, block: Block) -> NonNull<[u8]> {
         let given = NonNull::slice_from_raw_parts(block.start(), block.len);
         self.bytes += block.len;
@@ -342,13 +350,9 @@ unsafe impl<const GRANULE: usize, const ZEROED: bool> BackingSource for Source<G
     }
 
     unsafe fn release(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        let mut state = self.ledger.call();
-        if state.block(ptr, layout, "release").is_some() {
-            if let Some(block) = state.live.remove(&ptr.addr().get()) {
-                state.bytes -= block.len;
-                // A read of freed memory finds other bytes, or a tool that watches for them.
-                block.clear(0, block.len, false);
-            }
+        if let Some(block) = self.ledger.call().take(ptr, layout, "release") {
+            // A read of freed memory finds other bytes, or a tool that watches for them.
+            block.clear(0, block.len, false);
         }
     }
 
@@ -401,8 +405,7 @@ unsafe impl<const GRANULE: usize, const ZEROED: bool> BackingSource for Source<G
             return Err(AllocError);
         }
         let block = Block::new(new, self.len(new).max(old_len), ZEROED).ok_or(AllocError)?;
-        let Some(old_block) = state.live.remove(&ptr.addr().get()) else { return Err(AllocError) };
-        state.bytes -= old_block.len;
+        let old_block = state.take(ptr, old, "remap").ok_or(AllocError)?;
         // SAFETY: both blocks are so long, and apart.
         unsafe { block.start().copy_from_nonoverlapping(old_block.start(), old_len) };
         Ok(state.put(block))

@@ -81,6 +81,14 @@ enum Wrong {
     UsableTooLarge,
     MovesItsBlocks,
     ReleaseKeeps,
+    /// A length past the end of memory.
+    Endless,
+    AtHandGoesToTheSource,
+    /// At its end the source gets what it has never given.
+    ReleasesAtDrop,
+    ChunksApart,
+    ChunkOfNothing,
+    ChunksOfFree,
 }
 
 /// A block of a mutant: the source's memory.
@@ -157,10 +165,10 @@ impl Mutant {
         // SAFETY: the block has that many bytes more than were asked for.
         let start = unsafe { base.add(skew) };
         self.live.insert(start.addr().get(), Piece { base, block, layout });
-        let len = if self.is(Wrong::Short) && layout.size() % 5 == 4 {
-            layout.size() - 1
-        } else {
-            layout.size() + MORE - skew
+        let len = match self.wrong {
+            Wrong::Short if layout.size() % 5 == 4 => layout.size() - 1,
+            Wrong::Endless if layout.size() % 5 == 4 => isize::MAX as usize + 1,
+            _ => layout.size() + MORE - skew,
         };
         Ok(NonNull::slice_from_raw_parts(start, len))
     }
@@ -206,6 +214,10 @@ impl Mutant {
 
 impl Drop for Mutant {
     fn drop(&mut self) {
+        if self.is(Wrong::ReleasesAtDrop) {
+            // SAFETY: none, but the source notes it.
+            unsafe { self.source.release(NonNull::from(&mut self.inline).cast(), Layout::new::<[u8; 64]>()) };
+        }
         let keeps = self.is(Wrong::KeepsAtDrop);
         for piece in self.kept.drain(..).filter(|_| !keeps) {
             // SAFETY: the block is live.
@@ -265,11 +277,19 @@ unsafe impl Heap for Mutant {
         if self.is(Wrong::AtHandAsksTheSource) { self.take(layout).ok() } else { None }
     }
 
+    unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let takes = self.is(Wrong::AtHandGoesToTheSource);
+        if takes {
+            self.give(ptr.addr().get(), layout);
+        }
+        takes
+    }
+
     fn alloc_zeroed(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let block = self.alloc(layout)?;
         let len = match self.wrong {
             Wrong::NotZeroed => 0,
-            Wrong::TailNotZeroed => layout.size(),
+            Wrong::TailNotZeroed | Wrong::Endless => layout.size(),
             _ => block.len(),
         };
         // SAFETY: the block is fresh, and no shorter.
@@ -428,10 +448,16 @@ impl Inspect for Mutant {
     }
 
     fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
-        let len = self.usage().total - cursor.offset;
-        let chunk = Chunk { offset: cursor.offset, len, kind: ChunkKind::Used };
+        let left = self.usage().total - cursor.offset;
+        let (gap, len) = match self.wrong {
+            Wrong::ChunksApart if cursor.offset == 0 => (0, left / 2),
+            Wrong::ChunksApart => (1, left),
+            _ => (0, left),
+        };
+        let kind = if self.is(Wrong::ChunksOfFree) { ChunkKind::Free } else { ChunkKind::Used };
+        let chunk = Chunk { offset: cursor.offset + gap, len, kind };
         cursor.offset += len;
-        (len > 0).then_some(chunk)
+        (len > 0 || self.is(Wrong::ChunkOfNothing)).then_some(chunk)
     }
 
     fn verify(&mut self) -> Result<(), Corruption> {
@@ -541,6 +567,12 @@ const MUTANTS: &[(Wrong, Law)] = &[
     (Wrong::UsableTooSmall, Law::UsableSizes),
     (Wrong::UsableTooLarge, Law::SourceUse),
     (Wrong::MovesItsBlocks, Law::Outside),
+    (Wrong::Endless, Law::Blocks),
+    (Wrong::AtHandGoesToTheSource, Law::NoWayBack),
+    (Wrong::ReleasesAtDrop, Law::SourceUse),
+    (Wrong::ChunksApart, Law::Inspect),
+    (Wrong::ChunkOfNothing, Law::Inspect),
+    (Wrong::ChunksOfFree, Law::Inspect),
 ];
 
 #[test]

@@ -1,8 +1,12 @@
 //! Broken heaps, sources and shells, each of which the kit has to find; and sound ones, which it has to let pass.
 
+mod checks;
 mod heaps;
+mod probe;
+mod reentry;
 mod shells;
 mod sources;
+mod supply;
 
 use std::format;
 use std::string::String;

@@ -257,3 +257,9 @@ fn what_is_not_passed_on_is_found() {
     assert_eq!(failure, Err(Law::Forwards));
     assert!(!forwards(Thin).except(Call::Resize).missing().contains(&Call::Resize));
 }
+
+#[test]
+#[should_panic(expected = "breaks Forwards: a wrapper passes each request on as what it is")]
+fn a_check_of_what_is_passed_on_stops_the_test() {
+    forwards(Thin).check();
+}
