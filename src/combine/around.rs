@@ -81,13 +81,8 @@ pub(super) unsafe trait Around: Within {
         count
     }
 
-    /// Before a block is resized: an error if it is not to be, or what its old and its new layout are noted by.
-    fn admit_resize(
-        &mut self,
-        old: Layout,
-        new: Layout,
-        in_place: bool,
-    ) -> Result<(Self::Note, Self::Note), AllocError>;
+    /// Before a block is resized (in place, with `LOOKS`): an error if it is not to be, or what its old and its new layout are noted by.
+    fn admit_resize(&mut self, old: Layout, new: Layout) -> Result<(Self::Note, Self::Note), AllocError>;
 
     /// The heap has refused a request for `layout`. True: there is room now, it is asked again.
     #[inline(always)]
@@ -329,7 +324,7 @@ pub(super) unsafe fn resize_in_place<A: Around>(
     old: Layout,
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
-    let notes = around.admit_resize(old, new, true)?;
+    let notes = around.admit_resize(old, new)?;
     // SAFETY: the caller's promise is the same.
     let block = unsafe { around.heap_mut().resize_in_place(ptr, old, new) }?;
     Ok(resized(around, ptr, (old, new), notes, block))
@@ -358,7 +353,7 @@ pub(super) unsafe fn resize<A: Around>(
         unsafe { dealloc(around, ptr, old) };
         return Ok(block);
     }
-    let notes = around.admit_resize(old, new, false)?;
+    let notes = around.admit_resize(old, new)?;
     loop {
         // SAFETY: the caller's promise is the same; after an error the block is as it was (H4).
         match unsafe { around.heap_mut().resize(ptr, old, new) } {
@@ -544,3 +539,70 @@ macro_rules! reset_and_inspect {
 }
 
 pub(super) use {heap_around, reset_and_inspect};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::combine::{FailNth, Nth};
+    use crate::source::{Buffer, SourceHeap};
+
+    /// Hooks that can make room so many times.
+    struct MakesRoom<P> {
+        heap: P,
+        times: usize,
+    }
+
+    impl<P: Heap> Within for MakesRoom<P> {
+        type Heap = P;
+
+        fn heap(&self) -> &P {
+            &self.heap
+        }
+
+        fn heap_mut(&mut self) -> &mut P {
+            &mut self.heap
+        }
+    }
+
+    // SAFETY: W1 to W3: the blocks are left as they are, and none is kept.
+    unsafe impl<P: Heap> Around for MakesRoom<P> {
+        type Note = ();
+
+        fn admit(&mut self, _: Layout) -> Result<(), AllocError> {
+            Ok(())
+        }
+
+        fn admit_resize(&mut self, _: Layout, _: Layout) -> Result<((), ()), AllocError> {
+            Ok(((), ()))
+        }
+
+        fn refused(&mut self, _: Layout) -> bool {
+            let room = self.times > 0;
+            self.times = self.times.saturating_sub(1);
+            room
+        }
+    }
+
+    heap_around!([P: Heap] MakesRoom<P>, P);
+
+    #[test]
+    fn a_heap_that_has_got_room_is_asked_again() {
+        let (old, new) = (Layout::new::<[u8; 16]>(), Layout::new::<[u8; 40]>());
+        let mut memory = [MaybeUninit::uninit(); 256];
+        let buffer = SourceHeap::new(Buffer::from_slice(&mut memory));
+        let mut heap = MakesRoom { heap: FailNth::new(Nth { first: 1, last: 2 }, buffer), times: 2 };
+        let block = heap.alloc(old).unwrap().cast::<u8>();
+        // SAFETY: the block is so long.
+        unsafe { block.write_bytes(7, 16) };
+        // SAFETY: the block is live, and its layout this one.
+        let block = unsafe { heap.resize(block, old, new) }.unwrap().cast::<[u8; 16]>();
+        assert_eq!((heap.times, heap.heap.requests(), heap.heap.refusals()), (0, 4, 2));
+        // There is no more to be had: an error, and the block is as it was.
+        heap.heap.set_rule(Nth { first: 0, last: u64::MAX });
+        // SAFETY: as above.
+        assert!(unsafe { heap.resize(block.cast(), new, old) }.is_err());
+        assert_eq!(heap.heap.requests(), 5, "asked once");
+        // SAFETY: the block is longer, and these bytes were written.
+        assert_eq!(unsafe { block.read() }, [7; 16]);
+    }
+}

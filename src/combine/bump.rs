@@ -109,7 +109,8 @@ impl<'a> Bump<'a> {
     /// The bytes from `offset` to `end`, with provenance for them that is the buffer's own.
     #[inline(always)]
     fn block(&self, offset: usize, end: usize) -> NonNull<[u8]> {
-        debug_assert!(offset <= end && end <= self.len);
+        debug_assert!(offset <= end);
+        debug_assert!(end <= self.len);
         // SAFETY: `offset` is in the buffer, or right at its end, by the callers in this file.
         let start = unsafe { self.base.add(offset) };
         mem::slice(start, end - offset)

@@ -484,13 +484,14 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
             let Ok(block) = self.alloc(layout) else { break };
             out[done].write(block.cast());
             done += 1;
-            if let Some(node) = self.first {
+            // The heap that it is from comes first.
+            done += self.first.map_or(0, |node| {
                 // SAFETY: as above.
                 let this = unsafe { Self::node(node) };
                 let count = this.heap.alloc_batch(layout, &mut out[done..]);
                 self.count(this, count);
-                done += count;
-            }
+                count
+            });
         }
         done
     }

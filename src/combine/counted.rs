@@ -130,7 +130,7 @@ unsafe impl<C: Counters, P: Heap> Around for Counted<C, P> {
     }
 
     #[inline(always)]
-    fn admit_resize(&mut self, _: Layout, _: Layout, _: bool) -> Result<(usize, usize), AllocError> {
+    fn admit_resize(&mut self, _: Layout, _: Layout) -> Result<(usize, usize), AllocError> {
         // They are asked for afterwards: a resize costs more than that.
         Ok((0, 0))
     }

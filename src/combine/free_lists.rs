@@ -291,7 +291,7 @@ impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> FreeLists<C, P, B, 
             0 => Err(AllocError),
             count => Ok(count),
         })?;
-        let [first, others @ ..] = &blocks[..count] else { return Err(AllocError) };
+        let (first, others) = blocks[..count].split_first().ok_or(AllocError)?;
         // SAFETY: K2, by the caller's promise.
         let list = unsafe { self.list(class) };
         for block in others.iter().rev() {

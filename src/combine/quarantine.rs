@@ -200,9 +200,7 @@ impl<const N: usize, P: Heap, R: OnMisuse> Within for Quarantine<N, P, R> {
 
     fn inspect(&mut self) {
         for at in self.oldest..self.oldest + self.count {
-            if let Some(&held) = self.queue.get(at % N) {
-                self.look(held);
-            }
+            self.look(self.queue[at % N]);
         }
     }
 
@@ -232,7 +230,7 @@ unsafe impl<const N: usize, P: Heap, R: OnMisuse> Around for Quarantine<N, P, R>
     }
 
     #[inline(always)]
-    fn admit_resize(&mut self, _: Layout, _: Layout, _: bool) -> Result<((), ()), AllocError> {
+    fn admit_resize(&mut self, _: Layout, _: Layout) -> Result<((), ()), AllocError> {
         Ok(((), ()))
     }
 
@@ -252,12 +250,12 @@ unsafe impl<const N: usize, P: Heap, R: OnMisuse> Around for Quarantine<N, P, R>
             return true;
         }
         // Once there is none left, all bytes are free, and no more are needed than there may be.
-        while (self.count == N || size > self.bytes_max - self.bytes) && self.release_oldest() {}
-        if let Some(place) = self.queue.get_mut((self.oldest + self.count) % N) {
-            *place = Held { ptr, layout };
-            self.count += 1;
-            self.bytes += size;
+        while self.count == N || size > self.bytes_max - self.bytes {
+            self.release_oldest();
         }
+        self.queue[(self.oldest + self.count) % N] = Held { ptr, layout };
+        self.count += 1;
+        self.bytes += size;
         false
     }
 

@@ -133,7 +133,7 @@ unsafe impl<P: Heap> Around for Quota<P> {
     }
 
     #[inline(always)]
-    fn admit_resize(&mut self, old: Layout, new: Layout, _: bool) -> Result<(usize, usize), AllocError> {
+    fn admit_resize(&mut self, old: Layout, new: Layout) -> Result<(usize, usize), AllocError> {
         let (old, new) = (self.heap.good_size(old), self.heap.good_size(new));
         if new.saturating_sub(old) > self.left() { Err(AllocError) } else { Ok((old, new)) }
     }

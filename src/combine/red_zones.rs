@@ -346,14 +346,11 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
         for blocks in blocks.chunks(MANY) {
             let mut open = [NonNull::dangling(); MANY];
             let mut count = 0;
-            for &block in blocks {
-                // SAFETY: the caller's promise is the same.
-                if let Some(whole) = unsafe { self.open(block, layout, place) } {
-                    if let Some(next) = open.get_mut(count) {
-                        *next = whole;
-                        count += 1;
-                    }
-                }
+            // SAFETY: the caller's promise is the same.
+            let wholes = blocks.iter().filter_map(|&block| unsafe { self.open(block, layout, place) });
+            for (next, whole) in open.iter_mut().zip(wholes) {
+                *next = whole;
+                count += 1;
             }
             // SAFETY: the blocks within are live, all different, and were asked for by this layout.
             unsafe { self.heap.dealloc_batch(place.whole, open.get(..count).unwrap_or_default()) };

@@ -281,7 +281,7 @@ unsafe impl<W: Refusal, P: Heap> Around for Refusing<W, P> {
     }
 
     #[inline]
-    fn admit_resize(&mut self, _: Layout, new: Layout, _: bool) -> Result<((), ()), AllocError> {
+    fn admit_resize(&mut self, _: Layout, new: Layout) -> Result<((), ()), AllocError> {
         self.admit(new)?;
         Ok(((), ()))
     }

@@ -65,10 +65,8 @@ unsafe impl Counters for SizeHistogram {
     #[inline(always)]
     fn allocated(&mut self, request: Layout, _: Layout, count: usize) {
         // A request of size zero is never met.
-        let bit = request.size().checked_ilog2().unwrap_or(0) as usize;
-        if let Some(number) = self.counts.get_mut(bit) {
-            *number = number.wrapping_add(count);
-        }
+        let number = &mut self.counts[(request.size() | 1).ilog2() as usize];
+        *number = number.wrapping_add(count);
     }
 
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -212,9 +212,7 @@ pub(crate) fn write_short(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result
         // After a path there may be a lifetime.
         if word.is_empty() {
             let mut signs = behind.chars();
-            if let Some(sign) = signs.next() {
-                f.write_char(sign)?;
-            }
+            signs.next().map_or(Ok(()), |sign| f.write_char(sign))?;
             rest = signs.as_str();
         }
     }

@@ -94,6 +94,11 @@ impl List {
         Some(chunk)
     }
 
+    /// Takes the first chunk out, unless it is `last`.
+    pub(super) fn pop_unless(&mut self, last: Option<NonNull<Chunk>>) -> Option<NonNull<Chunk>> {
+        if self.head == last { None } else { self.pop() }
+    }
+
     /// Takes the first chunk of `least` bytes or more out.
     pub(super) fn take(&mut self, least: usize) -> Option<NonNull<Chunk>> {
         let mut before: Option<NonNull<Chunk>> = None;

@@ -95,8 +95,7 @@ impl<B: BackingSource, G: Growth, D: Direction, const MIN_ALIGN: usize> Region<B
     /// `mark` is of this region; since it was made, no block from before has been freed or resized, and the region has neither been reset nor gone
     /// back to an earlier mark. No block from after it is used again, not even to free it.
     pub unsafe fn rewind(&mut self, mark: RegionMark) {
-        while self.chunks.head() != mark.chunk {
-            let Some(chunk) = self.chunks.pop() else { return };
+        while let Some(chunk) = self.chunks.pop_unless(mark.chunk) {
             // SAFETY: blocks in it are from after the mark, and not used again; it is in no list any more.
             unsafe { self.retire(chunk, Keep::One) };
         }

@@ -134,8 +134,9 @@ impl<B: BackingSource, G: Growth, D: Direction, const MIN_ALIGN: usize> Region<B
 
     /// The bytes that a block of `size` takes. The same for all sizes up to that.
     #[inline(always)]
-    fn len(size: usize) -> Option<usize> {
-        align_up(size, MIN_ALIGN)
+    const fn len(size: usize) -> usize {
+        // No overflow: a layout's size is at most `isize::MAX`, and so is what an alignment adds.
+        (size + (MIN_ALIGN - 1)) & !(MIN_ALIGN - 1)
     }
 
     /// A block from the current chunk, if there is room; not for size zero.
@@ -144,7 +145,7 @@ impl<B: BackingSource, G: Growth, D: Direction, const MIN_ALIGN: usize> Region<B
         if layout.size() == 0 {
             return None;
         }
-        let (len, top) = (Self::len(layout.size())?, self.top.addr());
+        let (len, top) = (Self::len(layout.size()), self.top.addr());
         // What needs no more than the minimal alignment has it already.
         let rounded = layout.align() > MIN_ALIGN;
         let (start, new_top) = if D::UP {
@@ -178,8 +179,7 @@ impl<B: BackingSource, G: Growth, D: Direction, const MIN_ALIGN: usize> Region<B
             return Err(AllocError);
         }
         let padding = layout.align().max(MIN_ALIGN) - 1;
-        let len = Self::len(layout.size()).ok_or(AllocError)?;
-        let least = len.checked_add(HEADER + padding).ok_or(AllocError)?;
+        let least = Self::len(layout.size()).checked_add(HEADER + padding).ok_or(AllocError)?;
         let chunk = match self.spare.take(least) {
             Some(chunk) => chunk,
             None => {
@@ -226,7 +226,7 @@ impl<B: BackingSource, G: Growth, D: Direction, const MIN_ALIGN: usize> Region<B
     /// # Safety
     /// `ptr` is the last block of a region that is used downward, `old` its layout, and `new` is larger.
     unsafe fn move_down(&mut self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<[u8]>> {
-        let (old_len, new_len) = (Self::len(old.size())?, Self::len(new.size())?);
+        let (old_len, new_len) = (Self::len(old.size()), Self::len(new.size()));
         let end = ptr.addr().get() + old_len;
         let start = end.checked_sub(new_len)? & !(new.align().max(MIN_ALIGN) - 1);
         if start < self.limit {
@@ -256,7 +256,7 @@ unsafe impl<B: BackingSource, G: Growth, D: Direction, const M: usize> Heap for 
 
     #[inline]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        let (addr, Some(len)) = (ptr.addr().get(), Self::len(layout.size())) else { return };
+        let (addr, len) = (ptr.addr().get(), Self::len(layout.size()));
         if self.is_last(addr, len) {
             self.top = self.top.with_addr(if D::UP { addr } else { addr + len });
         }
@@ -284,8 +284,7 @@ unsafe impl<B: BackingSource, G: Growth, D: Direction, const M: usize> Heap for 
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let addr = ptr.addr().get();
-        let old_len = Self::len(old.size()).ok_or(AllocError)?;
-        let new_len = Self::len(new.size()).ok_or(AllocError)?;
+        let (old_len, new_len) = (Self::len(old.size()), Self::len(new.size()));
         if addr & (new.align() - 1) != 0 {
             return Err(AllocError);
         }
@@ -327,7 +326,7 @@ unsafe impl<B: BackingSource, G: Growth, D: Direction, const M: usize> Heap for 
 
     #[inline]
     fn good_size(&self, layout: Layout) -> usize {
-        Self::len(layout.size()).unwrap_or(layout.size())
+        Self::len(layout.size())
     }
 
     /// Gives the spare chunks back. The one that blocks are cut from stays, even without a block.
