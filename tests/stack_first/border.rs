@@ -2,6 +2,7 @@
 
 use std::ptr::NonNull;
 
+use heapwright::AllocError;
 use heapwright::arena::StaticArena;
 use heapwright::combine::StackFirst;
 use heapwright::heap::{Heap, Locked, NoHeap, SharedHeap, Usage};
@@ -299,5 +300,23 @@ fn under_the_lock() {
         let twice = |_: &mut _| (heap.try_alloc(layout(1, 1)).is_err(), heap.usage().total);
         // SAFETY: none: that a re-entry is refused is what is tested.
         assert_eq!(unsafe { heap.enter(twice) }, Ok((true, 0)));
+    });
+}
+
+/// Under the lock it is a core, and those have no blocks of size zero.
+#[test]
+fn a_core_refuses_size_zero() {
+    with::<64>(|heap| {
+        for zeroed in [false, true] {
+            // SAFETY: the closure only calls the core.
+            let made =
+                unsafe {
+                    heap.enter(|core| {
+                        if zeroed { core.alloc_zeroed(layout(0, 8)) } else { core.alloc(layout(0, 8)) }
+                    })
+                };
+            assert_eq!(made, Ok(Err(AllocError)));
+        }
+        assert_eq!(heap.try_alloc(layout(0, 8)).map(|block| block.len()), Ok(0));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use heapwright::combine::{Arenas, Chain, FixedChunks, Growing};
+use heapwright::combine::{Arenas, Chain, Factory, FixedChunks, Growing};
 use heapwright::heap::{Heap, Locked, Owns, Reset};
 use heapwright::lock::NoLock;
 use heapwright::sizing::{Checked, Sizing4KiB, Sizing128KiB};
@@ -100,4 +100,21 @@ fn nested_chains() {
     drop(inner);
     let outer = outer.into_inner();
     assert_eq!((outer.heaps(), outer.idle()), (1, 1));
+}
+
+/// What a further heap asks for, after so many: grown as far as the cap, or what the first has where nothing is said to grow.
+#[test]
+fn chunks_grow_as_told() {
+    let small = layout(100, 8);
+    let sizes = |chunk: &dyn Fn(usize) -> Option<std::alloc::Layout>| {
+        [0, 1, 2, 9].map(|heaps| chunk(heaps).expect("room for it").size())
+    };
+    let growing = Arenas::<Sizing4KiB, Growing<1024, 3000>>::new();
+    assert_eq!(sizes(&|heaps| growing.chunk(small, heaps)), [1024, 2048, 3000, 3000]);
+    let level = Arenas::<Sizing4KiB, Growing<1024, 3000, 1, 1>>::new();
+    assert_eq!(sizes(&|heaps| level.chunk(small, heaps)), [1024; 4]);
+    assert!(
+        level.chunk(layout(3000, 8), 0).expect("room for it").size() > 3000,
+        "a request has what it needs"
+    );
 }

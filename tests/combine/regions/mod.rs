@@ -15,6 +15,8 @@ mod scoped;
 mod scopes;
 #[cfg(feature = "alloc")]
 mod shadow;
+#[cfg(feature = "alloc")]
+mod strangers;
 
 use std::alloc::Layout;
 

@@ -1,11 +1,11 @@
 //! `Ring` and `Frames`: what lives through which turn.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use heapwright::combine::{Carried, FixedChunks, Region, Ring};
 use heapwright::heap::{Heap, Locked, Owns};
-use heapwright::lock::NoLock;
+use heapwright::lock::{Lock, NoLock};
 use heapwright::source::GlobalHeap;
 
 use super::layout;
@@ -142,4 +142,50 @@ fn a_frame_that_panics_has_no_value() {
     let mut gone = gone.into_inner();
     gone.sort_unstable();
     assert_eq!(gone, (0..10).collect::<Vec<_>>(), "each once");
+}
+
+thread_local! {
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A lock that takes whoever comes while `ENTERED` is set for one who has it already.
+struct Entered(NoLock);
+
+// SAFETY: L1 to L4: those of the lock within, and what that would do may be refused.
+unsafe impl Lock for Entered {
+    const INIT: Self = Entered(NoLock::INIT);
+
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        if ENTERED.get() { None } else { self.0.with(work) }
+    }
+
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.with(work)
+    }
+}
+
+/// A value without memory of its frame.
+struct Number;
+
+impl Carried for Number {
+    type In<'f> = u32;
+}
+
+#[test]
+fn a_ring_that_can_not_turn_stays_where_it_is() {
+    let regions = [(); 2].map(|()| Region::<GlobalHeap>::new(GlobalHeap));
+    let mut world = Locked::<_, Entered>::new(Ring::new(regions));
+    let mut frames = world.frames::<Number>();
+    frames.step(|_, _| 1);
+    ENTERED.set(true);
+    frames.step(|_, _| unreachable!("there is no frame for it"));
+    ENTERED.set(false);
+    assert_eq!(frames.newest(|&number| number), Some(1));
+    frames.step(|_, earlier| {
+        assert_eq!(earlier.with(1, |&number| number), Some(1));
+        2
+    });
+    assert_eq!(frames.newest(|&number| number), Some(2));
+    drop(frames);
+    assert_eq!(world.get_mut().turn(), 0, "two turns of two");
 }

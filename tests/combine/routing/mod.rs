@@ -3,6 +3,7 @@
 
 mod affixes;
 mod constants;
+mod edges;
 mod forwarding;
 mod routes;
 mod shadow;
