@@ -281,11 +281,13 @@ fn a_handler_may_end_the_process() {
 /// findings of one call the first is told, all are counted.
 #[cfg(feature = "std")]
 #[test]
+#[cfg(feature = "std")]
 fn what_is_found_is_told_when_the_lock_is_free() {
     use heapwright::check::{Later, Report};
     use heapwright::heap::{Locked, SharedHeap};
     use heapwright::lock::{OwnerChecked, SpinLock};
     use std::sync::Mutex;
+
     type Core = RedZones<16, 8, Quarantine<3, Arena<'static, Sizing128KiB>, Later<Note>>, Later<Note>>;
     static HEAP: Mutex<Option<&'static Locked<Core, OwnerChecked<SpinLock>>>> = Mutex::new(None);
     static TOLD: Mutex<Vec<Wrong>> = Mutex::new(Vec::new());
