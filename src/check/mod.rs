@@ -34,6 +34,16 @@
 //! | links that lie in free memory are encoded | and believed only if the marks, which lie apart, agree; what does not is [`Metadata`](Wrong::Metadata), and the lists are made anew. [`Sizing4KiB`](crate::sizing::Sizing4KiB) has none |
 //! | freed memory rests, chance, guard pages | not there: a block has one place, and there are no pages. [`Quarantine`](crate::combine::Quarantine) goes around it, as does [`RedZones`](crate::combine::RedZones) for writes before a block |
 //!
+//! What a policy is in a general allocator:
+//!
+//! | row | in a general allocator |
+//! |---|---|
+//! | a block freed twice | free objects hold a mark in their first word: a second free is found unless somebody has written there in between (`Hardened` finds it all the same, by the zone), two threads free at the same moment, or the memory is somebody else's by now |
+//! | a pointer from elsewhere, or into a block's middle | a map of slabs, and how far into each objects were taken: found whatever it points to, the heap's own memory and objects that nobody was given included |
+//! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (above 1 MiB) any size up to its length, and above that of all runs, is let pass; so is size zero of any block, which frees nothing |
+//! | writes to a freed block | those to any byte of objects, zeroes over the mark included. Longer blocks are zeroed or unmapped, and not looked at |
+//! | guard pages | behind slabs and blocks without a class; on Linux 16,384 in a process ([`Checks::GUARDS`]) |
+//!
 //! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger than one that
 //! could not check, and no slower.
 //!

@@ -220,8 +220,8 @@ crate::malloc! {
     /// let text = String::from("freed once");
     /// assert!(CheckedMalloc.stats().bytes_live >= text.len());
     /// ```
-    /// A block freed twice is found as long as nobody has written to its first word in between, and unless two threads do it at the same moment; blocks of more than 32 KiB always. A free
-    /// object holds a mark in its first word, which nobody can foresee; no block is longer for it.
+    /// A block freed twice is found as long as nobody has written to its first word in between, or has been given its memory, and unless two threads do it at the same moment; blocks of more than 32 KiB
+    /// as long as nobody has been given theirs. A free object holds a mark in its first word, which nobody can foresee; no block is longer for it.
     ///
     /// Its parts are in [`CheckedSettings`], what is checked, in [`check`](crate::check).
     pub static CHECKED_MALLOC as CheckedMalloc: CheckedSettings = ChunkHeap::new(Pages);
@@ -239,7 +239,8 @@ crate::malloc! {
     /// assert!(HardenedMalloc.stats().bytes_live >= text.len());
     /// ```
     /// Each block is at least 8 bytes longer than asked for. Up to 4 objects of each class and thread rest, no more than 512 bytes of a class, or one object. Guards behind slabs take
-    /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: from about 1 GiB of small objects on, there is no guard behind new slabs.
+    /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: there are 16,384 guards at most, so that from half a GiB of small objects on there is none behind new slabs.
+    /// A write to the first word of a freed block does not hide a second free here.
     ///
     /// Its parts are in [`HardenedSettings`], what is checked, in [`check`](crate::check).
     pub static HARDENED_MALLOC as HardenedMalloc: HardenedSettings = ChunkHeap::new(Pages);
