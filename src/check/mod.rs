@@ -40,7 +40,7 @@
 //! |---|---|
 //! | a block freed twice | free objects hold a mark in their first word: a second free is found unless somebody has written there in between (`Hardened` finds it all the same, by the zone), two threads free at the same moment, or the memory is somebody else's by now |
 //! | a pointer from elsewhere, or into a block's middle | a map of slabs, and how far into each objects were taken: found whatever it points to, the heap's own memory and objects that nobody was given included |
-//! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (above 1 MiB) any size up to its length, and above that of all runs, is let pass; so is size zero of any block, which frees nothing |
+//! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (longer than all runs: above 512 KiB) any size between that and its length is let pass; so is size zero of any block, which frees nothing |
 //! | writes to a freed block | those to any byte of objects, zeroes over the mark included. Longer blocks are zeroed or unmapped, and not looked at |
 //! | guard pages | behind slabs and blocks without a class; on Linux 16,384 in a process ([`Checks::GUARDS`]) |
 //!
