@@ -11,12 +11,15 @@ use std::collections::BTreeSet;
 /// Declares a heap that no other test uses.
 macro_rules! heap {
     ($handle:ident, $policy:ty) => {
+        heap!($handle, $policy, 32768);
+    };
+    ($handle:ident, $policy:ty, $chunk:expr) => {
         mod settings {
             pub(super) struct Parts;
         }
         impl MallocSettings for settings::Parts {
             type Classes = Classes;
-            type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, $policy>;
+            type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, { $chunk }, { usize::MAX }, $policy>;
             type Lock = YieldLock;
         }
         heapwright::malloc! { static HEAP as $handle: settings::Parts = ChunkHeap::new(Pages); }
@@ -44,6 +47,24 @@ fn all_apart<A: GlobalAlloc>(heap: &A, count: usize, size: usize) {
     let blocks: Vec<_> = (0..count).map(|_| take(heap, size)).collect();
     assert_eq!(blocks.iter().collect::<BTreeSet<_>>().len(), count, "one block went out twice");
     blocks.into_iter().for_each(|block| give(heap, block, size));
+}
+
+/// In long slabs several objects are as far in as the heap notes: each is marked all the same.
+#[test]
+fn objects_of_long_slabs_are_found_free() {
+    heap!(Heap, Hardened<Note>, 1 << 20);
+    let blocks: Vec<_> = (0..3000).map(|_| take(&Heap, 8)).collect();
+    assert_eq!(found(), []);
+    give(&Heap, blocks[1000], 8);
+    give(&Heap, blocks[1000], 8);
+    assert_eq!(wrongs(), [Wrong::DoubleFree]);
+    for (number, &block) in blocks.iter().enumerate() {
+        if number != 1000 {
+            give(&Heap, block, 8);
+        }
+    }
+    all_apart(&Heap, 5000, 8);
+    assert_eq!(found(), []);
 }
 
 fn wrongs() -> Vec<Wrong> {

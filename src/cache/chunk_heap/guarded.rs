@@ -95,12 +95,15 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// Chunks that a slab takes: with guards one more, which can't be touched.
     const SLAB_CHUNKS: usize = 1 + C::GUARDS as usize;
 
-    /// How far into a slab an address lies, in words of eight bytes, or so many that there are no more than 2¹⁵.
+    /// What is noted of an object's place in its slab: which of so many bytes, eight or what makes no more than 2¹⁵ of a slab.
+    #[cfg(feature = "std")]
+    const STEP: usize = if CHUNK >> 15 > 8 { CHUNK >> 15 } else { 8 };
+
+    /// How far into a slab an address lies, in steps.
     #[cfg(feature = "std")]
     #[inline(always)]
     const fn at(address: usize) -> usize {
-        let word = if CHUNK >> 15 > 8 { CHUNK >> 15 } else { 8 };
-        (address % CHUNK) / word
+        (address % CHUNK) / Self::STEP
     }
 
     /// The number of the region's length of addresses that an address lies in.
@@ -294,10 +297,11 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             .is_some_and(|map| map.is_slab(address / CHUNK, number, Self::at(address)))
     }
 
-    /// Notes that an object is taken from its slab; says whether it is the first time that it is, since it became one. Callers are under the lock of the slab's class.
+    /// Notes that an object is taken from its slab; says whether it is the first time that it is, since it became one, or may be. Callers are under the lock of the slab's class.
     #[inline]
     pub(in crate::cache) fn is_first_taken(&self, object: usize) -> bool {
-        <C::Frees as Switch>::get(&self.map).is_some_and(|map| map.reach(object / CHUNK, Self::at(object)))
+        <C::Frees as Switch>::get(&self.map)
+            .is_some_and(|map| map.reach(object / CHUNK, Self::at(object), Self::STEP > 8))
     }
 
     /// A run for the heap above itself, which nobody may free who brings its address.

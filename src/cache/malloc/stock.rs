@@ -52,7 +52,7 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// Whether the address lies in a slab with that number, which tells the length of its objects, no farther in than objects have been taken from it; no, where frees are not looked at.
     fn is_in_slab(&self, address: usize, number: u16) -> bool;
 
-    /// Notes that an object is taken from its slab; says whether it is for the first time, and never so where frees are not looked at.
+    /// Notes that an object is taken from its slab; says whether it is, or may be, for the first time, and never so where frees are not looked at.
     ///
     /// # Safety
     /// It has just been taken, and nobody else takes one from that slab at the same time.
