@@ -84,6 +84,13 @@ pub(super) unsafe trait Around: Within {
     /// Before a block is resized (in place, with `LOOKS`): an error if it is not to be, or what its old and its new layout are noted by.
     fn admit_resize(&mut self, old: Layout, new: Layout) -> Result<(Self::Note, Self::Note), AllocError>;
 
+    /// Before a block is resized, with `KEEPS`: an error if it is one that `leaves` has kept, which is nobody's to resize.
+    #[inline(always)]
+    fn admit_block(&mut self, ptr: NonNull<u8>, layout: Layout) -> Result<(), AllocError> {
+        let _ = (ptr, layout);
+        Ok(())
+    }
+
     /// The heap has refused a request for `layout`. True: there is room now, it is asked again.
     #[inline(always)]
     fn refused(&mut self, layout: Layout) -> bool {
@@ -324,6 +331,24 @@ pub(super) unsafe fn resize_in_place<A: Around>(
     old: Layout,
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
+    if A::KEEPS {
+        around.admit_block(ptr, old)?;
+    }
+    // SAFETY: the caller's promise is the same.
+    unsafe { resize_here(around, ptr, old, new) }
+}
+
+/// The same, for a block that is not kept.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn resize_here<A: Around>(
+    around: &mut A,
+    ptr: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+) -> Result<NonNull<[u8]>, AllocError> {
     let notes = around.admit_resize(old, new)?;
     // SAFETY: the caller's promise is the same.
     let block = unsafe { around.heap_mut().resize_in_place(ptr, old, new) }?;
@@ -342,8 +367,11 @@ pub(super) unsafe fn resize<A: Around>(
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
     if A::LOOKS {
+        if A::KEEPS {
+            around.admit_block(ptr, old)?;
+        }
         // SAFETY: the caller's promise is the same.
-        if let Ok(block) = unsafe { resize_in_place(around, ptr, old, new) } {
+        if let Ok(block) = unsafe { resize_here(around, ptr, old, new) } {
             return Ok(block);
         }
         let block = alloc(around, new, false)?;

@@ -16,8 +16,8 @@ use crate::heap::Heap;
 ///
 /// Choose it to find who writes to memory after it was freed, or to make such a fault do less harm. A block that is freed is filled with
 /// `0xdf` and goes to the end of a queue; when more than `N` blocks wait, or more than a bound of bytes, the oldest is looked at and goes back
-/// to `P`. What was written to it since is reported to `R`, as is a block that is freed while it waits. Reads after a free are not found, but
-/// what they read is the pattern and not another's data.
+/// to `P`. What was written to it since is reported to `R`, as is a block that is freed or resized while it waits. Reads after a free are not
+/// found, but what they read is the pattern and not another's data.
 ///
 /// ```text
 ///  freed ──▶ │ filled │ filled │ .. │ filled │ ──▶ as it was? ──▶ freed in P
@@ -29,7 +29,7 @@ use crate::heap::Heap;
 ///
 /// # Cost
 /// 3 words for each of the `N` blocks, and the memory of the blocks that wait. A free writes the whole block, reads the one that leaves the
-/// queue, and compares the block's address with each of the `N`. Blocks are moved to be resized, unless that can be done where they stand (what
+/// queue, and compares the block's address with each of the `N`, as does a resize. Blocks are moved to be resized, unless that can be done where they stand (what
 /// such a one gives back is not held).
 ///
 /// ```
@@ -141,6 +141,15 @@ impl<const N: usize, P: Heap, R: OnMisuse> Quarantine<N, P, R> {
         (heap, handler)
     }
 
+    /// Whether the block at `ptr` waits, for which a call came that only its owner may make: this is reported.
+    fn waits(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let waits = self.queue.iter().any(|held| held.ptr == ptr);
+        if waits {
+            Misuse::new(Wrong::DoubleFree, ptr.addr().get(), layout).report(&mut self.handler);
+        }
+        waits
+    }
+
     /// Looks at a block that waits.
     fn look(&mut self, held: Held) {
         // SAFETY: the block is live for the heap, its owner has no claim to it, and all of it was filled. The pointer is good for that many bytes.
@@ -234,13 +243,16 @@ unsafe impl<const N: usize, P: Heap, R: OnMisuse> Around for Quarantine<N, P, R>
         Ok(((), ()))
     }
 
+    fn admit_block(&mut self, ptr: NonNull<u8>, layout: Layout) -> Result<(), AllocError> {
+        if self.waits(ptr, layout) { Err(AllocError) } else { Ok(()) }
+    }
+
     fn refused(&mut self, _: Layout) -> bool {
         self.flush()
     }
 
     unsafe fn leaves(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        if self.queue.iter().any(|held| held.ptr == ptr) {
-            Misuse::new(Wrong::DoubleFree, ptr.addr().get(), layout).report(&mut self.handler);
+        if self.waits(ptr, layout) {
             return false;
         }
         let size = layout.size();
