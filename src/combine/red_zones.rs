@@ -244,8 +244,8 @@ impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> RedZones<PRE, PO
 
 // SAFETY: H1: a block lies within one of the heap's, with its provenance; it is aligned, as that one is and as many bytes before it as are a
 // multiple of the alignment; it is as long as was asked for, so that it comes back with that size, and the layout of the block within is
-// found again. H2: the heap's. H3: the heap's, and handlers are fenced. H4: the heap's; before it is asked only zones are written. H5: the
-// heap's, and handlers do not call the shell (M1); nothing is at hand. H6: refused by `place`. H7: sizes up to a good size are, with the zones,
+// found again. H2: the heap's. H3: the heap's, and handlers are fenced. H4: the heap's; before it is asked only zones are written, and after an
+// error they are zones again. H5: the heap's, and handlers do not call the shell (M1); nothing is at hand. H6: refused by `place`. H7: sizes up to a good size are, with the zones,
 // sizes up to the heap's good size, which is the same for all of them.
 unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for RedZones<PRE, POST, P, R> {
     fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -305,10 +305,17 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
         if from.before == to.before {
             // SAFETY: the block is live, and `from` its own.
             let whole = unsafe { Self::whole(ptr, from) };
+            // The block may move, and its old place is not ours then: it is marked as free before.
+            // SAFETY: as above.
+            unsafe { Self::fill(whole, from, old.size(), FREED) };
             // SAFETY: as in `resize_in_place`. The first bytes of the block within are kept, and with them those of the block.
-            let whole = unsafe { self.heap.resize(whole, from.whole, to.whole) }?;
+            let Ok(moved) = (unsafe { self.heap.resize(whole, from.whole, to.whole) }) else {
+                // SAFETY: the block is as it was (H4).
+                unsafe { Self::fill(whole, from, old.size(), ZONE) };
+                return Err(AllocError);
+            };
             // SAFETY: the block has the new layout from here on.
-            return Ok(unsafe { Self::enclose(whole.cast(), to, new.size()) });
+            return Ok(unsafe { Self::enclose(moved.cast(), to, new.size()) });
         }
         let block = self.alloc(new)?;
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).

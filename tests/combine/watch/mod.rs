@@ -9,6 +9,7 @@ mod numbers;
 mod probe;
 #[cfg(feature = "alloc")]
 mod shadow;
+mod stale;
 mod zones;
 
 use std::alloc::Layout;

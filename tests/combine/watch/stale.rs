@@ -1,0 +1,85 @@
+//! Calls for blocks that their owners have given back, or that have moved.
+
+use std::mem::MaybeUninit;
+
+use heapwright::arena::Arena;
+use heapwright::check::{CountMisuses, Misuse, Wrong};
+use heapwright::combine::{Quarantine, RedZones};
+use heapwright::heap::{Heap, Inspect};
+use heapwright::sizing::{Sizing, Sizing4KiB, Sizing128KiB};
+
+use super::{layout, resize};
+
+type Memory = [MaybeUninit<u8>; 4096];
+
+/// A block that waits is nobody's to resize: shorter or longer, where it stands or elsewhere.
+#[test]
+fn a_block_that_waits_is_not_resized() {
+    fn waits<S: Sizing>(in_place: bool, size: usize) {
+        let mut memory: Memory = [MaybeUninit::uninit(); 4096];
+        let arena = Arena::<S>::from_slice(&mut memory);
+        let mut heap = Quarantine::<8, _, _>::new(arena, CountMisuses::new());
+        let (old, new) = (layout(64, 8), layout(size, 8));
+        let block = heap.alloc(old).unwrap().cast();
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(block, old) };
+        // SAFETY: the fault that is looked for; the block waits.
+        assert!(unsafe { resize(&mut heap, in_place, block, old, new) }.is_err());
+        let misuse = Misuse::new(Wrong::DoubleFree, block.addr().get(), old);
+        assert_eq!((heap.misuses(), heap.handler().first()), (1, Some(misuse)), "found, and once");
+        assert_eq!((heap.held(), heap.held_bytes(), heap.usage().objects), (1, 64, 1));
+        heap.release_unused();
+        assert_eq!((heap.misuses(), heap.verify(), heap.usage().objects), (1, Ok(()), 0));
+    }
+    for in_place in [true, false] {
+        for size in [32, 64, 100] {
+            waits::<Sizing4KiB>(in_place, size);
+            waits::<Sizing128KiB>(in_place, size);
+        }
+    }
+}
+
+/// The place that a block has left is known for a freed one.
+#[test]
+fn a_block_between_zones_that_has_moved_is_not_freed_where_it_was() {
+    fn moves<const PRE: usize, const POST: usize>() {
+        let mut memory: Memory = [MaybeUninit::uninit(); 4096];
+        let arena = Arena::<Sizing128KiB>::from_slice(&mut memory);
+        let mut heap = RedZones::<PRE, POST, _, _>::new(arena, CountMisuses::new());
+        let (old, new) = (layout(64, 8), layout(200, 8));
+        let block = heap.alloc(old).unwrap().cast::<u8>();
+        // So that there is no room behind it.
+        heap.alloc(old).unwrap();
+        // SAFETY: the block is live, and as long as that.
+        unsafe { block.write_bytes(7, 64) };
+        // SAFETY: the block is live, and its layout `old`.
+        let moved = unsafe { heap.resize(block, old, new) }.unwrap().cast::<u8>();
+        assert_ne!(moved, block);
+        // SAFETY: the first bytes were kept.
+        assert_eq!(unsafe { moved.cast::<[u8; 64]>().read() }, [7; 64]);
+        // SAFETY: the fault that is looked for; the memory is the arena's.
+        unsafe { heap.dealloc(block, old) };
+        let misuse = Misuse::new(Wrong::DoubleFree, block.addr().get(), old);
+        assert_eq!((heap.misuses(), heap.handler().first()), (1, Some(misuse)));
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(moved, new) };
+        assert_eq!((heap.misuses(), heap.verify(), heap.usage().objects), (1, Ok(()), 1));
+    }
+    moves::<16, 8>();
+    moves::<0, 16>();
+}
+
+/// A resize that can't be had leaves the zones as they were.
+#[test]
+fn a_block_between_zones_that_can_t_be_resized_is_as_it_was() {
+    let mut memory: Memory = [MaybeUninit::uninit(); 4096];
+    let arena = Arena::<Sizing128KiB>::from_slice(&mut memory);
+    let mut heap = RedZones::<16, 8, _, _>::new(arena, CountMisuses::new());
+    let old = layout(64, 8);
+    let block = heap.alloc(old).unwrap().cast::<u8>();
+    // SAFETY: the block is live, and its layout `old`.
+    assert!(unsafe { heap.resize(block, old, layout(5000, 8)) }.is_err());
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.dealloc(block, old) };
+    assert_eq!((heap.misuses(), heap.usage().objects), (0, 0));
+}
