@@ -9,7 +9,7 @@ use super::report;
 
 /// A misuse that a heap core has found, and what is to be told of it: kept by the core until the shell around it has let go of the lock.
 ///
-/// [`Heap::take_finding`](crate::heap::Heap::take_finding) gives it to the shell.
+/// [`Heap::take_finding`](crate::heap::Heap::take_finding) gives it to the shell, which takes all that there are and tells the first.
 ///
 /// ```
 /// use heapwright::check::{Finding, Misuse, Report, Wrong};
@@ -56,7 +56,8 @@ impl Finding {
     }
 }
 
-/// Counts misuses, and has `R` told when the lock of the heap is free: of those that one call finds, the first.
+/// Counts misuses, and has `R` told when the lock of the heap is free: of those that one call finds, the first. Where parts of a heap within each other find some, the
+/// first of the outermost.
 ///
 /// For [`RedZones`](crate::combine::RedZones) and [`Quarantine`](crate::combine::Quarantine) in a shell, whose report is to use memory of that heap, or to take its time. What is found
 /// while a quarantine is dropped is not told, since nobody asks a heap that is gone: [`release_unused`](crate::heap::Heap::release_unused) before that looks at all blocks that wait.

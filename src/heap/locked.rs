@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
 
-use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage, told};
+use super::{Chunks, Corruption, Heap, Inspect, Owns, Reset, SharedHeap, Usage, findings, told};
 use crate::AllocError;
 use crate::alloc::{impl_allocators, impl_global_alloc};
 use crate::check::Finding;
@@ -123,7 +123,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
         let locked = self.lock.with(|| {
             // SAFETY: the lock gives exclusion (L1), and the callers in this file pass closures that only read the core; unwinding leaves the lock free (L2).
             let core = unsafe { &mut *self.core.get() };
-            (read(core), core.take_finding())
+            (read(core), findings(core))
         });
         locked.map(told)
     }
@@ -141,7 +141,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
             let work = || {
                 // SAFETY: the lock gives exclusion (L1).
                 let core = unsafe { &mut *self.core.get() };
-                (leaf(core), core.take_finding())
+                (leaf(core), findings(core))
             };
             // SAFETY: the caller's promise is the same, and what was found is only taken along.
             return unsafe { self.lock.with_leaf(work) }.map(told);
@@ -218,7 +218,7 @@ impl<H: Heap, L: Lock> Locked<H, L> {
         // SAFETY: nobody borrows the heap, so nobody can free into it; what raw pointers do is their user's promise.
         unsafe { core.reset() };
         if H::CHECKS {
-            told(((), core.take_finding()));
+            told(((), findings(core)));
         }
     }
 }
@@ -304,7 +304,7 @@ impl<H: Heap, T: Task<H>> Task<H> for Checked<T> {
 
     #[inline(always)]
     fn of(self, core: &mut H) -> Self::Done {
-        (self.0.of(core), core.take_finding())
+        (self.0.of(core), findings(core))
     }
 }
 
@@ -363,7 +363,7 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
             let locked = self.lock.with(|| {
                 // SAFETY: the lock gives exclusion (L1).
                 let core = unsafe { &mut *self.core.get() };
-                (work(core), core.take_finding())
+                (work(core), findings(core))
             });
             return locked.map(told).ok_or(AllocError);
         }

@@ -280,8 +280,9 @@ pub unsafe trait Heap {
     /// Whether [`take_finding`](Heap::take_finding) may ever give something. Shells do not ask otherwise.
     const CHECKS: bool = false;
 
-    /// What was found wrong since it was last asked: of several the first, or the first of each part. Shells ask at the end of each call, and tell it when
-    /// their lock is free; so does whoever uses a core without a shell. See [`crate::check`].
+    /// What was found wrong since it was last asked: of several the first, or the first of each part, one each time; and none once all were given. Shells ask at the end
+    /// of each call until there is none, and tell the first when their lock is free; so does whoever uses a core without a shell. Others of the same call are not told, but
+    /// counted ([`Inspect::misuses`]): nothing stays over, to be told by a later call that is right. See [`crate::check`].
     ///
     /// A shell that another heap uses, by reference or as a source, tells for itself, when its own lock is free: its report must not use the heap around it.
     ///
@@ -303,6 +304,23 @@ pub unsafe trait Heap {
     fn take_finding(&mut self) -> Option<Finding> {
         None
     }
+}
+
+/// What a core has found by the end of its work: the first of it. What else there is goes with it, so that no later call tells it.
+#[inline(always)]
+pub(crate) fn findings(core: &mut impl Heap) -> Option<Finding> {
+    let first = core.take_finding();
+    if first.is_some() {
+        forget_findings(core);
+    }
+    first
+}
+
+/// Takes what a core has found, and leaves it at that.
+#[cold]
+#[inline(never)]
+fn forget_findings(core: &mut impl Heap) {
+    while core.take_finding().is_some() {}
 }
 
 /// Tells what a core has found by the end of its work, once that has given up the lock.

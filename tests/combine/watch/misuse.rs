@@ -326,3 +326,40 @@ fn what_is_found_is_told_when_the_lock_is_free() {
     let text = format!("{:?}", Later::<Note>::default());
     assert_eq!(text, "Later { count: 0, untold: None }");
 }
+
+/// What several parts of a heap find in one call is told once, and nothing of it by a later call.
+#[cfg(feature = "std")]
+#[test]
+fn what_a_call_finds_is_not_told_by_the_next() {
+    use heapwright::check::{Hardened, Later, Report};
+    use heapwright::heap::{Locked, SharedHeap};
+    use heapwright::lock::NoLock;
+    use heapwright::sizing::{Checked, Sizing4KiB};
+    use std::cell::RefCell;
+
+    thread_local!(static TOLD: RefCell<Vec<Wrong>> = const { RefCell::new(Vec::new()) });
+    struct Note;
+    impl Report for Note {
+        fn report(misuse: &Misuse) {
+            TOLD.with_borrow_mut(|told| told.push(misuse.wrong));
+        }
+    }
+    type Core<'a> = RedZones<16, 8, Arena<'a, Checked<Sizing4KiB, Hardened<Note>>>, Later<Note>>;
+
+    let mut memory = [MaybeUninit::uninit(); 4096];
+    let mut heap =
+        Locked::<Core<'_>, NoLock>::new(RedZones::new(Arena::from_slice(&mut memory), Later::new()));
+    let layout = layout(40, 8);
+    let told = || TOLD.take();
+    for round in 1..=3 {
+        let block = heap.try_alloc(layout).unwrap().cast::<u8>();
+        // Both the zone behind it and that of the arena.
+        (40..64).for_each(|at| poke(block, at, 0));
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.free(block, layout) };
+        assert_eq!(told(), [Wrong::WrittenBehind]);
+        assert_eq!((heap.misuses(), told()), (2 * round, vec![]), "both are counted");
+        heap.reset();
+        assert_eq!(told(), []);
+    }
+}
