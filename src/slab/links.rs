@@ -16,13 +16,14 @@ pub(super) const LINK_LEN: usize = size_of::<u64>();
 ///  │                                  │ a hash        │   that of all three tells that nobody else wrote it
 ///  └──────────────────────────────────┴───────────────┘
 /// ```
-/// Whoever does not know the key makes one that holds with a chance of 2⁻⁴⁸; what was once there, at that very object, can be put there again.
-/// (Linux's SLUB and snmalloc encode links as well. Not cryptographic.)
+/// What is written by mistake holds with a chance of 2⁻⁴⁸. Who forges a link has to guess the key, of which at most 31 bits are left to chance: 2⁻³¹ each
+/// time, and who can read a link finds the key by trying all. What was once there, at that very object, can be put there again. (Linux's SLUB and
+/// snmalloc encode links as well. Not cryptographic.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(pub(super) u32);
 
 impl Key {
-    /// A new one, for the slab with this header.
+    /// A new one, for the slab with this header. Its lowest bit is one, so that it is not zero.
     pub(super) fn new(salt: usize) -> Self {
         Key(mixed(entropy(salt) as u64) as u32 | 1)
     }
