@@ -50,6 +50,9 @@
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way.
 //!
+//! [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap are the exception: they write to the block, or beside it, where the layout says, before the heap within sees it. A free with a wrong layout, or of a pointer from elsewhere, is found there, but may have written over a live neighbour. Where that matters,
+//! let the policy of the heap within do the checks alone.
+//!
 //! A report says what is wrong, and not whose mistake it is. Where the block was allocated, and where it was freed before, is known to a traced heap: `Traced<Recall<Backtraces>, ..>` of
 //! [`trace`](crate::trace) keeps the call sites of both, and `AbortWith` is a [`Report`] that tells them.
 //!

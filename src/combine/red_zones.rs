@@ -58,6 +58,10 @@ use crate::mem::{self, align_up};
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
 ///
+/// Zones are looked for where the layout says, and written there before `P` is asked. So where `P` checks, a free or resize with a wrong layout, or of
+/// a pointer from elsewhere, is found, but not harmless: up to `PRE` (rounded up) and `POST` bytes are written that may be a live neighbour's. Where
+/// such a call is to do nothing, leave the zones out: a policy with a [`RED_ZONE`](crate::check::Checks::RED_ZONE) looks behind blocks as well.
+///
 /// It can't tell whether a block is its own ([`Owns`](crate::heap::Owns)): the zone before a foreign block may lie in another's. Where a free
 /// is routed by ownership, put the zones around the whole.
 ///
