@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use super::region::{self, Growth};
 use crate::AllocError;
 use crate::arena::Arena;
-use crate::check::Finding;
+use crate::check::{Finding, Wrong};
 use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Heap, Owns, Reset};
 use crate::sizing::{Sizing, describe_sizing};
@@ -152,6 +152,7 @@ impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
 ///  a chunk
 ///  ├─ next │ live │ layout │ heap ─┬─ the heap's memory ───────────────┤
 /// ```
+/// Where heaps check, there is room for a finding behind each.
 ///
 /// ```
 /// # #[cfg(all(feature = "alloc", feature = "allocator-api2-04"))] {
@@ -169,12 +170,16 @@ impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
 /// ```
 ///
 /// # Cost
-/// Five words and the heap's state in each chunk, no other memory; three words of state, the factory's and the source's. A request that the first heap meets
+/// Five words and the heap's state in each chunk, no other memory (a dozen words more where heaps check); three words of state, the factory's and the source's. A request that the first heap meets
 /// takes three instructions more than there; one that none meets asks each. A free and a resize ask each heap whether a block is its own.
 ///
 /// # Checks
-/// What a heap finds is passed on. But live blocks are counted by the frees that come, and one that a heap refuses counts as well: after it a heap may be taken for one without blocks. So let
-/// a report of heaps in a chain be one that ends the process, as [`Abort`](crate::check::Abort) does.
+/// What a heap [finds](Heap::take_finding) is passed on. A free that it refuses, as it finds a [`Wrong::DoubleFree`], [`Foreign`](Wrong::Foreign), [`Interior`](Wrong::Interior) or
+/// [`WrongLayout`](Wrong::WrongLayout), is not counted, and a resize that it refuses for one of these is refused by the chain. A heap that has found something keeps its chunk until that was taken:
+/// it goes back with [`release_unused`](Heap::release_unused), or when it has served again.
+///
+/// What a heap refuses and does not say that way is counted as a free: after it the heap may be taken for one without blocks. So in a chain let a handler that is told at once, as a
+/// [`Quarantine`](super::Quarantine)'s may be, end the process, as [`Abort`](crate::check::Abort) does; or use [`Later`](crate::check::Later).
 ///
 /// # Errors
 /// When no heap has room and the source no chunk, or the factory has no heap for the request.
@@ -200,6 +205,14 @@ struct Node<H> {
     heap: H,
 }
 
+/// What stands at the front of a chunk where heaps check.
+#[repr(C)]
+struct Noted<H> {
+    node: Node<H>,
+    /// What the heap has found, if it is not with the heap any more and nobody was told: the first of it.
+    found: Option<Finding>,
+}
+
 // SAFETY: the chunks and the heaps in them are this value's alone, and go where it goes.
 unsafe impl<F: Factory + Send, B: BackingSource + Send, const KEEP: usize> Send for Chain<F, B, KEEP> where
     F::Heap: Send
@@ -218,7 +231,7 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
         self.heaps
     }
 
-    /// Heaps without a block, at most `KEEP`.
+    /// Heaps without a block: at most `KEEP`, beside those that have found something.
     pub const fn idle(&self) -> usize {
         self.idle
     }
@@ -235,6 +248,76 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
     unsafe fn node<'n>(node: NonNull<Node<F::Heap>>) -> &'n mut Node<F::Heap> {
         // SAFETY: nodes in the list are live and this value's alone; heaps do not touch them (N1).
         unsafe { &mut *node.as_ptr() }
+    }
+
+    /// The front of a chunk, before the heap's memory.
+    const FRONT: Layout =
+        if F::Heap::CHECKS { Layout::new::<Noted<F::Heap>>() } else { Layout::new::<Node<F::Heap>>() };
+
+    /// The place for what a heap that checks has found.
+    ///
+    /// # Safety
+    /// Heaps check, the node is live, and there is no other reference to the place.
+    unsafe fn found<'n>(node: NonNull<Node<F::Heap>>) -> &'n mut Option<Finding> {
+        let noted = node.cast::<Noted<F::Heap>>().as_ptr();
+        // SAFETY: where heaps check, nodes are made at the front of such a value, by a pointer to the whole chunk.
+        let found = unsafe { &raw mut (*noted).found };
+        // SAFETY: it is initialised, and by the caller nobody else's.
+        unsafe { &mut *found }
+    }
+
+    /// Takes what a heap that checks has found, keeps the first, and says whether a call was refused by it.
+    ///
+    /// # Safety
+    /// Heaps check, the node is live, and there is no reference to it.
+    unsafe fn note(node: NonNull<Node<F::Heap>>) -> bool {
+        // SAFETY: the caller's promise.
+        let this = unsafe { Self::node(node) };
+        let mut refused = false;
+        while let Some(finding) = this.heap.take_finding() {
+            // SAFETY: heaps check, and this is the only reference to the place.
+            let kept = unsafe { Self::found(node) };
+            *kept = kept.or(Some(finding));
+            refused |= matches!(
+                finding.misuse().wrong,
+                Wrong::DoubleFree | Wrong::Foreign | Wrong::Interior | Wrong::WrongLayout
+            );
+        }
+        refused
+    }
+
+    /// Whether a heap without a block has found something that nobody was told, as far as it can tell: what it keeps back is looked at.
+    ///
+    /// # Safety
+    /// The node is live, and there is no reference to it.
+    unsafe fn is_untold(node: NonNull<Node<F::Heap>>) -> bool {
+        if !F::Heap::CHECKS {
+            return false;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { Self::node(node) }.heap.release_unused();
+        // SAFETY: heaps check, and as above.
+        unsafe { Self::note(node) };
+        // SAFETY: as above.
+        unsafe { Self::found(node) }.is_some()
+    }
+
+    /// Runs `call` on a heap, and says whether it refused it, as it found it wrong.
+    ///
+    /// # Safety
+    /// The node is live, and there is no reference to it.
+    #[inline(always)]
+    unsafe fn judge<R>(node: NonNull<Node<F::Heap>>, call: impl FnOnce(&mut F::Heap) -> R) -> (R, bool) {
+        if F::Heap::CHECKS {
+            // What was found before is not about this call.
+            // SAFETY: heaps check, and the caller's promise.
+            unsafe { Self::note(node) };
+        }
+        // SAFETY: the caller's promise.
+        let done = call(&mut unsafe { Self::node(node) }.heap);
+        // SAFETY: as above.
+        let refused = F::Heap::CHECKS && unsafe { Self::note(node) };
+        (done, refused)
     }
 
     /// Counts `count` new blocks of a heap.
@@ -255,10 +338,7 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
         if live > 0 && node.live == 0 {
             self.idle += 1;
             if self.idle > KEEP {
-                self.unlink(place);
-                // SAFETY: it is in the list no more, and has no block.
-                unsafe { self.discard(place.node) };
-                self.idle -= 1;
+                self.shed(place);
             }
         }
     }
@@ -304,9 +384,9 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
     /// One more heap, first in the list, that ought to have room for `layout`.
     #[cold]
     fn grow(&mut self, layout: Layout) -> Result<NonNull<Node<F::Heap>>, AllocError> {
-        const { assert!(B::ALIGN_MAX >= align_of::<Node<F::Heap>>(), "this source can't align a heap") };
+        const { assert!(B::ALIGN_MAX >= Self::FRONT.align(), "this source can't align a heap") };
         let memory = self.factory.chunk(layout, self.heaps).ok_or(AllocError)?;
-        let (chunk, offset) = Layout::new::<Node<F::Heap>>().extend(memory).map_err(|_| AllocError)?;
+        let (chunk, offset) = Self::FRONT.extend(memory).map_err(|_| AllocError)?;
         let block = self.source.acquire(chunk)?;
         let node = block.cast::<Node<F::Heap>>();
         // SAFETY: the chunk is at least that long.
@@ -315,6 +395,12 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
         let heap = unsafe { self.factory.heap(start, memory.size()) };
         // SAFETY: the chunk is fresh, and begins with room for a node, aligned.
         unsafe { node.write(Node { next: None, live: 0, chunk, heap }) };
+        if F::Heap::CHECKS {
+            // SAFETY: the place is behind the node.
+            let found = unsafe { &raw mut (*block.cast::<Noted<F::Heap>>().as_ptr()).found };
+            // SAFETY: it is the fresh chunk's, which has room for it, aligned.
+            unsafe { found.write(None) };
+        }
         self.push(node);
         self.idle += 1;
         Ok(node)
@@ -348,17 +434,26 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
         let block = ask(&mut this.heap);
         match block {
             Ok(_) => self.count(this, 1),
-            Err(AllocError) => self.shed(Place { before: None, node }),
+            Err(AllocError) => {
+                self.shed(Place { before: None, node });
+            }
         }
         block
     }
 
-    /// Gives a heap back that has no block.
-    fn shed(&mut self, place: Place<F::Heap>) {
+    /// Gives a heap back that has no block, unless somebody is to be told what it has found. Gives the size of its chunk.
+    fn shed(&mut self, place: Place<F::Heap>) -> Option<usize> {
+        // SAFETY: it is in the list, and the callers have no reference to it.
+        if unsafe { Self::is_untold(place.node) } {
+            return None;
+        }
+        // SAFETY: as above.
+        let size = unsafe { Self::node(place.node) }.chunk.size();
         self.unlink(place);
         // SAFETY: it is in the list no more, and has no block.
         unsafe { self.discard(place.node) };
         self.idle -= 1;
+        Some(size)
     }
 
     /// The heap that a block is from.
@@ -411,6 +506,15 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
     }
 
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        if F::Heap::CHECKS {
+            let Some(place) = self.owner(ptr, layout) else { return };
+            // SAFETY: a block of this heap, live by the caller's promise.
+            let free = |heap: &mut F::Heap| unsafe { heap.dealloc(ptr, layout) };
+            // SAFETY: it is in the list, and there is no reference to it.
+            let ((), refused) = unsafe { Self::judge(place.node, free) };
+            self.uncount(place, usize::from(!refused));
+            return;
+        }
         let mut before = None;
         let mut at = self.first;
         while let Some(node) = at {
@@ -450,11 +554,12 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let Place { node, .. } = self.owner(ptr, old).ok_or(AllocError)?;
-        // SAFETY: it is in the list, and this is the only reference to it.
-        let this = unsafe { Self::node(node) };
         // SAFETY: a live block of this heap.
-        if let Ok(block) = unsafe { this.heap.resize(ptr, old, new) } {
-            return Ok(block);
+        let resize = |heap: &mut F::Heap| unsafe { heap.resize(ptr, old, new) };
+        // SAFETY: it is in the list, and there is no reference to it.
+        let (resized, refused) = unsafe { Self::judge(node, resize) };
+        if resized.is_ok() || refused {
+            return resized;
         }
         let block = self.alloc(new)?;
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
@@ -497,6 +602,13 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
     }
 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
+        if F::Heap::CHECKS {
+            for &block in blocks {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.dealloc(block, layout) };
+            }
+            return;
+        }
         let mut rest = blocks;
         while let Some(&first) = rest.first() {
             let Some(place) = self.owner(first, layout) else { return };
@@ -511,7 +623,7 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
         }
     }
 
-    /// What the heaps can, and all heaps without a block.
+    /// What the heaps can, and all heaps without a block (but one that has found something which nobody was told).
     fn release_unused(&mut self) -> usize {
         let mut bytes = 0;
         let mut before = None;
@@ -519,14 +631,16 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
         while let Some(node) = at {
             // SAFETY: it is in the list, and this is the only reference to it.
             let this = unsafe { Self::node(node) };
-            let next = this.next;
-            if this.live == 0 {
-                bytes += this.chunk.size();
-                self.shed(Place { before, node });
-            } else {
-                bytes += this.heap.release_unused();
-                before = at;
-            }
+            let (next, live) = (this.next, this.live);
+            let shed = if live == 0 { self.shed(Place { before, node }) } else { None };
+            bytes += match shed {
+                Some(size) => size,
+                None => {
+                    before = at;
+                    // SAFETY: it is still in the list, and this is the only reference to it.
+                    unsafe { Self::node(node) }.heap.release_unused()
+                }
+            };
             at = next;
         }
         bytes
@@ -539,11 +653,13 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
         while let Some(node) = at {
             // SAFETY: it is in the list, and this is the only reference to it.
             let this = unsafe { Self::node(node) };
-            let found = this.heap.take_finding();
+            at = this.next;
+            // SAFETY: heaps check, and this is the only reference to the place.
+            let kept = unsafe { Self::found(node) }.take();
+            let found = kept.or_else(|| this.heap.take_finding());
             if found.is_some() {
                 return found;
             }
-            at = this.next;
         }
         None
     }
@@ -598,6 +714,10 @@ mod tests {
     static_assertions::const_assert_eq!(
         size_of::<Small>(),
         3 * size_of::<usize>() + size_of::<Buffer<'static>>()
+    );
+    static_assertions::const_assert_eq!(
+        Small::FRONT.size(),
+        4 * size_of::<usize>() + size_of::<Arena<'static, Sizing4KiB>>()
     );
     static_assertions::assert_impl_all!(Small: Send);
     static_assertions::assert_impl_all!(Locked<Small, SpinLock>: Send, Sync);

@@ -6,6 +6,8 @@ mod chain;
 mod handles;
 mod probe;
 #[cfg(feature = "alloc")]
+mod refused;
+#[cfg(feature = "alloc")]
 mod region;
 #[cfg(all(feature = "std", feature = "allocator-api2-04"))]
 mod ring;
