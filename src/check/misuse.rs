@@ -181,9 +181,9 @@ impl core::error::Error for Misuse {}
 /// | [`Abort`] | 0 | writes the report to standard error (with `std`) and ends the process |
 /// | [`CountMisuses`] | a few words | counts, keeps the first report, and lets the program go on |
 /// | [`MisuseHook`] | one word | calls a function |
-/// | [`Later`] | a few words | counts, and has a [`Report`](super::Report) called when the heap's lock is free |
+/// | [`Later`](super::Later) | a few words | counts, and has a [`Report`](super::Report) called when the heap's lock is free |
 ///
-/// A handler runs inside the heap, under its lock: it must get by without memory from it, or leave the work for [later](Later). To panic is to abort. When it returns, the program goes
+/// A handler runs inside the heap, under its lock: it must get by without memory from it, or leave the work for [later](super::Later). To panic is to abort. When it returns, the program goes
 /// on: a block that was freed twice is left alone then, one that was damaged goes its way.
 ///
 /// # Write your own in three steps
