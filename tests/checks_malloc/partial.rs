@@ -260,7 +260,7 @@ fn stocks_that_do_not_look_know_nothing() {
     // SAFETY: as above.
     assert_eq!(unsafe { STOCK.claim(block.addr().get(), run) }, Err(Wrong::Foreign));
     // SAFETY: as above.
-    assert!(!unsafe { STOCK.is_first_taken(slab.addr().get()) });
+    assert_eq!(unsafe { STOCK.reach(slab.addr().get()) }, usize::MAX);
     assert!(!STOCK.is_in_slab(slab.addr().get(), 6));
     assert_eq!(STOCK.secret(), 0);
     // SAFETY: live, with this layout.

@@ -1,10 +1,11 @@
 //! Frees and writes that come late, after what they are wrong about has changed.
 
 use crate::{Note, found};
+use heapwright::cache::malloc::ChunkStock;
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
 use heapwright::check::{Checked, Hardened, Misuse, Report, Wrong};
 use heapwright::lock::YieldLock;
-use heapwright::source::Pages;
+use heapwright::source::{BackingSource, Pages};
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeSet;
 
@@ -166,6 +167,24 @@ fn the_heaps_own_runs_are_not_freed() {
     all_apart(&Heap, 1000, 48);
     give(&Heap, run, 40_000);
     assert_eq!(found(), []);
+}
+
+/// The same of what a heap has for itself, short or long: it is no block, then and afterwards.
+#[test]
+fn reserved_blocks_are_foreign() {
+    static STOCK: ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Checked<Note>> =
+        ChunkHeap::new(Pages);
+    for size in [1000, 100_000, 3 << 20] {
+        let block = STOCK.acquire_reserved(layout(size)).unwrap().cast::<u8>();
+        let is_block = || {
+            // SAFETY: nobody else uses the stock.
+            unsafe { STOCK.look_up(block.addr().get()) }.is_ok()
+        };
+        assert!(!is_block(), "{size}");
+        // SAFETY: live, with its layout.
+        unsafe { STOCK.chunks().release(block, layout(size)) };
+        assert!(!is_block(), "{size}");
+    }
 }
 
 /// All of a block that was freed is zero when its memory goes out again, also what lies behind the size that it had in the end.

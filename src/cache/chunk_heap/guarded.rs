@@ -297,23 +297,29 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             .is_some_and(|map| map.is_slab(address / CHUNK, number, Self::at(address)))
     }
 
-    /// Notes that an object is taken from its slab; says whether it is the first time that it is, since it became one, or may be. Callers are under the lock of the slab's class.
+    /// Notes that objects up to this one are taken from their slab; gives the address from which on its objects had not been, since it became one. Callers are under the lock of the slab's class.
     #[inline]
-    pub(in crate::cache) fn is_first_taken(&self, object: usize) -> bool {
-        <C::Frees as Switch>::get(&self.map)
-            .is_some_and(|map| map.reach(object / CHUNK, Self::at(object), Self::STEP > 8))
+    pub(in crate::cache) fn reach(&self, object: usize) -> usize {
+        <C::Frees as Switch>::get(&self.map).map_or(usize::MAX, |map| {
+            let reached = map.reach(object / CHUNK, Self::at(object));
+            // Of objects that are shorter than a step some may not have been taken that are as far in as others that have.
+            let steps = if Self::STEP > 8 { reached.saturating_sub(1) } else { reached };
+            (object & !(CHUNK - 1)).saturating_add(steps.saturating_mul(Self::STEP))
+        })
     }
 
-    /// A run for the heap above itself, which nobody may free who brings its address.
+    /// A block for the heap above itself, which nobody may free who brings its address.
     ///
     /// # Errors
     /// When there is none.
     pub(in crate::cache) fn acquire_reserved(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let run = self.acquire(layout, false)?;
-        if <C::Frees as Switch>::ON && Grid::<CHUNK>::is_run(layout) {
+        let address = run.cast::<u8>().addr().get();
+        if !Grid::<CHUNK>::is_run(layout) {
+            self.forget(address);
+        } else if <C::Frees as Switch>::ON {
             // SAFETY: a region of ours.
-            unsafe { region::object_size::<CHUNK>(run.cast::<u8>().addr().get()) }
-                .store(RESERVED, Ordering::Relaxed);
+            unsafe { region::object_size::<CHUNK>(address) }.store(RESERVED, Ordering::Relaxed);
         }
         Ok(run)
     }

@@ -122,17 +122,16 @@ impl RegionMap {
         })
     }
 
-    /// Notes that an object as far in as `at` is taken from a slab; says whether it is the first time, or may be, as objects as far in as that are `many`. Callers are under the lock of the slab's
-    /// class.
+    /// Notes that an object as far in as `at` is taken from a slab; gives how far in none has been before. Callers are under the lock of the slab's class.
     #[cfg(any(feature = "std", test))]
-    pub(super) fn reach(&self, chunk: usize, at: usize, many: bool) -> bool {
-        self.place(chunk).is_some_and(|place| {
+    pub(super) fn reach(&self, chunk: usize, at: usize) -> usize {
+        self.place(chunk).map_or(usize::MAX, |place| {
             let noted = place.load(Ordering::Relaxed);
             let (reached, now) = ((noted >> 16) as usize, at + 1);
             if now > reached {
                 place.store(noted & 0xffff | (now as u32) << 16, Ordering::Relaxed);
             }
-            now > reached || many && now == reached
+            reached
         })
     }
 
@@ -187,19 +186,21 @@ mod tests {
         static RAM: StaticBuffer<{ 2 * size_of::<Leaf>() }> = StaticBuffer::new();
         static MAP: RegionMap = RegionMap::NEW;
         let is_slab = |chunk, size| MAP.is_slab(chunk, RegionMap::number(size), 0);
-        assert!(!is_slab(65, 48) && !MAP.reach(65, 0, false));
+        assert!(!is_slab(65, 48) && MAP.reach(65, 0) == usize::MAX);
         assert_eq!(MAP.note(1, Kind::Region, &mut &RAM), Ok(()));
         MAP.note_slab(65, 48);
         assert!(!is_slab(65, 48), "nothing has been taken from it");
-        assert!(MAP.reach(65, 0, false) && !MAP.reach(65, 0, false) && MAP.reach(65, 0, true));
+        assert_eq!((MAP.reach(65, 0), MAP.reach(65, 0)), (0, 1));
         assert!(is_slab(65, 48) && !is_slab(65, 56) && !is_slab(66, 48) && !is_slab(64, 48));
         MAP.note_slab(65, 1 << 20);
-        assert!(MAP.reach(65, 0, true));
+        assert_eq!(MAP.reach(65, 0), 0);
         assert!(is_slab(65, 1 << 20) && !is_slab(65, 48));
         MAP.note_slab(66, 48);
         let reached = |at| MAP.is_slab(66, RegionMap::number(48), at);
-        assert!(MAP.reach(66, 6, true) && !MAP.reach(66, 0, true) && reached(0) && reached(6) && !reached(7));
-        assert!(MAP.reach(66, 0x7fff, false) && reached(0x7fff) && !reached(0x8000));
+        assert_eq!((MAP.reach(66, 6), MAP.reach(66, 0)), (0, 7));
+        assert!(reached(0) && reached(6) && !reached(7));
+        assert_eq!(MAP.reach(66, 0x7fff), 7);
+        assert!(reached(0x7fff) && !reached(0x8000));
         MAP.note_slab(65, 0);
         assert!(!is_slab(65, 1 << 20) && MAP.kind(1) == Kind::Region);
     }

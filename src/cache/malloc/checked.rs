@@ -93,7 +93,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// What stands in the first word of an object that is free. Never zero, which live objects have there at first: the secret is odd.
     #[inline(always)]
     fn mark(address: usize) -> usize {
-        I::shared().stock().secret() ^ address
+        I::shared().stock().mark(address)
     }
 
     /// Whether an object of the class begins at the address, live or not.

@@ -18,6 +18,9 @@ use crate::slab::{Shape, SideSlabs, SlabSystem};
 /// Bytes that lie in one page, on all systems.
 const PAGE: usize = 4096;
 
+/// Whether frees are looked at.
+type Frees<T> = <<<T as MallocSettings>::Chunks as ChunkStock>::Checks as Checks>::Frees;
+
 /// The slabs of a class.
 pub(super) type Slabs<T> = SideSlabs<<<T as MallocSettings>::Chunks as ChunkStock>::Source>;
 
@@ -102,12 +105,11 @@ unsafe impl<T: MallocSettings> Sync for Class<T> {}
 // SAFETY: as above; free objects belong to no thread.
 unsafe impl<L: Sync> Sync for Depot<L> {}
 
-/// What the calls on a class bring: its number, its shape, the source, and all depots.
+/// What the calls on a class bring: its number, its shape, the stock of chunks, and all depots.
 pub(super) struct Bring<'a, T: MallocSettings> {
     pub(super) class: usize,
     pub(super) shape: &'static Shape,
-    pub(super) stock: &'a T::Chunks,
-    pub(super) source: <T::Chunks as ChunkStock>::Source,
+    pub(super) stock: &'static T::Chunks,
     pub(super) shards: &'a [Shard<T>; SHARDS_MAX],
 }
 
@@ -126,26 +128,6 @@ unsafe fn make_present(object: NonNull<u8>, len: usize) {
     };
     (0..len).step_by(PAGE).for_each(touch);
     touch(len - size_of::<usize>());
-}
-
-/// Marks those objects as free that come from their slabs for the first time, if frees are looked at: whoever frees one that nobody was given is found out, as is who has written to it. (The
-/// others were marked when they came back.)
-///
-/// # Safety
-/// They have just been taken from their slabs, from which nobody else takes any at the same time.
-unsafe fn mark_first_taken<S: ChunkStock>(stock: &S, objects: &[NonNull<u8>]) {
-    if !<<S::Checks as Checks>::Frees as Switch>::ON {
-        return;
-    }
-    // From the last on: slabs give their objects upward, and the first that they give is the last here.
-    for object in objects.iter().rev() {
-        let address = object.addr().get();
-        // SAFETY: the caller's promise is the same.
-        if unsafe { stock.is_first_taken(address) } {
-            // SAFETY: an object has a word, and this one is the caller's.
-            unsafe { object.cast::<usize>().write(stock.secret() ^ address) };
-        }
-    }
 }
 
 /// How many objects of a class there are, and where.
@@ -183,17 +165,29 @@ impl<T: MallocSettings> Class<T> {
                 return Ok(taken);
             }
         }
-        let mut source = bring.source;
+        let mut source = bring.stock.chunks();
         let taken = self.enter(|slabs| {
             // SAFETY: the invariant of `slabs`.
             let count = unsafe { slabs.take(&mut source, bring.shape, out) }?.count;
+            if !<Frees<T> as Switch>::ON {
+                return Ok((count, usize::MAX));
+            }
             // SAFETY: so many have been written.
             let objects = unsafe { front::objects(&out[..count]) };
-            // SAFETY: they have just been taken, under the lock.
-            unsafe { mark_first_taken(bring.stock, objects) };
-            Ok(count)
+            let last = objects.iter().map(|object| object.addr().get()).max().unwrap_or(0);
+            // SAFETY: they have just been taken, from one slab, under the lock.
+            Ok((count, unsafe { bring.stock.reach(last) }))
         });
-        let count = taken.unwrap_or(Err(AllocError))?;
+        let (count, fresh) = taken.unwrap_or(Err(AllocError))?;
+        if <Frees<T> as Switch>::ON {
+            // Those that come for the first time are marked as free, as the others were when they came back: whoever frees one that nobody was given, or writes to it, is found out.
+            // SAFETY: so many have been written.
+            let objects = unsafe { front::objects(&out[..count]) };
+            for object in objects.iter().filter(|object| object.addr().get() >= fresh) {
+                // SAFETY: an object has a word, and this one is the caller's.
+                unsafe { object.cast::<usize>().write(bring.stock.mark(object.addr().get())) };
+            }
+        }
         if <T::Chunks as ChunkStock>::Checks::ZERO_FREED {
             // SAFETY: so many have been written.
             let objects = unsafe { front::objects(&out[..count]) };
@@ -220,7 +214,7 @@ impl<T: MallocSettings> Class<T> {
     /// # Safety
     /// As [`flush`](Class::flush).
     unsafe fn put(&self, bring: &Bring<'_, T>, objects: &[NonNull<u8>]) {
-        let mut source = bring.source;
+        let mut source = bring.stock.chunks();
         // SAFETY: the caller's promise; the invariant of `slabs`.
         self.enter(|slabs| unsafe { slabs.put(&mut source, bring.shape, objects, true) });
     }

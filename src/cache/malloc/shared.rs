@@ -80,7 +80,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
         let slabs = &self.classes.as_ref()[class];
         // SAFETY: there is a shape for each class, and the line above has seen that there is such a class.
         let shape = unsafe { Shapes::<T::Classes, Slabs<T>>::of(class) };
-        (slabs, Bring { class, shape, stock: &self.chunks, source: self.chunks(), shards: &self.shards })
+        (slabs, Bring { class, shape, stock: &self.chunks, shards: &self.shards })
     }
 
     /// Fills `out` from its front with free objects of a class, at least one; says how many. `class` is less than `COUNT`.

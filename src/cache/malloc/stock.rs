@@ -52,13 +52,19 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// Whether the address lies in a slab with that number, which tells the length of its objects, no farther in than objects have been taken from it; no, where frees are not looked at.
     fn is_in_slab(&self, address: usize, number: u16) -> bool;
 
-    /// Notes that an object is taken from its slab; says whether it is, or may be, for the first time, and never so where frees are not looked at.
+    /// Notes that objects up to this one are taken from their slab; gives the address from which on objects of the slab had not been taken before: none, where frees are not looked at.
     ///
     /// # Safety
     /// It has just been taken, and nobody else takes one from that slab at the same time.
-    unsafe fn is_first_taken(&self, object: usize) -> bool;
+    unsafe fn reach(&self, object: usize) -> usize;
 
-    /// A run for the heap's own needs: frees that bring its address are refused.
+    /// What stands in the first word of a free object at that address, where frees are looked at.
+    #[inline(always)]
+    fn mark(&self, object: usize) -> usize {
+        self.secret() ^ object
+    }
+
+    /// A block for the heap's own needs: frees that bring its address are refused.
     ///
     /// # Errors
     /// When there is no more.
@@ -150,8 +156,8 @@ where
     }
 
     #[inline]
-    unsafe fn is_first_taken(&self, object: usize) -> bool {
-        self.is_first_taken(object)
+    unsafe fn reach(&self, object: usize) -> usize {
+        self.reach(object)
     }
 
     fn acquire_reserved(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
