@@ -42,7 +42,7 @@
 //! | a pointer from elsewhere, or into a block's middle | a map of slabs, and how far into each objects were taken: found whatever it points to, the heap's own memory and objects that nobody was given included |
 //! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (longer than all runs: above 512 KiB) any size between that and its length is let pass; so is size zero of any block, which frees nothing |
 //! | writes to a freed block | those to any byte of objects, zeroes over the mark included. Longer blocks are zeroed or unmapped, and not looked at |
-//! | guard pages | behind slabs and blocks without a class; on Linux 16,384 in a process ([`Checks::GUARDS`]) |
+//! | guard pages | behind slabs, or behind the huge page in which they lie, and behind blocks without a class; on Linux 16,384 in a process ([`Checks::GUARDS`]) |
 //!
 //! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger than one that
 //! could not check, and no slower.
@@ -122,7 +122,7 @@ pub use self::finding::{Finding, Later};
 pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse, Owner, Wrong};
 pub(crate) use self::pattern::{FREED, Other, ZONE, first_other};
 #[cfg(feature = "std")]
-pub(crate) use self::pattern::{is_zero, word_at};
+pub(crate) use self::pattern::{is_as_freed, word_at, zero};
 pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
 pub(crate) use self::secret::{Dice, Secret, entropy};

@@ -59,39 +59,94 @@ pub(crate) unsafe fn word_at(place: *const u8) -> u64 {
     unsafe { place.cast::<u64>().read_unaligned() }
 }
 
-/// Whether `len` bytes are all zero; `len` is a multiple of eight.
-///
-/// What is left after whole steps is looked at from the end, so some words for the second time: the number of steps is all that a processor has to guess.
-///
-/// # Safety
-/// They may be read, and are initialised.
+/// Bytes that are looked at, or written, at once.
+#[cfg(feature = "std")]
+const PAIR: usize = 16;
+
+/// Bytes of a step, of four of them.
+#[cfg(feature = "std")]
+const STEP: usize = 4 * PAIR;
+
+/// What the first bytes of a free object are: its mark.
 #[cfg(feature = "std")]
 #[inline(always)]
-pub(crate) unsafe fn is_zero(from: *const u8, len: usize) -> bool {
-    let word = |at: usize| {
-        // SAFETY: what follows asks for words that end at or before `len`.
-        let place = unsafe { from.add(at) };
+const fn head(mark: usize) -> [u64; 2] {
+    let (bytes, mut first) = (mark.to_ne_bytes(), [0; 8]);
+    let mut at = 0;
+    while at < bytes.len() {
+        first[at] = bytes[at];
+        at += 1;
+    }
+    [u64::from_ne_bytes(first), 0]
+}
+
+/// Whether the first word of an object is `mark`, and what is behind it zero.
+///
+/// How long an object is no processor can guess where many lengths come and go. So those of up to 64 bytes are looked at in four parts, whatever their length: what would be behind the end is the last part once
+/// more. Of longer ones the number of steps is all there is to guess.
+///
+/// # Safety
+/// It has `len` bytes, a multiple of eight and eight at least, which may be read, and are initialised.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub(crate) unsafe fn is_as_freed(object: *const u8, len: usize, mark: usize) -> bool {
+    let head = head(mark);
+    if len < PAIR {
         // SAFETY: the caller's promise.
-        unsafe { word_at(place) }
+        return unsafe { word_at(object) } == head[0];
+    }
+    let pair = |at: usize| {
+        // SAFETY: what follows asks for places 16 bytes or more before the end.
+        let place = unsafe { object.add(at) };
+        // SAFETY: the caller's promise.
+        unsafe { place.cast::<[u64; 2]>().read_unaligned() }
     };
-    if len >= 64 {
-        let mut bits = [0; 8];
-        let mut look =
-            |at: usize| bits.iter_mut().enumerate().for_each(|(number, bits)| *bits |= word(at + 8 * number));
-        for step in 0..(len - 1) / 64 {
-            look(64 * step);
-        }
-        look(len - 64);
-        return bits.iter().fold(0, |all, bits| all | bits) == 0;
+    let first = pair(0);
+    let first = (first[0] ^ head[0]) | (first[1] ^ head[1]);
+    let mut others = [0; 2];
+    let mut look = |at: usize| {
+        let found = pair(at);
+        others = [others[0] | found[0], others[1] | found[1]];
+    };
+    if len <= STEP {
+        (1..4).for_each(|part| look((part * PAIR).min(len - PAIR)));
+        // Of an object of one part all others are the first, mark and all.
+        let behind = if len == PAIR { 0 } else { others[0] | others[1] };
+        return first | behind == 0;
     }
-    let two = |at: usize| word(at) | word(at + 8);
-    if len >= 32 {
-        return two(0) | two(16) | two(len - 32) | two(len - 16) == 0;
+    let mut at = PAIR;
+    while at + STEP < len {
+        (0..4).for_each(|part| look(at + part * PAIR));
+        at += STEP;
     }
-    if len >= 16 {
-        return two(0) | two(len - 16) == 0;
+    (0..4).for_each(|part| look(len - STEP + part * PAIR));
+    first | others[0] | others[1] == 0
+}
+
+/// Makes an object all zero, in steps like those of [`is_as_freed`].
+///
+/// # Safety
+/// It has `len` bytes, eight at least, which may be written.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub(crate) unsafe fn zero(object: *mut u8, len: usize) {
+    const BEYOND: usize = STEP + 1;
+    const TWICE: usize = 2 * STEP;
+    let clear = |at: usize| {
+        // SAFETY: what follows asks for places 16 bytes or more before the end.
+        let place = unsafe { object.add(at) };
+        // SAFETY: the caller's promise.
+        unsafe { place.cast::<[u64; 2]>().write_unaligned([0; 2]) };
+    };
+    match len {
+        PAIR..=STEP => (0..4).for_each(|part| clear((part * PAIR).min(len - PAIR))),
+        BEYOND..=TWICE => (0..4).for_each(|part| {
+            clear(part * PAIR);
+            clear(len - STEP + part * PAIR);
+        }),
+        // SAFETY: the caller's promise.
+        _ => unsafe { object.write_bytes(0, len) },
     }
-    len == 0 || word(0) == 0
 }
 
 #[cfg(test)]
@@ -113,20 +168,34 @@ mod tests {
         }
     }
 
-    /// One bit, wherever it is, in all lengths that are looked at in different ways.
+    /// One bit, wherever it is, in all lengths that are looked at in different ways, and none behind the end; with a mark, and without.
     #[cfg(feature = "std")]
     #[test]
     fn a_bit_that_is_set_is_found() {
-        let mut bytes = [0_u8; 24 * 8];
-        for len in (0..=bytes.len()).step_by(8) {
+        for (len, mark) in (8..=50 * 8).step_by(8).flat_map(|len| [(len, 0), (len, usize::MAX / 3)]) {
+            let mut bytes = [0_u8; 51 * 8];
+            bytes[..WORD].copy_from_slice(&mark.to_ne_bytes());
             // SAFETY: no more than the array is read.
-            assert!(unsafe { is_zero(bytes.as_ptr(), len) }, "{len}");
+            let look = |bytes: &[u8]| unsafe { is_as_freed(bytes.as_ptr(), len, mark) };
+            assert!(look(&bytes), "{len}");
             for at in 0..bytes.len() {
-                bytes[at] = 1 << (at % 8);
-                // SAFETY: as above.
-                assert_eq!(unsafe { is_zero(bytes.as_ptr(), len) }, at >= len, "{at} of {len}");
-                bytes[at] = 0;
+                bytes[at] ^= 1 << (at % 8);
+                assert_eq!(look(&bytes), at >= len, "{at} of {len}");
+                bytes[at] ^= 1 << (at % 8);
             }
+        }
+    }
+
+    /// All of an object, and nothing else.
+    #[cfg(feature = "std")]
+    #[test]
+    fn an_object_is_zeroed_as_a_whole() {
+        for len in (8..=50 * 8).step_by(8) {
+            let mut bytes = [0xff_u8; 52 * 8];
+            // SAFETY: no more than the array is written.
+            unsafe { zero(bytes[8..].as_mut_ptr(), len) };
+            let zeroes = bytes.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at);
+            assert!(zeroes.eq(8..8 + len), "{len}");
         }
     }
 }

@@ -38,10 +38,11 @@ pub trait Checks: Sized + 'static {
     /// Whether the order in which fresh objects of a slab go out is a matter of chance.
     const SHUFFLE: bool = false;
 
-    /// Whether pages that can't be touched follow slabs and large blocks, where the source can do that.
+    /// Whether pages that can't be touched follow slabs and large blocks, where the source can do that. Where a [`ChunkHeap`](crate::cache::ChunkHeap) asks for huge pages they follow these, instead of each
+    /// slab.
     ///
-    /// On Linux and Android a process has 16,384 of them at most, those of all heaps together: with slabs of 32 KiB, in the first half GiB. Each takes the kernel two mappings, of
-    /// which it gives a process 65,530, if `vm.max_map_count` is as it was; with none left no thread could begin.
+    /// On Linux and Android a process has 16,384 of them at most, those of all heaps together: with slabs of 32 KiB, in the first half GiB, or with huge pages in 32 GiB. Each takes the kernel two mappings,
+    /// of which it gives a process 65,530, if `vm.max_map_count` is as it was; with none left no thread could begin.
     const GUARDS: bool = false;
 
     /// Whether links that lie in free memory are encoded.

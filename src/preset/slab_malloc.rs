@@ -124,14 +124,32 @@ impl MallocSettings for CheckedSettings {
     type Lock = YieldLock;
 }
 
-/// The settings of `HardenedMalloc`: `SlabMalloc`'s, over a stock with the policy [`Hardened`], without stacks that grow, and without huge pages, which guards would cut up. A thread has less at hand,
-/// since all that is freed is read and written as a whole, and is to be still in the cache when it is used again.
+/// The settings of `HardenedMalloc`: `SlabMalloc`'s, over a stock with the policy [`Hardened`], and without stacks that grow. A thread has less at hand, since all that is freed is read and written as a
+/// whole, and is to be still in the cache when it is used again.
+///
+/// The first 16 MiB of addresses have a guard behind each slab; beyond these are huge pages, each with a guard behind it, as guards between its slabs would cut it up. To have one behind every slab of the
+/// first half GiB, take a stock without huge pages, which costs what the guide's chapter [`performance`](crate::guide::performance) tells:
+/// ```
+/// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
+/// use heapwright::{check::Hardened, lock::YieldLock, source::Pages};
+///
+/// struct Mine;
+/// impl MallocSettings for Mine {
+///     type Classes = Classes;
+///     type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, { usize::MAX }, Hardened>;
+///     type Lock = YieldLock;
+///     const FRONT_SLOTS: usize = 16;
+///     const FRONT_BYTES: usize = 2 << 10;
+///     const GROWN_BYTES: usize = 0;
+/// }
+/// heapwright::malloc! { static MINE as MyMalloc: Mine = ChunkHeap::new(Pages); }
+/// ```
 #[derive(Debug)]
 pub struct HardenedSettings;
 
 impl MallocSettings for HardenedSettings {
     type Classes = Classes;
-    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, { usize::MAX }, Hardened>;
+    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 8, Hardened>;
     type Lock = YieldLock;
     const FRONT_SLOTS: usize = 16;
     const FRONT_BYTES: usize = 2 << 10;
@@ -238,8 +256,9 @@ crate::malloc! {
     /// let text = String::from("zeroed when it is freed");
     /// assert!(HardenedMalloc.stats().bytes_live >= text.len());
     /// ```
-    /// Each block is at least 8 bytes longer than asked for. Up to 4 objects of each class and thread rest, no more than 512 bytes of a class, or one object. Guards behind slabs take
-    /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: there are 16,384 guards at most, so that from half a GiB of small objects on there is none behind new slabs.
+    /// Each block is at least 8 bytes longer than asked for. Up to 4 objects of each class and thread rest, no more than 512 bytes of a class, or one object. Guards take
+    /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: there is one behind each slab in the first 16 MiB of addresses, behind each huge page from there on, and
+    /// behind blocks without a class, 16,384 at most.
     /// A write to the first word of a freed block does not hide a second free here.
     ///
     /// Its parts are in [`HardenedSettings`], what is checked, in [`check`](crate::check).

@@ -2,6 +2,7 @@
 
 use std::alloc::Layout;
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +22,9 @@ use crate::{Chance, Note};
 struct Watched;
 
 const CHUNK: usize = 32768;
+const REGION: usize = 64 * CHUNK;
+/// The books are those of one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 static PROTECTED: Mutex<(BTreeSet<usize>, usize)> = Mutex::new((BTreeSet::new(), 0));
 
 /// What the books say: the pieces, and how many calls there were.
@@ -83,15 +87,40 @@ unsafe impl BackingSource for Watched {
     }
 }
 
-static STOCK: ChunkHeap<Watched, SpinLock, KeepAll, CHUNK, { usize::MAX }, Hardened<Note>> =
-    ChunkHeap::new(Watched);
+type Stock<const HUGE_AFTER: usize> =
+    ChunkHeap<Watched, SpinLock, KeepAll, CHUNK, HUGE_AFTER, Hardened<Note>>;
 
 /// Slabs are followed by guards, runs can be used, and what goes back to the source can be touched; slabs that come again find their guards.
 #[test]
 fn slabs_keep_their_guards() {
+    static STOCK: Stock<{ usize::MAX }> = ChunkHeap::new(Watched);
+    guarded(&STOCK, |_| false);
+}
+
+/// Where huge pages are asked for each has a guard behind it, and none within.
+#[test]
+fn huge_pages_have_guards_behind_them() {
+    static STOCK: Stock<1> = ChunkHeap::new(Watched);
+    let whole = |region: NonNull<u8>| {
+        // SAFETY: no more than an address is made.
+        !is_open(unsafe { region.add(REGION) }, 1)
+    };
+    guarded(&STOCK, whole);
+    static ALL: Stock<0> = ChunkHeap::new(Watched);
+    guarded(&ALL, |region| {
+        assert!(whole(region));
+        true
+    });
+}
+
+/// Slabs and runs come and go at random. `whole`: whether there are to be no guards within a region.
+fn guarded<const HUGE_AFTER: usize>(stock: &'static Stock<HUGE_AFTER>, whole: impl Fn(NonNull<u8>) -> bool) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut chance = Chance::new(9);
     let (mut slabs, mut runs) = (Vec::new(), Vec::new());
-    let mut source = Chunks(&STOCK);
+    let mut source = Chunks(stock);
+    // With guards between slabs, and without.
+    let mut seen = [0; 2];
     for step in 0..4000 {
         match chance.below(8) {
             0..3 if slabs.len() < 150 => {
@@ -121,15 +150,20 @@ fn slabs_keep_their_guards() {
                 // SAFETY: as above.
                 unsafe { source.release(run, layout) };
             }
-            7 if step % 50 == 0 => STOCK.release(),
+            7 if step % 50 == 0 => stock.release(),
             _ => {}
         }
         for slab in &slabs {
-            // SAFETY: the guard lies in the same region.
-            let guard = unsafe { slab.add(CHUNK) };
-            assert!(is_open(*slab, CHUNK) && !is_open(guard, CHUNK));
+            let whole = whole(slab.map_addr(|address| NonZero::new(address.get() & !(REGION - 1)).unwrap()));
+            seen[usize::from(whole)] += 1;
+            assert!(is_open(*slab, CHUNK));
+            // SAFETY: no more than an address is made.
+            let next = unsafe { slab.add(CHUNK) };
+            let ends = next.addr().get() % REGION == 0;
+            assert_eq!(is_open(next, CHUNK), whole && !ends);
         }
     }
+    assert_eq!(seen.map(|times| times > 0), [HUGE_AFTER > 0, HUGE_AFTER < usize::MAX]);
     // All go and come again: their guards are there.
     let count = slabs.len();
     let before = books(|_, calls| *calls);
@@ -143,8 +177,8 @@ fn slabs_keep_their_guards() {
     slabs.drain(..).for_each(|slab| unsafe { source.release_slab(slab) });
     // SAFETY: as above.
     runs.drain(..).for_each(|(run, layout)| unsafe { source.release(run, layout) });
-    STOCK.release();
-    assert_eq!((STOCK.stats().regions, books(|protected, _| protected.len())), (0, 0));
+    stock.release();
+    assert_eq!((stock.stats().regions, books(|protected, _| protected.len())), (0, 0));
 }
 
 /// Guards are as many as leave the process mappings, of which each takes two; slabs beyond that have none, until others go.

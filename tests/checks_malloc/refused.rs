@@ -189,6 +189,31 @@ fn regions_with_guards_that_stay_do_not_go_back() {
     give(&LOST, [slab]);
 }
 
+/// The same with guards behind huge pages: those that can't be had are missed by nobody.
+#[test]
+fn huge_pages_with_guards_that_stay_do_not_go_back() {
+    static HUGE: ChunkHeap<Fickle<true, true>, YieldLock, KeepAll, CHUNK, 0, Hardened<Note>> =
+        ChunkHeap::new(Fickle);
+    let without = Refused::PROTECT.during(|| slab(&HUGE));
+    give(&HUGE, [without]);
+    let out = blocks_out() - 1;
+    Refused::UNPROTECT.during(|| HUGE.release());
+    assert_eq!((HUGE.stats().regions, blocks_out()), (0, out), "there was no guard");
+    let slabs: Vec<_> = (0..62).map(|_| slab(&HUGE)).collect();
+    assert_eq!(
+        (HUGE.stats().regions, HUGE.stats().chunks_used),
+        (1, 62),
+        "there is a guard behind all of them"
+    );
+    give(&HUGE, slabs);
+    Refused::UNPROTECT.during(|| HUGE.release());
+    assert_eq!((HUGE.stats().regions, blocks_out()), (0, out + 1), "it is lost");
+    let slab = slab(&HUGE);
+    give(&HUGE, [slab]);
+    HUGE.release();
+    assert_eq!(blocks_out(), out + 1);
+}
+
 /// As do chunks that are to be purged: what can't be touched can't be emptied.
 #[test]
 fn chunks_with_guards_that_stay_are_not_purged() {

@@ -1,6 +1,5 @@
 //! What a stock knows of an address, and what keeps slabs apart: for heaps that check.
 
-#[cfg(feature = "std")]
 use core::alloc::Layout;
 use core::ptr::NonNull;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -24,6 +23,10 @@ use crate::check::Wrong;
 use crate::check::{Checks, Switch, entropy};
 use crate::lock::Lock;
 use crate::source::BackingSource;
+
+/// Bytes of a guard behind a block, or a region: a page of the common systems with that processor.
+pub(in crate::cache) const GUARD_LEN: usize =
+    if cfg!(any(target_arch = "x86_64", target_arch = "x86")) { 4096 } else { 16384 };
 
 /// What stands in the place of a size for a chunk that can't be touched: no object has it.
 const GUARD: u32 = 1;
@@ -92,8 +95,69 @@ pub struct ChunkPlace {
 impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const HUGE_AFTER: usize, C: Checks>
     ChunkHeap<B, L, R, CHUNK, HUGE_AFTER, C>
 {
-    /// Chunks that a slab takes: with guards one more, which can't be touched.
-    const SLAB_CHUNKS: usize = 1 + C::GUARDS as usize;
+    /// Whether there is a page behind each region with huge pages, to be its guard.
+    const FENCES: bool = C::GUARDS && B::PROTECTS;
+
+    /// The layout of a region with huge pages, or without.
+    pub(super) const fn region_layout(huge: bool) -> Layout {
+        match Layout::from_size_align(Grid::<CHUNK>::REGION + GUARD_LEN, Grid::<CHUNK>::REGION) {
+            Ok(layout) if huge && Self::FENCES => layout,
+            _ => Self::REGION,
+        }
+    }
+
+    /// Notes of a region with huge pages that its slabs have no guards; and makes the page behind it one.
+    ///
+    /// # Safety
+    /// It has just been added to the stock, with `region_layout(true)`.
+    pub(super) unsafe fn fence(&self, region: NonNull<u8>) {
+        if !C::GUARDS {
+            return;
+        }
+        // SAFETY: a region in use.
+        let note = unsafe { region::wholeness::<CHUNK>(region.addr().get()) };
+        note.store(region::WHOLE, Ordering::Relaxed);
+        if !Self::FENCES {
+            return;
+        }
+        // SAFETY: the page is part of the region's block.
+        let guard = unsafe { region.add(Grid::<CHUNK>::REGION) };
+        // SAFETY: as above, and nobody touches it.
+        if count_guard() && unsafe { self.source.clone().protect(guard, GUARD_LEN) }.is_ok() {
+            note.store(region::WHOLE_FENCED, Ordering::Relaxed);
+        } else {
+            uncount_guards(1);
+        }
+    }
+
+    /// Makes the guard behind a region, if there is one, a page like others, and gives the region's layout.
+    ///
+    /// # Errors
+    /// When the source refuses: the region can't go back.
+    ///
+    /// # Safety
+    /// A region of this stock, of which nobody uses a chunk any more.
+    pub(super) unsafe fn unfence(&self, region: NonNull<u8>) -> Result<Layout, AllocError> {
+        // SAFETY: the caller's promise.
+        let note = unsafe { region::wholeness::<CHUNK>(region.addr().get()) }.load(Ordering::Relaxed);
+        if note == region::WHOLE_FENCED {
+            // SAFETY: the page is part of the region's block.
+            let guard = unsafe { region.add(Grid::<CHUNK>::REGION) };
+            // SAFETY: as above; it was protected.
+            unsafe { self.source.clone().unprotect(guard, GUARD_LEN) }?;
+            uncount_guards(1);
+        }
+        Ok(Self::region_layout(C::GUARDS && note != 0))
+    }
+
+    /// Chunks of the slab that begins with `chunk`: with a guard two, the second of which can't be touched.
+    fn slab_chunks(chunk: NonNull<u8>) -> usize {
+        // SAFETY: callers have a chunk of a region in use.
+        1 + usize::from(
+            C::GUARDS
+                && unsafe { region::wholeness::<CHUNK>(chunk.addr().get()) }.load(Ordering::Relaxed) == 0,
+        )
+    }
 
     /// What is noted of an object's place in its slab: which of so many bytes, eight or what makes no more than 2¹⁵ of a slab.
     #[cfg(feature = "std")]
@@ -155,13 +219,13 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// # Errors
     /// When there is no chunk.
     pub(super) fn take_slab(&self, object_size: usize) -> Result<NonNull<u8>, AllocError> {
-        let run = self.take_open(Self::SLAB_CHUNKS, object_size, true)?;
+        let run = self.take_open(1, object_size, true)?;
         if C::ZERO_FREED && run.kept & 1 != 0 {
             // What is free is zero, in every slab.
             // SAFETY: the chunk is ours.
             unsafe { run.first.write_bytes(0, CHUNK) };
         }
-        if C::GUARDS {
+        if Self::slab_chunks(run.first) > 1 {
             // SAFETY: the second chunk is ours.
             let guard = unsafe { run.first.add(CHUNK) };
             let note = match run.guards & 2 {
@@ -183,8 +247,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// # Safety
     /// It is from `take_slab`, and nobody uses it.
     pub(super) unsafe fn give_slab(&self, slab: NonNull<u8>) {
-        let mut run = Run::used(slab, Self::SLAB_CHUNKS);
-        if C::GUARDS {
+        let chunks = Self::slab_chunks(slab);
+        let mut run = Run::used(slab, chunks);
+        if chunks > 1 {
             // SAFETY: a region of ours.
             let noted = unsafe { region::object_size::<CHUNK>(slab.addr().get() + CHUNK) };
             let note = noted.load(Ordering::Relaxed);
@@ -201,7 +266,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             unsafe { region::object_size::<CHUNK>(slab.addr().get()) }.store(0, Ordering::Relaxed);
         }
         // SAFETY: the caller's promise: a run of so many chunks.
-        unsafe { self.give(run, Self::SLAB_CHUNKS) };
+        unsafe { self.give(run, chunks) };
     }
 
     /// Makes a chunk one that can't be touched, and takes no memory, as far as the source can; what it is then. What can't be protected is a gap all the same.

@@ -16,7 +16,7 @@ use core::sync::atomic::Ordering;
 
 pub use self::guarded::ChunkPlace;
 #[cfg(feature = "std")]
-pub(in crate::cache) use self::guarded::slab_number;
+pub(in crate::cache) use self::guarded::{GUARD_LEN, slab_number};
 use self::map::{Kind, RegionMap};
 use self::region::Grid;
 use self::runs::Run;
@@ -57,7 +57,8 @@ use crate::source::{BackingSource, SideHeaders};
 /// It is used by reference: `Chunks(&stock)` is a source, by [`BackingSource`] and [`SideHeaders`]. The source `B` is cloned for each call, as one
 /// whose clones are all one source may be (B7): [`Pages`](crate::source::Pages), say, or a reference to a shared heap.
 ///
-/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its chunks; one with guards leaves a chunk that can't be touched behind each slab, which takes addresses, and no memory where the source's `purge` gives that back, and stays there for the next slab until other blocks need the addresses. The heap above does the rest.
+/// **Checks** are those of the policy `C`, [`Unchecked`] by default: a stock whose frees are looked at keeps a map of its chunks; one with guards leaves a chunk that can't be touched behind each slab, which takes addresses, and no memory where the source's `purge` gives that back, and stays there for the next slab until other blocks need the addresses. Regions with huge pages, which guards
+/// would cut up, have one behind them instead, of a page. The heap above does the rest.
 ///
 /// # Cost
 /// A slab or a run: one lock, a look at 64 bits for each region with a free chunk until it is found; the regions are in order of address. 1/64 of
@@ -205,20 +206,23 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             if let Some(run) = take(stock) {
                 return Ok(run);
             }
+            let huge = stock.regions() >= HUGE_AFTER;
             // B5: the source does not come back here.
-            let region = self.source.clone().acquire(Self::REGION)?.cast::<u8>();
+            let region = self.source.clone().acquire(Self::region_layout(huge))?.cast::<u8>();
             region.as_ptr().expose_provenance();
             if let Err(error) = self.note(region.addr().get(), Kind::Region) {
                 // SAFETY: the region has just been acquired.
-                unsafe { self.source.clone().release(region, Self::REGION) };
+                unsafe { self.source.clone().release(region, Self::region_layout(huge)) };
                 return Err(error);
-            }
-            if stock.regions() >= HUGE_AFTER {
-                // SAFETY: the region is ours.
-                unsafe { self.source.clone().prefer_huge(region, Grid::<CHUNK>::REGION) };
             }
             // SAFETY: the region is fresh, ours, and has the grid's length and alignment.
             unsafe { stock.add(region, B::ZEROED) };
+            if huge {
+                // SAFETY: the region is ours.
+                unsafe { self.source.clone().prefer_huge(region, Grid::<CHUNK>::REGION) };
+                // SAFETY: it has just been added.
+                unsafe { self.fence(region) };
+            }
             take(stock).ok_or(AllocError)
         });
         taken.unwrap_or(Err(AllocError))
@@ -245,10 +249,12 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             match doomed {
                 Doomed::Region { region, kept, guards } => {
                     self.forget(region.addr().get());
+                    // SAFETY: the stock has forgotten the region, in which no chunk is in use.
+                    let layout = unsafe { self.unfence(region) };
                     // What can't be touched any more can't go back.
-                    if self.unguard(region, guards).is_ok() {
-                        // SAFETY: the stock has forgotten the region, in which no chunk is in use.
-                        unsafe { self.source.clone().release(region, Self::REGION) };
+                    if let (Ok(()), Ok(layout)) = (self.unguard(region, guards), layout) {
+                        // SAFETY: as above.
+                        unsafe { self.source.clone().release(region, layout) };
                     }
                     purged += kept.max(1);
                 }

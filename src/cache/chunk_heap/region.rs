@@ -119,6 +119,20 @@ pub(super) unsafe fn object_size<const CHUNK: usize>(address: usize) -> &'static
     unsafe { size.as_ref() }
 }
 
+/// What stands in the place of a size for the region's own first chunk, in which its record lies, if slabs there have no guards between them; and for one that has a guard behind it, too.
+pub(super) const WHOLE: u32 = 1;
+pub(super) const WHOLE_FENCED: u32 = 2;
+
+/// Of the region in which an address lies, one of these; 0 for one whose slabs have guards, if any have.
+///
+/// # Safety
+/// As [`object_size`].
+#[inline]
+pub(super) unsafe fn wholeness<const CHUNK: usize>(address: usize) -> &'static AtomicU32 {
+    // SAFETY: the caller's promise.
+    unsafe { object_size::<CHUNK>(address & !(Grid::<CHUNK>::REGION - 1)) }
+}
+
 /// Whether the chunk in which an address lies is free.
 ///
 /// # Safety

@@ -4,7 +4,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
 use super::ChunkStats;
-use super::region::{CHUNKS, Grid, Region, object_size};
+use super::region::{CHUNKS, Grid, Region, object_size, wholeness};
 use super::runs::{self, Run};
 use super::spares::{Spare, Spares};
 use crate::AllocError;
@@ -137,34 +137,43 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
         unsafe { self.link(region) };
     }
 
-    /// Takes so many chunks in a row: the lowest that may be resident, else the lowest. For a `slab` with its guard behind it, rather a chunk with a guard that is there already. `guards`: whether there may be any.
+    /// Takes so many chunks in a row: the lowest that may be resident, else the lowest. A `slab` is one chunk, and where its region has guards a second one: rather one that is a guard already.
+    /// `guards`: whether there may be any.
     pub(super) fn take(&mut self, chunks: usize, note: usize, slab: bool, guards: bool) -> Option<Run> {
-        let open = |region: &Region| {
-            let open = region.free & !region.guards;
-            let ready = if slab && guards { open & (region.guards >> 1) } else { 0 };
-            let with_guard = runs::find(ready & region.kept, 1).or_else(|| runs::find(ready, 1));
-            with_guard.or_else(|| runs::find(region.kept & open, chunks)).or_else(|| runs::find(open, chunks))
+        let guarded = |region: &Region| {
+            // SAFETY: a region in use.
+            slab && guards
+                && unsafe { wholeness::<CHUNK>(ptr::from_ref(region).addr()) }.load(Ordering::Relaxed) == 0
         };
-        let run = self.take_where(chunks, note, open);
+        let ready = |region: &Region| {
+            let ready = region.free & !region.guards & (region.guards >> 1);
+            Some((runs::find(ready & region.kept, 1).or_else(|| runs::find(ready, 1))?, 2))
+        };
+        if let Some(run) = if slab && guards { self.take_where(note, ready) } else { None } {
+            return Some(run);
+        }
+        let open = |region: &Region| {
+            let (open, chunks) = (region.free & !region.guards, chunks + usize::from(guarded(region)));
+            Some((runs::find(region.kept & open, chunks).or_else(|| runs::find(open, chunks))?, chunks))
+        };
+        let run = self.take_where(note, open);
         if run.is_some() || !guards {
             return run;
         }
         // What was a guard is a chunk like others, but for a call to the source.
-        self.take_where(chunks, note, |region| runs::find(region.free, chunks))
+        self.take_where(note, |region| {
+            let chunks = chunks + usize::from(guarded(region));
+            Some((runs::find(region.free, chunks)?, chunks))
+        })
     }
 
-    /// Takes so many chunks of the first region in which `choose` finds them free, and tells where they begin.
-    fn take_where(
-        &mut self,
-        chunks: usize,
-        note: usize,
-        choose: impl Fn(&Region) -> Option<usize>,
-    ) -> Option<Run> {
+    /// Takes chunks of the first region in which `choose` finds some free, and tells where they begin, and how many it takes.
+    fn take_where(&mut self, note: usize, choose: impl Fn(&Region) -> Option<(usize, usize)>) -> Option<Run> {
         let mut next = NonNull::new(self.first);
         while let Some(region) = next {
             // SAFETY: the list's invariant: a region in use.
             let record = unsafe { region.as_ref() };
-            if let Some(at) = choose(record) {
+            if let Some((at, chunks)) = choose(record) {
                 // SAFETY: the chunks are free, in a region of the list.
                 return Some(unsafe { self.take_at(region, at, chunks, note) });
             }

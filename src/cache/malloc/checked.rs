@@ -9,12 +9,12 @@ use super::handle::{Malloc, MallocInstance};
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
 use crate::AllocError;
-use crate::cache::chunk_heap::{ChunkPlace, slab_number};
+use crate::cache::chunk_heap::{ChunkPlace, GUARD_LEN, slab_number};
 use crate::cache::front::renewed;
 use crate::cache::size_classes::SizeClasses;
 use crate::cache::slab_heap::Shapes;
 use crate::check::{Checks, Damage, Misuse, Owner, Switch, Wrong, report};
-use crate::check::{ZONE, first_other, is_zero, word_at};
+use crate::check::{ZONE, first_other, is_as_freed, word_at, zero};
 use crate::heap::UsableSize;
 use crate::mem;
 use crate::slab::Starts;
@@ -25,9 +25,6 @@ pub(super) type ChecksOf<I> =
     <<<I as MallocInstance>::Settings as MallocSettings>::Chunks as ChunkStock>::Checks;
 type ClassesOf<I> = <<I as MallocInstance>::Settings as MallocSettings>::Classes;
 type SourceOf<I> = <<<I as MallocInstance>::Settings as MallocSettings>::Chunks as ChunkStock>::Source;
-
-/// Bytes behind a large block that can't be touched: a page of the common systems with that processor.
-const GUARD: usize = if cfg!(any(target_arch = "x86_64", target_arch = "x86")) { 4096 } else { 16384 };
 
 /// The pattern, eight times.
 const ZONES: u64 = u64::from_ne_bytes([ZONE; 8]);
@@ -60,7 +57,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// What a request without a class takes, as the stock sees it: longer than all objects of classes, so that its length tells that it is none; with its red zone, and its guard.
     #[inline]
     pub(super) fn beyond(layout: Layout) -> Layout {
-        let more = Self::ZONE + if ChecksOf::<I>::GUARDS { GUARD } else { 0 };
+        let more = Self::ZONE + if ChecksOf::<I>::GUARDS { GUARD_LEN } else { 0 };
         let size = layout.size().saturating_add(more).max(ClassesOf::<I>::SIZE_MAX + 1);
         // An alignment that leaves no room for so much is one that the stock refuses.
         Layout::from_size_align(size, layout.align()).unwrap_or(layout)
@@ -195,23 +192,33 @@ impl<I: MallocInstance> Malloc<I> {
     ///
     /// # Safety
     /// It has `len` bytes, the caller's alone, aligned to 8.
+    #[inline(always)]
     unsafe fn look_at_free(object: NonNull<u8>, len: usize) {
+        let mark = if Self::FREES { Self::mark(object.addr().get()) } else { 0 };
+        // SAFETY: the caller's promise; classes are multiples of eight (K4).
+        if !unsafe { is_as_freed(object.as_ptr(), len, mark) } {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { Self::written_while_free(object, len, mark) };
+        }
+        if Self::FREES {
+            // SAFETY: an object has a word.
+            unsafe { Self::mark_of(object).write(0) };
+        }
+    }
+
+    /// Reports a free object that is not as it was left, and makes it all zero.
+    ///
+    /// # Safety
+    /// The same.
+    #[cold]
+    #[inline(never)]
+    unsafe fn written_while_free(object: NonNull<u8>, len: usize, mark: usize) {
         let place = Self::mark_of(object);
         // SAFETY: an object has a word.
-        let is_marked = !Self::FREES || unsafe { place.read() } == Self::mark(object.addr().get());
-        if Self::FREES && is_marked {
+        if Self::FREES && unsafe { place.read() } == mark {
             // A mark that is whole is no damage: what is behind it may be.
             // SAFETY: as above.
             unsafe { place.write(0) };
-        }
-        // SAFETY: objects have eight bytes at least.
-        let first = unsafe { word_at(object.as_ptr()) };
-        // SAFETY: as above.
-        let rest = unsafe { object.add(8) };
-        // SAFETY: the caller's promise. (Not with the first word: what has just been written by itself can't be read as part of more, and has to wait.)
-        let is_rest_zero = unsafe { is_zero(rest.as_ptr(), len - 8) };
-        if is_marked && first == 0 && is_rest_zero {
-            return;
         }
         // None: whoever wrote there has written zeroes, over the mark, or since.
         // SAFETY: the caller's promise.
@@ -261,7 +268,7 @@ impl<I: MallocInstance> Malloc<I> {
         }
         if ChecksOf::<I>::ZERO_FREED {
             // SAFETY: the object is ours now.
-            unsafe { object.write_bytes(0, len) };
+            unsafe { zero(object.as_ptr(), len) };
         }
         if Self::FREES {
             // SAFETY: an object has a word.
@@ -310,7 +317,7 @@ impl<I: MallocInstance> Malloc<I> {
         // SAFETY: an object with a zone is longer than that.
         let rest = unsafe { object.add(8) };
         // SAFETY: the caller's promise.
-        if ChecksOf::<I>::ZERO_FREED && unsafe { is_zero(rest.as_ptr(), len - 8) } {
+        if ChecksOf::<I>::ZERO_FREED && unsafe { first_other(rest, len - 8, 0) }.is_none() {
             let misuse = Misuse::new(Wrong::DoubleFree, object.addr().get(), layout);
             Self::tell(misuse.with_owner(Self::owner(len)));
             return false;
@@ -431,10 +438,10 @@ impl<I: MallocInstance> Malloc<I> {
         }
         if ChecksOf::<I>::GUARDS {
             // SAFETY: there is room for the guard.
-            let guard = unsafe { start.add(len - GUARD) };
+            let guard = unsafe { start.add(len - GUARD_LEN) };
             // What can't be protected is a gap all the same.
             // SAFETY: the block's last page, which nobody touches until it is unprotected.
-            let _ = unsafe { I::shared().stock().protect(guard, GUARD, true) };
+            let _ = unsafe { I::shared().stock().protect(guard, GUARD_LEN, true) };
         }
     }
 
@@ -453,9 +460,9 @@ impl<I: MallocInstance> Malloc<I> {
             return true;
         }
         // SAFETY: there is room for the guard.
-        let guard = unsafe { block.add(len - GUARD) };
+        let guard = unsafe { block.add(len - GUARD_LEN) };
         // SAFETY: the block's last page.
-        unsafe { I::shared().stock().protect(guard, GUARD, false) }
+        unsafe { I::shared().stock().protect(guard, GUARD_LEN, false) }
     }
 
     /// Takes a block back that has no class, if it is one.
@@ -531,7 +538,7 @@ impl<I: MallocInstance> Malloc<I> {
 
     /// What a user may write of a block of `len` bytes.
     pub(super) const fn usable(len: usize, is_object: bool) -> usize {
-        len - Self::ZONE - if ChecksOf::<I>::GUARDS && !is_object { GUARD } else { 0 }
+        len - Self::ZONE - if ChecksOf::<I>::GUARDS && !is_object { GUARD_LEN } else { 0 }
     }
 
     /// Whether a block of unknown layout may be given back.

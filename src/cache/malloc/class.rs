@@ -113,21 +113,22 @@ pub(super) struct Bring<'a, T: MallocSettings> {
     pub(super) shards: &'a [Shard<T>; SHARDS_MAX],
 }
 
-/// Sees to it that the pages of an object can be written: those that have never been written to are zero pages to the system, and an object that is read before it is written would have each of them
-/// made present twice.
+/// Sees to it that the pages of an object can be written behind its first word, which has been: those that have never been written to are zero pages to the system, and an object that is read before it is
+/// written would have each of them made present twice.
 ///
 /// # Safety
 /// It has `len` bytes, eight at least, aligned to 8, which nobody else uses.
+#[inline]
 unsafe fn make_present(object: NonNull<u8>, len: usize) {
-    let touch = |at: usize| {
-        // SAFETY: inside, and aligned.
+    let mut at = PAGE - object.addr().get() % PAGE;
+    while at < len {
+        // SAFETY: inside, the first word of a page.
         let place = unsafe { object.add(at) };
         // SAFETY: nobody else uses it; a word of zero stays zero, and any other what it is.
         let word = unsafe { AtomicUsize::from_ptr(place.as_ptr().cast()) };
         let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
-    };
-    (0..len).step_by(PAGE).for_each(touch);
-    touch(len - size_of::<usize>());
+        at += PAGE;
+    }
 }
 
 /// How many objects of a class there are, and where.
@@ -186,13 +187,11 @@ impl<T: MallocSettings> Class<T> {
             for object in objects.iter().filter(|object| object.addr().get() >= fresh) {
                 // SAFETY: an object has a word, and this one is the caller's.
                 unsafe { object.cast::<usize>().write(bring.stock.mark(object.addr().get())) };
+                if <T::Chunks as ChunkStock>::Checks::ZERO_FREED {
+                    // SAFETY: a free object of the class, which nobody else uses.
+                    unsafe { make_present(*object, bring.shape.stride()) };
+                }
             }
-        }
-        if <T::Chunks as ChunkStock>::Checks::ZERO_FREED {
-            // SAFETY: so many have been written.
-            let objects = unsafe { front::objects(&out[..count]) };
-            // SAFETY: free objects of the class, which nobody else uses.
-            objects.iter().for_each(|&object| unsafe { make_present(object, bring.shape.stride()) });
         }
         Ok(count)
     }
