@@ -138,7 +138,7 @@ unsafe impl<B: Send, L: Lock + Send, R: Send, const CHUNK: usize, const HUGE_AFT
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChunkStats {
-    /// Bytes of the source's memory: regions, and blocks of their own; the map of a stock that checks.
+    /// Bytes of the source's memory: regions, and blocks of their own; the map of a stock that checks. Not guards behind huge pages, which take none.
     pub bytes_mapped: usize,
     /// Bytes of free chunks, and of larger blocks, that are kept for reuse: they may take memory. What has been purged does not count.
     pub bytes_kept: usize,
