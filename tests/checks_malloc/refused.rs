@@ -10,6 +10,7 @@ use heapwright::check::{Checked, Hardened, Wrong};
 use heapwright::lock::YieldLock;
 use heapwright::source::{BackingSource, SideHeaders};
 
+use crate::endings::ending;
 use crate::fickle::{Fickle, Refused, blocks_out};
 use crate::{Note, found, times};
 
@@ -291,6 +292,29 @@ fn a_block_whose_guard_stays_is_used_and_then_lost() {
         taken.into_iter().for_each(|other| unsafe { StuckHeap.dealloc(other, layout(size)) });
     }
     assert_eq!(found(), []);
+}
+
+/// A guard that stays is one, however often its block is asked for: the others can be had as before.
+#[test]
+fn guards_that_stay_are_counted_once() {
+    static OTHERS: Stock<true, true> = ChunkHeap::new(Fickle);
+    // In this process there are other tests, whose guards count as well.
+    if let Some(output) = ending("refused::guards_that_stay_are_counted_once") {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return assert!(output.status.success(), "{errors}");
+    }
+    for size in [100_000, 2 << 20] {
+        // SAFETY: the size is not zero.
+        let block = unsafe { StuckHeap.alloc(layout(size)) };
+        // SAFETY: live, with its layout.
+        let moved = Refused::UNPROTECT.during(|| unsafe { StuckHeap.realloc(block, layout(size), 2 * size) });
+        // SAFETY: live, with its layout.
+        unsafe { StuckHeap.dealloc(moved, layout(2 * size)) };
+    }
+    let slab = slab(&OTHERS);
+    // SAFETY: nobody else uses the stock.
+    assert_eq!(unsafe { OTHERS.look_up(slab.addr().get() + CHUNK) }, Err(Wrong::Foreign), "it has no guard");
+    give(&OTHERS, [slab]);
 }
 
 /// Memory that is not zero when it is fresh is made zero, for those who ask and for the heap's own books.

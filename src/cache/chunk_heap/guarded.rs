@@ -494,7 +494,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         if claimed == Some(true) { Ok(len) } else { Err(Wrong::DoubleFree) }
     }
 
-    /// Makes pages of a block fault, or not any more, which is asked for once, whether they did or not; says whether that was possible.
+    /// Makes pages of a block fault, or not any more, whether they did or not; says whether that was possible. Nobody asks for either again once it was.
     ///
     /// # Safety
     /// As [`BackingSource::protect`] and [`BackingSource::unprotect`]: whole pages of a live block.
@@ -508,9 +508,13 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             // SAFETY: the caller's promise is the same.
             count_guard() && unsafe { source.protect(ptr, len) }.is_ok()
         } else {
-            uncount_guards(1);
             // SAFETY: the caller's promise is the same.
-            unsafe { source.unprotect(ptr, len) }.is_ok()
+            let is_open = unsafe { source.unprotect(ptr, len) }.is_ok();
+            if is_open {
+                // What still faults still counts: it may be asked for again.
+                uncount_guards(1);
+            }
+            is_open
         }
     }
 }
