@@ -181,6 +181,39 @@ fn guarded<const HUGE_AFTER: usize>(stock: &'static Stock<HUGE_AFTER>, whole: im
     assert_eq!((stock.stats().regions, books(|protected, _| protected.len())), (0, 0));
 }
 
+/// A guard is made by one call, and takes no memory, also when its slab comes again; what its chunk held is given up first.
+#[test]
+fn guards_take_no_memory() {
+    static STOCK: Stock<{ usize::MAX }> = ChunkHeap::new(Watched);
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut source = Chunks(&STOCK);
+    let before = books(|_, calls| *calls);
+    let slab = source.acquire_slab(48).unwrap();
+    assert_eq!(books(|_, calls| *calls), before + 1);
+    // SAFETY: it was acquired there, and nobody uses it.
+    unsafe { source.release_slab(slab) };
+    for _ in 0..2 {
+        assert_eq!(STOCK.stats().bytes_kept, CHUNK);
+        assert_eq!(source.acquire_slab(112), Ok(slab));
+        // SAFETY: as above.
+        unsafe { source.release_slab(slab) };
+    }
+    STOCK.release();
+    let layout = Layout::new::<[u8; 5 * CHUNK]>();
+    let run = source.acquire(layout).unwrap().cast::<u8>();
+    // SAFETY: the run is ours, and so long.
+    unsafe { run.write_bytes(2, layout.size()) };
+    // SAFETY: live, with its layout.
+    unsafe { source.release(run, layout) };
+    assert_eq!(STOCK.stats().bytes_kept, 5 * CHUNK);
+    let slab = source.acquire_slab(48).unwrap();
+    assert_eq!((slab, STOCK.stats().bytes_kept), (run, 3 * CHUNK));
+    // SAFETY: it was acquired there, and nobody uses it.
+    unsafe { source.release_slab(slab) };
+    assert_eq!(STOCK.stats().bytes_kept, 4 * CHUNK, "with the slab, and without its guard");
+    STOCK.release();
+}
+
 /// Guards are as many as leave the process mappings, of which each takes two; slabs beyond that have none, until others go.
 #[cfg(target_os = "linux")]
 #[test]

@@ -129,10 +129,15 @@ fn guards_that_keep_what_they_held_are_known_as_that() {
         // SAFETY: nobody else uses the stock.
         assert_eq!(unsafe { stock.look_up(guard) }, Err(Wrong::Foreign));
         give(stock, slabs);
-        let run = Chunks(stock).acquire_zeroed_run();
-        assert!(holds(run, RUN.size(), 0));
-        // SAFETY: live, with its layout.
-        unsafe { Chunks(stock).release(run, RUN) };
+        assert_eq!(stock.stats().bytes_kept, kept, "they still may");
+        // Every chunk of the region but a few, guards among them.
+        let runs: Vec<_> = (0..3).map(|_| Chunks(stock).acquire_zeroed_run()).collect();
+        assert_eq!(stock.stats().regions, 1);
+        for run in runs {
+            assert!(holds(run, RUN.size(), 0));
+            // SAFETY: live, with its layout.
+            unsafe { Chunks(stock).release(run, RUN) };
+        }
         stock.release();
         assert_eq!((stock.stats().chunks_used, stock.stats().regions), (0, 0));
     }

@@ -5,7 +5,7 @@ use heapwright::cache::malloc::ChunkStock;
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
 use heapwright::check::{Checked, Hardened, Misuse, Report, Wrong};
 use heapwright::lock::YieldLock;
-use heapwright::source::{BackingSource, Pages};
+use heapwright::source::{BackingSource, Pages, SideHeaders};
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeSet;
 
@@ -187,23 +187,77 @@ fn reserved_blocks_are_foreign() {
     }
 }
 
-/// All of a block that was freed is zero when its memory goes out again, also what lies behind the size that it had in the end.
+/// All of a block that was freed is zero when its memory goes out again, also what lies behind the size that it had in the end: in its last chunk, and in chunks that went before.
 #[test]
 fn hardened_heaps_zero_all_of_a_run() {
     heap!(Heap, Hardened<Note>);
-    let block = take(&Heap, 225_000);
-    // SAFETY: live, and so long.
-    unsafe { block.write_bytes(0x5a, 225_000) };
-    // SAFETY: live, with its layout.
-    let block = unsafe { Heap.realloc(block, layout(225_000), 200_000) };
-    give(&Heap, block, 200_000);
-    let again = take(&Heap, 225_000);
-    assert_eq!(again, block, "another place, where nothing has been");
-    // SAFETY: live, and so long; free memory is zero.
-    let bytes = unsafe { std::slice::from_raw_parts(again, 225_000) };
-    assert!(bytes.iter().all(|&byte| byte == 0));
-    give(&Heap, again, 225_000);
+    for end in [200_000, 100_000] {
+        let block = take(&Heap, 225_000);
+        // SAFETY: live, and so long.
+        unsafe { block.write_bytes(0x5a, 225_000) };
+        // SAFETY: live, with its layout.
+        let block = unsafe { Heap.realloc(block, layout(225_000), end) };
+        give(&Heap, block, end);
+        let again = take(&Heap, 225_000);
+        assert_eq!(again, block, "another place, where nothing has been");
+        // SAFETY: live, and so long; free memory is zero.
+        let bytes = unsafe { std::slice::from_raw_parts(again, 225_000) };
+        assert!(bytes.iter().all(|&byte| byte == 0), "{end}");
+        give(&Heap, again, 225_000);
+    }
     assert_eq!(found(), []);
+}
+
+/// How far into a slab objects have been taken from it is noted to eight bytes, or in long slabs to the 2¹⁵th part of them, in which others may come for the first time.
+#[test]
+fn what_is_taken_from_a_slab_is_noted() {
+    fn reach<const CHUNK: usize>(
+        stock: &'static ChunkHeap<Pages, YieldLock, KeepAll, CHUNK, { usize::MAX }, Checked<Note>>,
+        steps: [(usize, usize); 4],
+    ) {
+        assert_eq!(stock.secret(), 0);
+        let slab = stock.chunks().acquire_slab(8).unwrap();
+        let secret = stock.secret();
+        assert_ne!(secret, 0, "marks that anybody can make");
+        for (object, fresh) in steps {
+            // SAFETY: nobody else uses the stock.
+            let found = unsafe { stock.reach(slab.addr().get() + object) };
+            assert_eq!(found - slab.addr().get(), fresh, "{object} of {CHUNK}");
+        }
+        let other = stock.chunks().acquire_slab(8).unwrap();
+        assert_eq!(stock.secret(), secret, "it is that of all marks");
+        // SAFETY: they were acquired there, and nobody uses them.
+        [slab, other].into_iter().for_each(|slab| unsafe { stock.chunks().release_slab(slab) });
+        stock.release_free();
+    }
+    static SHORT: ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Checked<Note>> =
+        ChunkHeap::new(Pages);
+    reach(&SHORT, [(0, 0), (8, 8), (96, 16), (16, 104)]);
+    static LONG: ChunkHeap<Pages, YieldLock, KeepAll, { 1 << 20 }, { usize::MAX }, Checked<Note>> =
+        ChunkHeap::new(Pages);
+    reach(&LONG, [(0, 0), (32, 0), (96, 32), (16, 96)]);
+}
+
+/// Of a block of its own that is aligned to more than a region's front the first byte is the first of a region's length, whatever its user writes there.
+#[test]
+fn blocks_of_large_alignment_are_found() {
+    heap!(Heap, Checked<Note>);
+    for align in [64 << 10, 128 << 10, 2 << 20, 4 << 20] {
+        let layout = Layout::from_size_align(3 << 20, align).unwrap();
+        // SAFETY: the size is not zero.
+        let block = unsafe { Heap.alloc(layout) };
+        assert_eq!(block.addr() % align, 0);
+        // SAFETY: live, and so long.
+        unsafe { block.write_bytes(0x5a, 4096) };
+        // SAFETY: live, with its layout.
+        unsafe { Heap.dealloc(block, layout) };
+        assert_eq!(found(), [], "{align}");
+        // SAFETY: none: it is free, which is to be found.
+        unsafe { Heap.dealloc(block, layout) };
+        assert_eq!(wrongs(), [Wrong::Foreign], "{align}");
+    }
+    Heap.release();
+    assert_eq!(Heap.stats().chunks.large_blocks, 0);
 }
 
 /// A report that takes memory may find that damaged as well, and so on: there is an end to it.
