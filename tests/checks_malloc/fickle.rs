@@ -44,7 +44,7 @@ pub(crate) fn blocks_out() -> usize {
 }
 
 /// What fresh memory holds that is not zero.
-const JUNK: u8 = 0xcd;
+pub(crate) const JUNK: u8 = 0xcd;
 
 /// Pages that refuse what [`Refused`] says, hand out memory that is not zero unless `ZEROED`, and protect nothing unless `PROTECTS`.
 #[derive(Clone, Copy, Debug)]

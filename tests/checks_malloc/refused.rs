@@ -11,7 +11,7 @@ use heapwright::lock::YieldLock;
 use heapwright::source::{BackingSource, SideHeaders};
 
 use crate::endings::ending;
-use crate::fickle::{Fickle, Refused, blocks_out};
+use crate::fickle::{self, Fickle, Refused, blocks_out};
 use crate::{Note, found, times};
 
 const CHUNK: usize = 32768;
@@ -320,6 +320,28 @@ fn guards_that_stay_are_counted_once() {
     // SAFETY: nobody else uses the stock.
     assert_eq!(unsafe { OTHERS.look_up(slab.addr().get() + CHUNK) }, Err(Wrong::Foreign), "it has no guard");
     give(&OTHERS, [slab]);
+}
+
+/// What fresh memory holds is no note of the heap: neither of which chunks are slabs, nor of what begins where.
+#[test]
+fn what_fresh_memory_holds_is_not_believed() {
+    static JUNK: ChunkHeap<Fickle<false, true>, YieldLock, KeepAll, CHUNK, { usize::MAX }, Checked<Note>> =
+        ChunkHeap::new(Fickle);
+    let run = Chunks(&JUNK).acquire(RUN).unwrap().cast::<u8>();
+    let region = run.addr().get() & !(64 * CHUNK - 1);
+    for chunk in (0..64).map(|number| region + number * CHUNK) {
+        let wrong = match (chunk.checked_sub(run.addr().get())).map(|distance| distance / CHUNK) {
+            Some(0) => continue,
+            Some(1..16) => Wrong::Interior,
+            Some(_) => Wrong::DoubleFree,
+            None => Wrong::Foreign,
+        };
+        // SAFETY: nobody else uses the stock.
+        assert_eq!(unsafe { JUNK.look_up(chunk) }, Err(wrong), "{chunk:#x}");
+        assert!(!JUNK.is_in_slab(chunk, u16::from_ne_bytes([fickle::JUNK; 2])), "{chunk:#x}");
+    }
+    // SAFETY: live, with its layout.
+    unsafe { Chunks(&JUNK).release(run, RUN) };
 }
 
 /// Memory that is not zero when it is fresh is made zero, for those who ask and for the heap's own books.

@@ -13,6 +13,7 @@ mod ends;
 mod gone;
 mod grown;
 mod heaps;
+mod places;
 mod quiet;
 mod scarce;
 mod shadow;

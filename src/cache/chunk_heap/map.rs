@@ -192,6 +192,11 @@ mod tests {
         assert!(!is_slab(65, 48), "nothing has been taken from it");
         assert_eq!((MAP.reach(65, 0), MAP.reach(65, 0)), (0, 1));
         assert!(is_slab(65, 48) && !is_slab(65, 56) && !is_slab(66, 48) && !is_slab(64, 48));
+        // No length of objects has the number of another, or what stands for a region or no slab.
+        assert_eq!(
+            (RegionMap::number(8 * (MOST as usize - 1)), RegionMap::number(1 << 20)),
+            (MOST - 1, MOST)
+        );
         MAP.note_slab(65, 1 << 20);
         assert_eq!(MAP.reach(65, 0), 0);
         assert!(is_slab(65, 1 << 20) && !is_slab(65, 48));

@@ -96,4 +96,14 @@ mod tests {
         assert_eq!(spares.oldest().map(|oldest| oldest.base.addr()), Some(2 << 20));
         assert!(spares.give(block(1, LEN_MAX + 1)).is_some(), "never kept");
     }
+
+    #[test]
+    fn bounds_are_within() {
+        let mut spares = Spares::NONE;
+        assert!(spares.give(block(1 << 20, LEN_MAX)).is_none(), "kept");
+        assert!(spares.take(LEN_MAX, 4096).is_some());
+        assert!(spares.give(block(1 << 20, 9 << 16)).is_none());
+        assert!(spares.take((8 << 16) - 1, 4096).is_none(), "more than an eighth longer");
+        assert!(spares.take(8 << 16, 4096).is_some(), "an eighth longer");
+    }
 }
