@@ -1,8 +1,9 @@
-//! Two threads that free one block at once, the second between the first one's look and its lock.
+//! Two threads that free one block at once, the second before the first one has a lock.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 
+use heapwright::cache::malloc::ChunkStock;
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
 use heapwright::check::{Checked, Wrong};
 use heapwright::lock::{HoldLock, Lock, YieldLock};
@@ -10,9 +11,14 @@ use heapwright::source::Pages;
 
 use crate::{Note, found};
 
+/// So many locks from now, what happens then.
+type After = (usize, fn());
+
 std::thread_local! {
-    /// What the other one does before this thread gets a lock the next time.
-    static OTHER: Cell<Option<fn()>> = const { Cell::new(None) };
+    /// What the other one does before this thread gets a lock.
+    static OTHER: Cell<Option<After>> = const { Cell::new(None) };
+    /// Locks that this thread holds for a fork.
+    static HELD: Cell<usize> = const { Cell::new(0) };
     static BLOCK: Cell<(*mut u8, usize)> = const { Cell::new((std::ptr::null_mut(), 0)) };
 }
 
@@ -32,8 +38,10 @@ unsafe impl Lock for Late {
     const INIT: Self = Late(YieldLock::INIT);
 
     fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        if let Some(other) = OTHER.take() {
-            other();
+        match OTHER.take() {
+            Some((0, other)) => other(),
+            Some((locks, other)) => OTHER.set(Some((locks - 1, other))),
+            None => {}
         }
         self.0.with(work)
     }
@@ -47,9 +55,11 @@ unsafe impl Lock for Late {
 unsafe impl HoldLock for Late {
     fn hold(&self) {
         self.0.hold();
+        HELD.set(HELD.get() + 1);
     }
 
     unsafe fn let_go(&self) {
+        HELD.set(HELD.get() - 1);
         // SAFETY: the caller's promise is the same.
         unsafe { self.0.let_go() };
     }
@@ -67,21 +77,22 @@ fn layout(size: usize) -> Layout {
     Layout::from_size_align(size, 8).unwrap()
 }
 
-/// One of the two frees it, and the other is told.
+/// One of the two frees it, and the other is told: who has not looked at it yet, and who takes it out of the books after that.
 #[test]
 fn of_two_frees_at_once_one_is_told() {
-    for (size, told) in [(100_000, Wrong::DoubleFree), (2 << 20, Wrong::Foreign)] {
+    // A large block that has gone is unknown.
+    let blocks = [(100_000, Wrong::DoubleFree), (2 << 20, Wrong::Foreign)];
+    for ((size, told), locks) in blocks.into_iter().flat_map(|block| [(block, 0), (block, 1)]) {
         // SAFETY: the size is not zero.
         let block = unsafe { LateHeap.alloc(layout(size)) };
         let before = LateHeap.stats().bytes_live;
         BLOCK.set((block, size));
-        OTHER.set(Some(frees));
+        OTHER.set(Some((locks, frees)));
         // SAFETY: none: it is free by the time that it is taken out of the books, which is to be found.
         unsafe { LateHeap.dealloc(block, layout(size)) };
         assert!(OTHER.get().is_none(), "the other was first");
         let all = found();
         assert_eq!(all.len(), 1, "{all:?}");
-        // A large block that has gone is unknown.
         assert_eq!((all[0].wrong, all[0].address), (told, block.addr()));
         assert!(before - LateHeap.stats().bytes_live >= size, "it was freed once");
         // SAFETY: the size is not zero.
@@ -94,4 +105,15 @@ fn of_two_frees_at_once_one_is_told() {
         assert_eq!(found(), []);
     }
     LateHeap.release();
+}
+
+/// Who forks holds the stock's lock meanwhile.
+#[test]
+fn stocks_are_held() {
+    static STOCK: ChunkHeap<Pages, Late> = ChunkHeap::new(Pages);
+    STOCK.hold();
+    assert_eq!(HELD.get(), 1);
+    // SAFETY: it is held by this thread.
+    unsafe { STOCK.let_go() };
+    assert_eq!(HELD.get(), 0);
 }

@@ -322,6 +322,25 @@ fn guards_that_stay_are_counted_once() {
     give(&OTHERS, [slab]);
 }
 
+/// Who asks for a guard is told whether it is one, and who asks for its end whether it can be used.
+#[test]
+fn guards_that_can_not_be_had_are_told_of() {
+    fn told<const PROTECTS: bool>(stock: &'static Stock<true, PROTECTS>) {
+        let run = Chunks(stock).acquire(RUN).unwrap().cast::<u8>();
+        // SAFETY: whole pages of a live run, which nobody touches meanwhile.
+        let protect = |protect| unsafe { stock.protect(run, CHUNK, protect) };
+        assert!(!Refused::PROTECT.during(|| protect(true)) && protect(false));
+        assert!(protect(true) == PROTECTS && protect(false));
+        // SAFETY: live, with its layout.
+        unsafe { Chunks(stock).release(run, RUN) };
+        stock.release();
+    }
+    static ONCE: Stock<true, true> = ChunkHeap::new(Fickle);
+    told(&ONCE);
+    static NEVER: Stock<true, false> = ChunkHeap::new(Fickle);
+    told(&NEVER);
+}
+
 /// What fresh memory holds is no note of the heap: neither of which chunks are slabs, nor of what begins where.
 #[test]
 fn what_fresh_memory_holds_is_not_believed() {
