@@ -7,8 +7,12 @@ use std::ptr::NonNull;
 use heapwright::AllocError;
 use heapwright::cache::malloc::ChunkStock;
 use heapwright::cache::{ChunkHeap, ChunkStats, Chunks, KeepAll, KeepSlabs, ReleaseAtOnce};
+#[cfg(target_os = "linux")]
+use heapwright::check::{Abort, Checks, Off};
 use heapwright::heap::UsableSize;
 use heapwright::lock::YieldLock;
+#[cfg(target_os = "linux")]
+use heapwright::source::SideHeaders;
 use heapwright::source::{BackingSource, Pages};
 
 const CHUNK: usize = 8192;
@@ -353,21 +357,71 @@ fn huge_pages_are_asked_for_where_they_are_worth_it() {
     assert_eq!(advice::<{ usize::MAX }>(), []);
 }
 
+/// Pages of the usual length, whatever the system prefers.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+struct Small;
+
+// SAFETY: B1 to B7 are those of `Pages`; the advice changes no contents.
+#[cfg(target_os = "linux")]
+unsafe impl BackingSource for Small {
+    const GRANULE: usize = Pages::GRANULE;
+    const ALIGN_MAX: usize = Pages::ALIGN_MAX;
+    const ZEROED: bool = true;
+
+    fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        let block = Pages.acquire(layout)?;
+        // SAFETY: advice about a fresh mapping, which a kernel may refuse that has no other pages.
+        unsafe { libc::madvise(block.as_ptr().cast(), block.len(), libc::MADV_NOHUGEPAGE) };
+        Ok(block)
+    }
+
+    unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.release(block, layout) };
+    }
+}
+
+/// How many of the whole pages of a block are resident, and how many there are.
+#[cfg(target_os = "linux")]
+fn resident(block: NonNull<u8>, len: usize) -> (usize, usize) {
+    let page = Pages::page_size();
+    let start = block.map_addr(|start| start.checked_add((page - start.get() % page) % page).unwrap());
+    let mut pages = vec![0u8; (block.addr().get() + len - start.addr().get()) / page];
+    // SAFETY: pages of a live mapping, and a byte for each.
+    assert_eq!(unsafe { libc::mincore(start.as_ptr().cast(), pages.len() * page, pages.as_mut_ptr()) }, 0);
+    (pages.iter().filter(|&&page| page & 1 == 1).count(), pages.len())
+}
+
+/// Freed memory is zeroed, and nothing else is done.
+#[cfg(target_os = "linux")]
+struct Zeroes;
+
+#[cfg(target_os = "linux")]
+impl Checks for Zeroes {
+    type Frees = Off;
+    type Quarantine = Off;
+    type Report = Abort;
+    const ZERO_FREED: bool = true;
+}
+
 /// Zeroes that fresh memory has are not written: what nobody touches takes no memory.
 #[cfg(target_os = "linux")]
 #[test]
 fn zeroes_that_are_there_are_not_written() {
-    let stock = ChunkHeap::<Pages, YieldLock>::new(Pages);
-    let layout = Layout::from_size_align(64 << 20, 16).unwrap();
-    let block = stock.acquire_zeroed(layout).unwrap();
-    let page = Pages::page_size();
-    let start = block.cast::<u8>().map_addr(|start| start.checked_add(page - start.get() % page).unwrap());
-    let mut resident = vec![0u8; (32 << 20) / page];
-    // SAFETY: pages of a live mapping, and a byte for each.
-    let told = unsafe { libc::mincore(start.as_ptr().cast(), 32 << 20, resident.as_mut_ptr()) };
-    assert_eq!(told, 0);
-    let (pages, present) = (resident.len(), resident.iter().filter(|&&page| page & 1 == 1).count());
-    assert!(present < pages / 2, "{present} of {pages} pages");
-    // SAFETY: live, with its layout.
-    unsafe { Chunks(&stock).release(block.cast(), layout) };
+    let stock = ChunkHeap::<Small, YieldLock, KeepAll, 65536, { usize::MAX }, Zeroes>::new(Small);
+    let layout = Layout::from_size_align(16 << 20, 16).unwrap();
+    let block = stock.acquire_zeroed(layout).unwrap().cast::<u8>();
+    let (touched, pages) = resident(block, layout.size());
+    assert!(touched == 0 && pages > 15, "{touched} of {pages} pages");
+    let slab = Chunks(&stock).acquire_slab(48).unwrap();
+    let (touched, pages) = resident(slab, 65536);
+    assert!(touched == 0 && pages > 0, "{touched} of {pages} pages of a slab");
+    // SAFETY: each was acquired there, and nobody uses it.
+    unsafe {
+        Chunks(&stock).release_slab(slab);
+        Chunks(&stock).release(block, layout);
+    }
+    stock.release();
+    assert_eq!(stock.stats(), ChunkStats::default());
 }
