@@ -244,10 +244,11 @@ fn large_blocks_are_kept_for_the_next_and_moved_by_their_pages() {
     // SAFETY: the block is live, and its layout this one.
     let moved = unsafe { Chunks(&stock).remap(block, shorter, 50_000_000) };
     if cfg!(target_os = "linux") {
-        let moved = moved.unwrap().cast::<u8>();
+        let (moved, len) = moved.map(|moved| (moved.cast::<u8>(), moved.len())).unwrap();
         check(moved, 1_900_000, 3);
         // SAFETY: the block is live.
-        assert!(unsafe { stock.usable_size(moved) } >= 50_000_000);
+        assert_eq!(unsafe { stock.usable_size(moved) }, len);
+        assert!(len >= 50_000_000);
         // SAFETY: the block is live, and its layout this one.
         unsafe { Chunks(&stock).release(moved, Layout::from_size_align(50_000_000, 4096).unwrap()) };
     }

@@ -90,6 +90,10 @@ unsafe impl<const ZEROED: bool> BackingSource for Told<ZEROED> {
         unsafe { ptr.write_bytes(0, len) };
     }
 
+    fn good_size(&self, layout: Layout) -> usize {
+        Pages.good_size(layout)
+    }
+
     unsafe fn prefer_huge(&mut self, ptr: NonNull<u8>, len: usize) {
         CALLS.with_borrow_mut(|calls| calls.push(Call::PreferHuge(ptr.addr().get(), len)));
     }
@@ -107,7 +111,7 @@ where
     for<'a> Chunks<'a, H>: BackingSource,
 {
     let run = Chunks(stock).acquire(chunks(count)).unwrap();
-    assert_eq!(run.len(), count * CHUNK);
+    assert_eq!((run.len(), Chunks(stock).good_size(chunks(count))), (count * CHUNK, count * CHUNK));
     run.cast()
 }
 
@@ -165,6 +169,7 @@ fn larger_blocks_are_resized_where_they_stand() {
     let block = Chunks(&stock).acquire(layout).unwrap();
     let (start, len, bytes) = (block.cast::<u8>(), block.len(), stock.stats().large_bytes);
     assert!(len > layout.size(), "whole pages, less the record");
+    assert_eq!(Chunks(&stock).good_size(layout), len);
     // SAFETY: the block is live, its layout this one, and what lies behind a new size is not needed.
     unsafe {
         assert!(Chunks(&stock).extend(start, layout, len + 1).is_err());
