@@ -13,6 +13,7 @@ mod raced;
 mod refused;
 mod stale;
 mod valid;
+mod zones;
 
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
 use heapwright::check::{Checked, Checks, Hardened, Misuse, Off, Report};

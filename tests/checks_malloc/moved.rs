@@ -5,7 +5,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use heapwright::AllocError;
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
@@ -17,6 +17,9 @@ use crate::{Note, found};
 
 /// Whether large blocks are to be far from all others, and small ones not to be had.
 static IS_FAR: AtomicBool = AtomicBool::new(false);
+
+/// How often the pages of a block were moved.
+static MOVES: AtomicUsize = AtomicUsize::new(0);
 
 /// Where nothing else is, as a rule, aligned to more than a region.
 const FAR: usize = 0x2000_0000_0000;
@@ -60,6 +63,7 @@ unsafe impl BackingSource for Far {
         old: Layout,
         target: NonNull<[u8]>,
     ) -> Result<(), AllocError> {
+        MOVES.fetch_add(1, Relaxed);
         // SAFETY: the caller's promise is the same.
         unsafe { Pages.relocate(block, old, target) }
     }
@@ -86,7 +90,7 @@ fn a_block_that_can_not_be_noted_is_not_moved() {
         assert_eq!(block.read(), 7);
         IS_FAR.store(false, Relaxed);
         let moved = MovedMalloc.realloc(block, layout, long);
-        assert_eq!(moved.read(), 7);
+        assert_eq!((moved.read(), MOVES.load(Relaxed)), (7, 1), "its pages are moved");
         MovedMalloc.dealloc(moved, Layout::from_size_align(long, 16).unwrap());
     }
     assert_eq!(found(), [], "nothing was wrong");

@@ -238,7 +238,8 @@ fn long_blocks_do_not_come_back_by_other_pointers_or_layouts() {
         // SAFETY: none: the heap is to find it.
         unsafe { CheckedHeap.free_unsized(NonNull::new(inside).unwrap()) };
         let misuse = only();
-        assert_eq!((misuse.wrong, misuse.address), (Wrong::Interior, inside.addr()));
+        let told = (misuse.wrong, misuse.address, misuse.layout);
+        assert_eq!(told, (Wrong::Interior, inside.addr(), Layout::new::<()>()), "no layout is known");
     }
     free(&CheckedHeap, run, layout(100_000));
     free(&CheckedHeap, large, layout(LARGE));
