@@ -68,3 +68,42 @@ fn long_blocks_get_another_alignment() {
     // SAFETY: as above.
     unsafe { SlabMalloc.deallocate(grown, new) };
 }
+
+/// What comes back through the allocator traits is free; and a block of size zero, which is none, grows and is shrunk to.
+#[cfg(feature = "allocator-api2-04")]
+#[test]
+fn what_is_deallocated_is_free_and_size_zero_is_no_block() {
+    use allocator_api2_04::alloc::Allocator;
+    use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
+    use heapwright::{lock::YieldLock, source::Pages};
+    use std::alloc::Layout;
+
+    struct Traits;
+    impl MallocSettings for Traits {
+        type Classes = Classes;
+        type Chunks = ChunkHeap<Pages, YieldLock, KeepAll>;
+        type Lock = YieldLock;
+    }
+    heapwright::malloc! { static TRAITS as TraitsMalloc: Traits = ChunkHeap::new(Pages); }
+
+    let zero = Layout::from_size_align(0, 8).unwrap();
+    for size in [1, 100, 5000, 100_000, 2_000_000] {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        let block = TraitsMalloc.allocate(layout).unwrap();
+        assert!(TraitsMalloc.stats().bytes_live >= size, "{size}");
+        // SAFETY: live, with its layout.
+        unsafe { TraitsMalloc.deallocate(block.cast(), layout) };
+        assert_eq!(TraitsMalloc.stats().bytes_live, 0, "{size}");
+        let nothing = TraitsMalloc.allocate(zero).unwrap();
+        // SAFETY: live, with its layout.
+        let block = unsafe { TraitsMalloc.grow(nothing.cast(), zero, layout) }.unwrap();
+        // SAFETY: live, and so long.
+        unsafe { block.cast::<u8>().write_bytes(5, size) };
+        assert!(TraitsMalloc.stats().bytes_live >= size, "{size}");
+        // SAFETY: live, with its layout.
+        let nothing = unsafe { TraitsMalloc.shrink(block.cast(), layout, zero) }.unwrap();
+        assert_eq!(TraitsMalloc.stats().bytes_live, 0, "{size}");
+        // SAFETY: live, with its layout.
+        unsafe { TraitsMalloc.deallocate(nothing.cast(), zero) };
+    }
+}

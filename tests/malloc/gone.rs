@@ -3,11 +3,13 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
 use heapwright::cache::malloc::{Front, MallocInstance, SharedMalloc, ThreadEnd};
-use heapwright::cache::{ChunkHeap, Malloc};
+use heapwright::cache::{ChunkHeap, Classes, KeepAll, Malloc, MallocSettings};
+use heapwright::lock::{HoldLock, Lock, YieldLock};
 use heapwright::source::Pages;
 
 use crate::ends::{AllKeys, Plain, keys, use_once};
@@ -213,4 +215,66 @@ fn a_forked_child_forgets_the_threads_that_it_has_not() {
         thread.join().unwrap();
     }
     assert_eq!(heap.stats().threads, 1);
+}
+
+/// Locks that were let go of without having been held.
+static NOT_HELD: AtomicUsize = AtomicUsize::new(0);
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// A lock that knows whether it is held across calls.
+#[derive(Debug)]
+struct Noted(YieldLock, AtomicBool);
+
+// SAFETY: as `YieldLock`.
+unsafe impl Lock for Noted {
+    const INIT: Self = Noted(YieldLock::INIT, AtomicBool::new(false));
+
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.0.with(work)
+    }
+
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.0.try_with(work)
+    }
+}
+
+// SAFETY: as `YieldLock`.
+unsafe impl HoldLock for Noted {
+    fn hold(&self) {
+        self.0.hold();
+        self.1.store(true, Ordering::Relaxed);
+        HELD.fetch_add(1, Ordering::Relaxed);
+    }
+
+    unsafe fn let_go(&self) {
+        if self.1.swap(false, Ordering::Relaxed) {
+            HELD.fetch_sub(1, Ordering::Relaxed);
+            // SAFETY: the caller's promise.
+            unsafe { self.0.let_go() };
+        } else {
+            NOT_HELD.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Noting;
+impl MallocSettings for Noting {
+    type Classes = Classes;
+    type Chunks = ChunkHeap<Pages, Noted, KeepAll>;
+    type Lock = Noted;
+}
+heapwright::malloc! { static NOTING as NotingMalloc: Noting = ChunkHeap::new(Pages); }
+
+/// All locks of a heap are held while the process forks, and none afterwards, here or there.
+#[test]
+fn all_locks_are_held_while_the_process_forks() {
+    let _keys = keys();
+    use_once(&NotingMalloc);
+    let numbers = || [&HELD, &NOT_HELD].map(|number| number.load(Ordering::Relaxed));
+    let held = move || {
+        use_once(&NotingMalloc);
+        numbers() == [0, 0]
+    };
+    assert_eq!(fork(held), 0);
+    assert_eq!(numbers(), [0, 0]);
 }

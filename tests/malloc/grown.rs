@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::thread;
 
 use heapwright::cache::malloc::MallocInstance;
-use heapwright::cache::{ChunkHeap, ClassStats, Classes, KeepAll, Malloc, MallocSettings};
+use heapwright::cache::{ChunkHeap, ClassStats, Classes, KeepAll, Malloc, MallocSettings, MallocStats};
 use heapwright::lock::YieldLock;
 
 use crate::shadow::{Random, Shadow, churn};
@@ -31,6 +31,9 @@ heap!(SHARES as SharesMalloc, Shares, SharesLedger; GROWN_BYTES = 1 << 20);
 heap!(ONE_WAY as OneWayMalloc, OneWay, OneWayLedger;);
 heap!(IDLE as IdleMalloc, Idle, IdleLedger;);
 heap!(SCARCE as ScarceMalloc, Scarce, ScarceLedger;);
+// A fourth of it is what one class takes with room for 1024 objects on each stack.
+heap!(EXACT as ExactMalloc, Exact, ExactLedger; GROWN_BYTES = 4 * 2 * 1024 * (64 + size_of::<usize>()));
+heap!(SHORT as ShortMalloc, Short, ShortLedger;);
 heap!(MIXED as MixedMalloc, Mixed, MixedLedger; FRONT_SLOTS = 4, GROWN_BYTES = 64 << 20);
 
 const LAYOUT: Layout = Layout::new::<[u64; 8]>();
@@ -59,16 +62,48 @@ fn batches(malloc: &impl GlobalAlloc, rounds: usize, count: usize) {
 
 #[test]
 fn what_comes_and_goes_in_batches_is_at_hand_after_some_turns() {
-    batches(&BatchesMalloc, 12, 5000);
-    let stats = class(BatchesMalloc);
-    assert_eq!((stats.at_hand, stats.live), (5000, 0), "{stats:?}");
-    // And goes back when the thread says so, with the memory of the stacks.
-    let before = BatchesMalloc.stats().bytes_of_threads;
-    BatchesMalloc.flush();
-    let stats = BatchesMalloc.stats();
-    assert_eq!((stats.bytes_at_hand, stats.bytes_live), (0, 0), "{stats}");
-    assert!(stats.bytes_of_threads < before, "{stats}");
+    batches(&BatchesMalloc, 1, 1);
+    BatchesMalloc.release();
+    let first = BatchesMalloc.stats();
+    for _ in 0..3 {
+        batches(&BatchesMalloc, 12, 5000);
+        let stats = class(BatchesMalloc);
+        assert_eq!((stats.at_hand, stats.live), (5000, 0), "{stats:?}");
+        // And goes back when the thread says so, with the memory of the stacks: of all that the class has had.
+        let before = BatchesMalloc.stats().bytes_of_threads;
+        BatchesMalloc.release();
+        let stats = BatchesMalloc.stats();
+        assert_eq!((stats.bytes_at_hand, stats.bytes_live), (0, 0), "{stats}");
+        assert!(stats.bytes_of_threads < before, "{stats}");
+        let back = |stats: &MallocStats<Classes>| (stats.bytes_of_threads, stats.chunks.chunks_used);
+        assert_eq!(back(&stats), back(&first), "{stats}");
+    }
     batches(&BatchesMalloc, 3, 500);
+}
+
+/// All of a share may be had, time and again; and of a stack that has grown no more than half goes back at once, however much is freed.
+#[test]
+fn a_share_is_what_it_is_again_when_stacks_have_gone_back() {
+    for more in [0, 300, 600, 900] {
+        batches(&ExactMalloc, 12, 5000 + more);
+        let at_hand = class(ExactMalloc).at_hand;
+        assert!((1024 + 512..=2048).contains(&at_hand), "{at_hand} objects at hand");
+        ExactMalloc.flush();
+    }
+}
+
+/// A few objects more than there is room for are not worth larger stacks.
+#[test]
+fn short_turns_get_no_larger_stacks() {
+    let at_hand = |count| {
+        batches(&ShortMalloc, 20, count);
+        class(ShortMalloc).at_hand
+    };
+    let short = at_hand(120);
+    assert!(short <= 2 * Short::FRONT_SLOTS, "{short} objects at hand");
+    // Four times what fits on a stack is a long turn: now and then there is one of just that.
+    let long = at_hand(150);
+    assert!(long > 2 * Short::FRONT_SLOTS, "{long} objects at hand");
 }
 
 #[test]
@@ -85,7 +120,10 @@ fn threads_keep_to_their_share_and_leave_nothing() {
     };
     let share = Shares::GROWN_BYTES / 4;
     let alone = thread::spawn(work).join().unwrap();
-    assert!(alone > 2 * Shares::FRONT_SLOTS && alone * 64 <= share, "{alone} objects at hand");
+    assert!(
+        alone > 2 * Shares::FRONT_SLOTS && alone * (64 + size_of::<usize>()) <= share,
+        "{alone} objects at hand"
+    );
     let threads: Vec<_> = (0..8).map(|_| thread::spawn(work)).collect();
     threads.into_iter().for_each(|thread| _ = thread.join().unwrap());
     let stats = SharesMalloc.stats();

@@ -5,6 +5,7 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "one block, its whole life")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod at_hand;
 mod bounds;
 mod chunks;
 mod collections;

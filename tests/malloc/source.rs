@@ -15,6 +15,8 @@ pub(crate) struct Account {
     pub(crate) left: usize,
     /// How many more, and then all but one.
     pub(crate) before_one_fails: usize,
+    /// The lengths of what was to be purged.
+    pub(crate) purged: Vec<usize>,
 }
 
 /// Where the account of a source is.
@@ -33,6 +35,7 @@ macro_rules! ledger {
                         out: Vec::new(),
                         left: usize::MAX,
                         before_one_fails: usize::MAX,
+                        purged: Vec::new(),
                     });
                 &ACCOUNT
             }
@@ -87,5 +90,11 @@ unsafe impl<W: Ledger> BackingSource for Watched<W> {
         account.out.swap_remove(found);
         // SAFETY: the caller's promise is the same.
         unsafe { Pages.release(block, layout) };
+    }
+
+    unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
+        W::account().lock().unwrap().purged.push(len);
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.purge(ptr, len) };
     }
 }
