@@ -246,3 +246,23 @@ impl fmt::Debug for Bin {
         f.debug_struct("Bin").field("open", &self.is_open()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whichever of the two tops has moved, and whatever the other is.
+    #[test]
+    fn a_bin_is_idle_if_neither_top_has_moved() {
+        let bin = Bin::new();
+        let high = !7;
+        for (take, give) in
+            [(8, 0), (16, 0), (16, 8), (16, high), (24, high), (24, high - 8), (high, high - 8)]
+        {
+            bin.take.store(ptr::without_provenance_mut(take), Ordering::Relaxed);
+            bin.give.store(ptr::without_provenance_mut(give), Ordering::Relaxed);
+            assert!(!bin.is_idle(), "{take:#x} {give:#x}");
+            assert!(bin.is_idle(), "{take:#x} {give:#x}");
+        }
+    }
+}

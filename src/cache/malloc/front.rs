@@ -405,3 +405,24 @@ impl<T: MallocSettings> fmt::Debug for Front<T> {
         f.debug_struct("Front").field("phase", &self.phase.get()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Each order comes, also those in which some stay where they are.
+    #[test]
+    fn all_orders_come_of_a_shuffle() {
+        let mut orders = BTreeSet::new();
+        for seed in 0..1000 {
+            let mut objects = [8, 16, 24]
+                .map(|address| MaybeUninit::new(NonNull::new(ptr::without_provenance_mut(address)).unwrap()));
+            shuffle(&mut objects, seed << 20);
+            // SAFETY: all three are written.
+            orders.insert(objects.map(|object| unsafe { object.assume_init() }.addr().get()));
+        }
+        assert_eq!(orders.len(), 6, "{orders:?}");
+    }
+}

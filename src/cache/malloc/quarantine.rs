@@ -87,3 +87,36 @@ impl<T: MallocSettings> fmt::Debug for Pens<T> {
         f.debug_struct("Pens").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "os"))]
+mod tests {
+    use super::*;
+    use crate::cache::{ChunkHeap, Classes, KeepAll};
+    use crate::lock::YieldLock;
+    use crate::source::Pages;
+
+    struct Rests;
+    impl MallocSettings for Rests {
+        type Classes = Classes;
+        type Chunks = ChunkHeap<Pages, YieldLock, KeepAll>;
+        type Lock = YieldLock;
+    }
+
+    /// The more objects may be at hand of a class, the more rest; and none is lost on the way.
+    #[test]
+    fn as_many_objects_rest_as_a_class_has_places() {
+        let pens = Pens::<Rests>::NEW;
+        for (size, places) in [(48, SLOTS), (1024, 2), (32768, 1)] {
+            let class = Classes::SIZES.binary_search(&size).unwrap();
+            let mut resting = 0;
+            for number in 1..=300 {
+                let object = NonNull::new(ptr::without_provenance_mut(number * 8)).unwrap();
+                resting += usize::from(pens.exchange(class, object).is_none());
+                assert_eq!(pens.len(class), resting);
+            }
+            assert_eq!(resting, places, "{size}");
+            assert_eq!(core::iter::from_fn(|| pens.take(class)).count(), places);
+            assert_eq!(pens.len(class), 0);
+        }
+    }
+}
