@@ -8,12 +8,17 @@ mod model;
 
 use std::alloc::Layout;
 use std::any::type_name;
+use std::collections::HashSet;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
 use heapwright::arena::Teaspoon;
-use heapwright::cache::{Classes, KeepAll, KeepSlabs, ReleaseAtOnce, Retention, SizeClasses, SlabHeap};
+use heapwright::cache::{
+    CacheStats, Classes, Exactly, KeepAll, KeepSlabs, ReleaseAtOnce, Retention, SizeClasses, SlabCore,
+    SlabHeap,
+};
 use heapwright::heap::{Heap, Inspect, Locked, NoHeap, SharedHeap, Usage};
 use heapwright::lock::{Lock, NoLock, SpinLock, TicketLock};
 use heapwright::sizing::Sizing16MiB;
@@ -407,8 +412,9 @@ fn sources_fail_at_every_request() {
                 None => (fail(Counted::new(SYSTEM), n), never()),
                 Some(n) => (never(), fail(Counted::new(SYSTEM), n)),
             };
-            run(&mut slabs, &mut next);
+            let failed = run(&mut slabs, &mut next);
             assert_eq!((slabs.source().counts().blocks, next.source().counts().blocks), (0, 0), "{n}");
+            assert!(n > 0 || failed > 0, "nobody asks again when there is nothing to give back");
         }
     }
 }
@@ -436,7 +442,6 @@ fn a_class_does_not_starve_the_others() {
 #[test]
 #[cfg_attr(miri, ignore = "system calls")]
 fn slots_move_many_at_once() {
-    use std::mem::MaybeUninit;
     let mut heap = SlabHeap::<Small, AlignedSlabs<Pages>>::new(Pages, NoHeap);
     let class = Small::index(layout(40, 8)).unwrap();
     let first = heap.alloc(layout(40, 8)).unwrap().cast::<u8>();
@@ -452,6 +457,106 @@ fn slots_move_many_at_once() {
     unsafe { heap.give_slots(class, &slots) };
     assert_eq!((heap.usage().objects, heap.verify()), (0, Ok(())));
     assert!(heap.take_slots(class, &mut []).is_err() && heap.take_slots(Small::COUNT, &mut out).is_err());
+}
+
+/// What came back is at hand, each class by itself, as far as there is room; without a front nothing is, and nothing large ever.
+#[test]
+fn what_came_back_is_at_hand() {
+    let mut heap =
+        SlabHeap::<Small, AlignedSlabs<GlobalHeap>, _, KeepAll, 2>::new(GlobalHeap, limited::<LARGE>());
+    let (small, other, large) = (layout(40, 8), layout(100, 4), layout(5000, 8));
+    assert_eq!(heap.alloc_at_hand(small), None);
+    let blocks: Vec<_> = (0..8).map(|_| heap.alloc(small).unwrap()).collect();
+    let (lone, long) = (heap.alloc(other).unwrap(), heap.alloc(large).unwrap());
+    while heap.alloc_at_hand(small).is_some() || heap.alloc_at_hand(other).is_some() {}
+    let mut comes_back = |block: NonNull<[u8]>, layout| {
+        // SAFETY: the block is live, and not used any more if it is taken.
+        unsafe { heap.dealloc_at_hand(block.cast(), layout) }
+    };
+    assert_eq!(blocks.iter().take_while(|&&block| comes_back(block, small)).count(), 2);
+    assert!(comes_back(lone, layout(112, 8)), "any layout of its class");
+    assert!(!comes_back(long, large));
+    assert_eq!(heap.alloc_at_hand(large), None);
+    assert_eq!((heap.alloc_at_hand(other), heap.alloc_at_hand(other)), (Some(lone), None));
+    assert_eq!([(); 3].map(|()| heap.alloc_at_hand(small)), [Some(blocks[1]), Some(blocks[0]), None]);
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.dealloc(long.cast(), large) };
+    let mut bare = SlabHeap::<Small, AlignedSlabs<GlobalHeap>, _, KeepAll, 0>::new(GlobalHeap, NoHeap);
+    let block = bare.alloc(small).unwrap().cast();
+    // SAFETY: the block is live, and stays so if it is not taken.
+    assert!(!unsafe { bare.dealloc_at_hand(block, small) });
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { bare.dealloc(block, small) };
+    assert_eq!((bare.alloc_at_hand(small), bare.usage().objects), (None, 0));
+}
+
+/// Blocks of a class, and large ones, come and go at once, until there are no more; what nobody needs then goes back, here and in the
+/// next heap.
+#[test]
+fn many_come_and_go_together() {
+    type Next = SlabCore<AlignedSlabs<GlobalHeap, 16384>, Exactly<3000, 8>, KeepAll, 0>;
+    type Slabs = AlignedSlabs<Limited<System>, 4096>;
+    let slabs = Limited::new(SYSTEM, 4 * 4096);
+    let mut heap = SlabHeap::<Small, Slabs, Next, KeepAll, 4>::new(slabs, Next::new(GlobalHeap));
+    let mut out = [MaybeUninit::uninit(); 500];
+    let mut batch = |heap: &mut SlabHeap<_, _, _, _, 4>, asked, most| -> Vec<NonNull<u8>> {
+        let count = heap.alloc_batch(asked, &mut out[..most]);
+        // SAFETY: so many were written.
+        out[..count].iter().map(|block| unsafe { block.assume_init() }).collect()
+    };
+    let (small, large) = (layout(50, 2), layout(3000, 8));
+    let (blocks, long) = (batch(&mut heap, small, 500), batch(&mut heap, large, 7));
+    assert!((200..300).contains(&blocks.len()) && long.len() == 7);
+    assert_eq!(blocks.iter().chain(&long).collect::<HashSet<_>>().len(), blocks.len() + 7);
+    assert_eq!(batch(&mut heap, small, 1), []);
+    assert_eq!(batch(&mut heap, layout(4000, 8), 1), []);
+    assert_eq!(heap.usage().objects, blocks.len() + 7);
+    assert_eq!(heap.release_unused(), 0);
+    // SAFETY: they are live blocks of this layout, all different, and not used any more.
+    unsafe { heap.dealloc_batch(small, &blocks[1..]) };
+    // SAFETY: the same.
+    unsafe { heap.dealloc_batch(large, &long[1..]) };
+    assert_eq!((heap.usage().objects, heap.verify()), (2, Ok(())));
+    // The large ones are in two slabs, of which the first still has one.
+    assert_eq!((heap.release_unused(), heap.release_unused()), (3 * 4096 + 16384, 0));
+    // SAFETY: the first are live still.
+    unsafe { heap.dealloc_batch(small, &blocks[..1]) };
+    // SAFETY: the same.
+    unsafe { heap.dealloc_batch(large, &long[..1]) };
+    assert_eq!((heap.release_unused(), heap.usage()), (4096 + 16384, Usage::default()));
+}
+
+#[test]
+fn what_all_classes_have_is_summed_up() {
+    let heap = Locked::<_, NoLock>::new(SlabHeap::<Small, AlignedSlabs<GlobalHeap>, _>::new(
+        GlobalHeap,
+        limited::<LARGE>(),
+    ));
+    let large = heap.try_alloc(layout(2000, 8)).unwrap();
+    for (size, count, back) in [(8, 600, 580), (100, 30, 30), (1000, 9, 1)] {
+        let blocks: Vec<_> = (0..count).map(|_| heap.try_alloc(layout(size, 4)).unwrap()).collect();
+        for block in &blocks[..back] {
+            // SAFETY: the block is live, and its layout this one.
+            unsafe { heap.free(block.cast(), layout(size, 4)) };
+        }
+    }
+    let (stats, classes) =
+        (heap.stats(), (0..Small::COUNT).map(|class| heap.class_stats(class).unwrap()).collect::<Vec<_>>());
+    assert_eq!((stats.live, stats.bytes_live, stats.large_blocks), (28, 20 * 8 + 8 * 1024, 1));
+    let sum = |of: fn(&CacheStats) -> usize| classes.iter().map(of).sum::<usize>();
+    assert_eq!((stats.at_hand, stats.slabs), (sum(|class| class.at_hand), sum(|class| class.slabs)));
+    assert_eq!(
+        (stats.free_slabs, stats.bytes_held),
+        (sum(|class| class.free_slabs), sum(|class| class.bytes_held))
+    );
+    assert_eq!(stats.bytes_wasted, sum(CacheStats::bytes_wasted));
+    assert!(
+        stats.at_hand > 20 && stats.slabs > 3 && stats.free_slabs > 0 && stats.bytes_wasted > 100,
+        "{stats:?}"
+    );
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(large.cast(), layout(2000, 8)) };
+    assert_eq!(heap.stats().large_bytes, 0);
 }
 
 /// With live objects about, a drop gives back all slabs without any.
