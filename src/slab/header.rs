@@ -135,3 +135,29 @@ impl List {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slabs stand with others that have at least an eighth, a quarter, half or three quarters of their objects free, and leave when they have
+    /// as many as the next.
+    #[test]
+    fn slabs_stand_by_their_free_objects() {
+        for (free, shelf, limit) in [
+            (0, Shelf::Asleep, 12),
+            (11, Shelf::Asleep, 12),
+            (12, Shelf::Eighth, 25),
+            (24, Shelf::Eighth, 25),
+            (25, Shelf::Quarter, 51),
+            (50, Shelf::Quarter, 51),
+            (51, Shelf::Half, 77),
+            (76, Shelf::Half, 77),
+            (77, Shelf::Most, 102),
+            (101, Shelf::Most, 102),
+            (102, Shelf::Free, u32::MAX),
+        ] {
+            assert_eq!(Header::place(free, 102), (shelf, limit), "{free} of 102");
+        }
+    }
+}

@@ -91,4 +91,41 @@ mod tests {
             }
         }
     }
+
+    /// Nobody guesses a key: all bits are left to chance, but the lowest.
+    #[cfg(feature = "std")]
+    #[test]
+    fn keys_differ_and_none_is_zero() {
+        let keys: [_; 64] = core::array::from_fn(|_| Key::new(0));
+        assert!(keys.iter().all(|key| key.0 & 1 == 1));
+        assert!(
+            (1..32).all(|bit| (1..63).contains(&keys.iter().filter(|key| key.0 >> bit & 1 == 1).count()))
+        );
+        assert!((1..64).all(|at| !keys[..at].contains(&keys[at])));
+    }
+
+    /// The hash that hides numbers is in no link as a whole.
+    #[test]
+    fn a_link_to_nothing_does_not_tell_the_hash() {
+        let (key, index) = (Key(12_345), 7);
+        let hash = mixed((12_345 << 32) | (7 << 16));
+        let link = key.encoded(index, 0);
+        assert_eq!(link & 0xffff, hash & 0xffff);
+        assert_ne!(link, hash);
+    }
+
+    /// Each bit of a number turns about half of those of its hash.
+    #[test]
+    fn all_bits_of_a_hash_depend_on_all_of_the_number() {
+        // The first number of the generator that these steps are of, from zero.
+        assert_eq!(mixed(0x9e37_79b9_7f4a_7c15), 0xe220_a839_7b1d_cdaf);
+        for from in 0..64 {
+            for to in 0..64 {
+                let turned = |number: u64| (mixed(number) ^ mixed(number ^ (1 << from))) >> to & 1;
+                let count: u64 =
+                    (0..200u64).map(|number| turned(number.wrapping_mul(0x1234_5678_9abc_def1))).sum();
+                assert!((60..140).contains(&count), "{from} turns {to} {count} times of 200");
+            }
+        }
+    }
 }

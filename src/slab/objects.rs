@@ -751,7 +751,8 @@ mod tests {
     fn a_link_that_leads_nowhere_ends_the_list() {
         // To no object that there is, to one that was never taken, to one that is nobody's, and in a circle.
         for link in [60_000, 9, 2, 1, 5] {
-            let mut parts = Parts::default();
+            // Whatever is not in the list would lead to 5, which is live.
+            let mut parts = Parts { objects: [[0x0006_0006_0006_0006; 2]; 20], ..Parts::default() };
             let view = parts.start::<IntrusiveList>();
             take::<IntrusiveList>(view, 6); // 2 to 7
             unsafe { IntrusiveList::<Unchecked>::put(view, [2, 3, 4].into_iter()) };

@@ -281,7 +281,7 @@ impl Shape {
     }
 
     /// The fit rule: the smallest slab with at most 1/16 of waste, if it is at most eight times the smallest with 1/8 (Bonwick's
-    /// bound); otherwise the latter. `tables` says whether these are waste.
+    /// bound), or the first that is tried beyond; otherwise the latter. `tables` says whether these are waste.
     const fn fitted(
         rules: &Rules,
         stride: usize,

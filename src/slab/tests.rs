@@ -248,6 +248,91 @@ fn where_headers_lie_apart_nothing_but_the_rest_is_wasted() {
     }
 }
 
+/// The length of slabs that the fit rule has, by its words: the least that is tried with at most 1/16 of waste, if it is not beyond the first that is eight times the least with 1/8, or
+/// more; otherwise the latter. `tables` says whether these are waste.
+fn fitted(rules: &Rules, layout: Layout, tracked: bool, tables: bool) -> Option<usize> {
+    let least = if rules.lazy { 65_536 } else { rules.granule.max(1024) };
+    let stride = layout.size().max(rules.object_min).max(1).next_multiple_of(layout.align());
+    let mut tried = least.max(if rules.aligned { layout.align() } else { 1 });
+    let mut eighth = None;
+    while tried <= 1 << 26 {
+        if let Ok(shape) = Shape::new(&Rules { slab_size: tried, ..*rules }, layout, tracked) {
+            let (all, bytes) = shape.waste();
+            let waste = if tables { all } else { all - self::tables(&shape) };
+            if 16 * waste <= bytes {
+                return Some(tried);
+            }
+            eighth = eighth.or((8 * waste <= bytes).then_some(tried));
+        }
+        // The first that is tried at eight times as much, or beyond, is the last.
+        if eighth.is_some_and(|eighth| tried / 8 >= eighth) {
+            break;
+        }
+        tried = match rules.aligned {
+            true => 2 * tried,
+            false => (tried + stride.max(tried / 8)).next_multiple_of(rules.granule.max(64)),
+        };
+    }
+    eighth
+}
+
+#[test]
+fn slabs_are_as_long_as_the_fit_rule_says() {
+    for (name, rules) in all_rules(0) {
+        let sizes = (0..60).chain((60..9000).step_by(71)).chain((9000..300_000).step_by(9973));
+        for (size, align) in sizes.flat_map(|size| [(size, 1), (size, 64), (size, 1 << 16)]) {
+            let tracked = rules.keeps && size % 2 == 0;
+            let layout = layout(size, align);
+            let shape = Shape::new(&rules, layout, tracked).unwrap();
+            let expected =
+                fitted(&rules, layout, tracked, true).or_else(|| fitted(&rules, layout, tracked, false));
+            assert_eq!(Some(shape.slab_size), expected, "{name}, {layout:?}, tracked {tracked}: {shape:?}");
+        }
+    }
+}
+
+/// Objects, objects that headers have the room of, slabs of a region, colors, and bytes that are no objects: of shapes at the edges of what decides
+/// on them.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn shapes_in_numbers() {
+    const PAGES: Rules = rules::<Bitmap, NoColor>(4096, true, true);
+    const PAGES_COLORED: Rules = rules::<Bitmap, Colored>(1 << 16, true, true);
+    const HEAP: Rules = rules::<Bitmap, Colored>(4096, true, false);
+    const BY_STRIDE: Rules = rules::<Bitmap, ByStride>(1 << 16, true, false);
+    let side = side_rules::<Bitmap, NoColor>(1 << 15);
+    for (what, rules, size, tracked, expected) in [
+        ("headers have half a slab at most", PAGES, 64, false, (64, 17, 16, 1, 1088)),
+        ("a huge page", Rules { slab_size: 1 << 16, ..PAGES }, 100, true, (655, 83, 32, 1, 9452)),
+        ("as aligned as may be", Rules { align_max: 1 << 16, ..PAGES }, 64, false, (64, 17, 16, 1, 1088)),
+        ("less aligned", Rules { align_max: 1 << 15, ..PAGES }, 64, false, (64, 9, 8, 1, 576)),
+        ("colors of a region", PAGES_COLORED, 128, false, (511, 32, 32, 2, 8192)),
+        ("more colors of a region", PAGES_COLORED, 256, false, (255, 16, 32, 4, 12288)),
+        ("colors that take an object", PAGES_COLORED, 136, false, (480, 30, 32, 2, 12272)),
+        ("no byte is left", Rules { slab_size: 1024, color_stride: 0, ..HEAP }, 64, false, (15, 0, 1, 1, 64)),
+        ("half a line has no color", HEAP, 96, false, (41, 0, 1, 1, 160)),
+        ("two lines have two", HEAP, 128, true, (30, 0, 1, 2, 256)),
+        ("one of nine given up is an eighth", HEAP, 448, false, (8, 0, 1, 4, 512)),
+        ("one of ten would be more", HEAP, 380, false, (10, 0, 1, 4, 296)),
+        ("one of eight would be more", HEAP, 500, false, (8, 0, 1, 1, 96)),
+        ("as many as slack has room for", HEAP, 1300, false, (3, 0, 1, 2, 196)),
+        ("just as many", HEAP, 1984, false, (2, 0, 1, 2, 128)),
+        ("a multiple of the stride of colors", BY_STRIDE, 1024, false, (62, 0, 1, 16, 2048)),
+        ("no multiple", BY_STRIDE, 640, false, (102, 0, 1, 1, 256)),
+        ("as many as are described", side, 8, false, (2048, 0, 1, 1, 16384)),
+        ("by two bits each", side, 8, true, (992, 0, 1, 1, 24832)),
+        ("by one of them", Rules { object_bits: 0, ..side }, 8, true, (2048, 0, 1, 1, 16384)),
+        ("eight in a slab beside", Rules { color_stride: 1, ..side }, 4096, false, (8, 0, 1, 1, 0)),
+        ("nine in a slab beside", Rules { color_stride: 1, ..side }, 3600, false, (8, 0, 1, 32, 3968)),
+    ] {
+        let shape = Shape::new(&rules, layout(size, 1), tracked).unwrap();
+        let (waste, bytes) = shape.waste();
+        assert_eq!(bytes, shape.slab_size() * shape.region_slabs(), "{what}");
+        let found = (shape.capacity(), shape.reserved, shape.region_slabs(), shape.colors(), waste);
+        assert_eq!(found, expected, "{what}");
+    }
+}
+
 /// What the shape can't do it says.
 #[test]
 fn layouts_that_have_no_shape_are_refused() {
@@ -264,9 +349,18 @@ fn layouts_that_have_no_shape_are_refused() {
         assert_eq!(shape(rules, 0, 1), Ok(()));
         assert_eq!(shape(rules, 5, 4), Ok(()));
     }
+    let of_seven = Shape::new(&heap, layout(140 << 20, 1), false).map(|shape| shape.slab_size());
+    assert_eq!(of_seven, Ok(1 << 30), "the longest slab is one");
+    let longest = Rules { slab_size: 1 << 30, ..heap };
+    assert_eq!([shape(&longest, 1 << 29, 1), shape(&longest, 1, 1 << 28)], [Ok(()); 2]);
+    assert_eq!(
+        [shape(&longest, (1 << 29) + 1, 1), shape(&longest, 1, 1 << 29)],
+        [Err(ShapeError::TooLarge); 2]
+    );
     let unaligning = Rules { align_max: 16, ..heap };
     assert_eq!(shape(&unaligning, 8, 8), Err(ShapeError::Unaligned));
     assert_eq!(shape(&Rules { aligned: false, ..unaligning }, 8, 8), Ok(()));
+    assert_eq!(shape(&Rules { aligned: false, ..unaligning }, 8, 16), Ok(()));
     assert_eq!(shape(&Rules { aligned: false, ..unaligning }, 8, 32), Err(ShapeError::Unaligned));
     assert_eq!(shape(&Rules { slab_size: 3000, ..heap }, 8, 8), Err(ShapeError::NotAPowerOfTwo));
     let side = side_rules::<Bitmap, ByStride>(1 << 15);
@@ -413,6 +507,93 @@ fn objects_that_come_back_raw_are_not_constructed() {
     assert_eq!(constructed(&system), Some(0));
     // SAFETY: the shape is that of all calls.
     assert_eq!(unsafe { system.verify(&shape) }, Ok(()));
+}
+
+/// Behind the last object of a slab, where the alignment leaves a rest, there is none, live or free.
+#[test]
+fn behind_the_last_object_there_is_none() {
+    fn run<K: FreeObjects>() {
+        let mut memory = Slabs([MaybeUninit::uninit(); 2048]);
+        let mut source = Buffer::from_slice(&mut memory.0);
+        let mut system = LargeSlabs::<Buffer<'_>, 1000, K, NoColor>::NEW;
+        let rules = LargeSlabs::<Buffer<'_>, 1000, K, NoColor>::RULES;
+        let shape = Shape::new(&rules, layout(16, 16), false).unwrap();
+        let mut out = [MaybeUninit::uninit(); 3];
+        // SAFETY: source and shape are those of all calls.
+        unsafe { system.take(&mut source, &shape, &mut out) }.unwrap();
+        // SAFETY: the shape is that of all calls.
+        let slab = unsafe { system.slab(&shape, 0) }.unwrap();
+        let end = slab.address() + slab.objects_at() + slab.capacity() * slab.stride();
+        assert!(end < slab.address() + slab.len());
+        assert_eq!(slab.place_of(end - 16), Err(Wrong::DoubleFree));
+        assert_eq!([end, end + 1, end + 7].map(|address| slab.place_of(address)), [Err(Wrong::Foreign); 3]);
+        let last = slab.capacity() - 1;
+        assert_eq!([last, last + 1, last + 2].map(|number| slab.is_free(number)), [true, false, false]);
+    }
+    run::<Bitmap>();
+    run::<IndexStack>();
+    run::<IntrusiveList>();
+}
+
+/// Slabs that say no more than a system has to, and find the slab of any address.
+struct Least<'a>(AlignedSlabs<Buffer<'a>, 1024>);
+
+// SAFETY: that of the system within, to which all goes.
+unsafe impl<'a> SlabSystem for Least<'a> {
+    type Source = Buffer<'a>;
+    const RULES: Rules = AlignedSlabs::<Buffer<'a>, 1024>::RULES;
+    const NEW: Self = Least(AlignedSlabs::NEW);
+    const LOOKUP: Lookup = AlignedSlabs::<Buffer<'a>, 1024>::LOOKUP;
+
+    unsafe fn take(
+        &mut self,
+        source: &mut Buffer<'a>,
+        shape: &Shape,
+        out: &mut [MaybeUninit<NonNull<u8>>],
+    ) -> Result<Taken, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.take(source, shape, out) }
+    }
+
+    unsafe fn put(&mut self, shape: &Shape, objects: &[NonNull<u8>], constructed: bool) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.put(shape, objects, constructed) };
+    }
+
+    unsafe fn detach(&mut self, shape: &Shape, any: bool) -> Option<Slab> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.detach(shape, any) }
+    }
+
+    unsafe fn release(&mut self, source: &mut Buffer<'a>, shape: &Shape, slab: Slab) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.release(source, shape, slab) };
+    }
+
+    fn census(&self) -> Census {
+        self.0.census()
+    }
+
+    unsafe fn slab_at(&self, shape: &Shape, address: usize) -> Option<SlabInfo<'_>> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.slab_at(shape, address) }
+    }
+}
+
+/// What is found for any address is found for one that lies in a slab, whether or not a system has a shorter way.
+#[test]
+fn a_slab_is_found_by_its_objects() {
+    let mut memory = Slabs([MaybeUninit::uninit(); 2048]);
+    let (mut system, mut source) = (Least::NEW, Buffer::from_slice(&mut memory.0));
+    let shape = Shape::new(&Least::RULES, layout(16, 8), false).unwrap();
+    let mut out = [MaybeUninit::uninit()];
+    // SAFETY: source and shape are those of all calls.
+    unsafe { system.take(&mut source, &shape, &mut out) }.unwrap();
+    // SAFETY: one was taken.
+    let object = unsafe { out[0].assume_init() }.addr().get();
+    // SAFETY: the shape is that of all calls, and the object lies in a slab.
+    let found = unsafe { system.slab_of(&shape, object) }.map(|slab| (slab.address(), slab.place_of(object)));
+    assert_eq!(found, Some((object & !1023, Ok(()))));
 }
 
 /// Where the first slab of a region has its headers, no object is.
