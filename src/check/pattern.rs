@@ -181,6 +181,12 @@ mod tests {
             for at in 0..bytes.len() {
                 bytes[at] ^= 1 << (at % 8);
                 assert_eq!(look(&bytes), at >= len, "{at} of {len}");
+                // One bit does not hide another, the same of any word.
+                for other in (at % 8..len).step_by(8).filter(|&other| other != at && len <= 160) {
+                    bytes[other] ^= 1 << (at % 8);
+                    assert!(!look(&bytes), "{at} and {other} of {len}");
+                    bytes[other] ^= 1 << (at % 8);
+                }
                 bytes[at] ^= 1 << (at % 8);
             }
         }

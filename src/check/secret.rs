@@ -118,7 +118,20 @@ mod tests {
         };
         assert_eq!(throws(40), throws(40));
         assert_ne!(throws(40), throws(42));
-        assert_eq!(Dice::seeded(0).0.get(), 1, "zero would be none");
+        assert_eq!((Dice::seeded(0).0.get(), Dice::seeded(1).0.get()), (1, 1), "zero would be none");
+    }
+
+    /// Each has a state of its own, from all that is known of chance.
+    #[cfg(feature = "std")]
+    #[test]
+    fn no_two_dice_show_the_same() {
+        let all: [_; 20] = core::array::from_fn(|_| {
+            let dice = Dice::NEW;
+            [(); 20].map(|()| dice.below(1000))
+        });
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one), "{one:?}");
+        }
     }
 
     #[test]
@@ -131,5 +144,12 @@ mod tests {
         one.set(entropy(3));
         assert_eq!(one.get(), first);
         assert_ne!(first, other.get());
+        let (made, least) = (Secret::new(), Secret::new());
+        made.make();
+        let first = made.get();
+        made.make();
+        assert_eq!((first != 0, made.get()), (true, first));
+        least.set(1);
+        assert_eq!(least.get(), 1, "zero would be none");
     }
 }
