@@ -4,8 +4,8 @@ use std::alloc::Layout;
 use std::cell::Cell;
 
 use heapwright::cache::{
-    Clock, DefaultInit, FnInit, For, KeepAll, KeepSlabs, Obj, ObjectAlloc, ObjectCache, ReleaseAtOnce,
-    Retention, SlabCache, WorkingSet,
+    Clock, DefaultInit, Exactly, FnInit, For, KeepAll, KeepSlabs, Obj, ObjectAlloc, ObjectCache,
+    ReleaseAtOnce, Retention, SlabCache, UntypedObjectAlloc, WorkingSet,
 };
 use heapwright::heap::SharedHeap;
 use heapwright::lock::NoLock;
@@ -308,4 +308,30 @@ fn plain_objects_are_made_once_as_well() {
     assert_eq!(*cache.alloc().unwrap(), 0);
     drop(cache);
     assert_eq!((ledger.blocks(), ledger.faults()), (0, vec![]));
+}
+
+/// A slab that goes back to a region of which others are in use is emptied, but for the region's headers; the last takes the region along.
+#[test]
+fn slabs_of_a_region_are_emptied() {
+    thread_local! {
+        static GONE: Cell<usize> = const { Cell::new(0) };
+    }
+    type Cache<'a> = SlabCache<AlignedSlabs<Via<'a, true>, 65536>, NoLock, Exactly<1024>, ReleaseAtOnce, 0>;
+    let ledger = Ledger::default();
+    ledger.watch.set(Some(|range| {
+        GONE.set(GONE.get() + range.len());
+        None
+    }));
+    let cache = Cache::over(ledger.source());
+    let mut objects: Vec<_> = (0..130).map(|_| cache.alloc_slot().unwrap()).collect();
+    objects.sort_unstable();
+    let slabs: Vec<_> =
+        objects.chunk_by(|one, next| one.addr().get() >> 16 == next.addr().get() >> 16).collect();
+    let gone = slabs.into_iter().map(|slab| {
+        // SAFETY: they are live, all different, and not used any more.
+        unsafe { cache.free_slots(slab) };
+        GONE.take()
+    });
+    assert_eq!(gone.collect::<Vec<_>>(), [65_536 - 4096, 65_536, 2 << 20]);
+    assert_eq!((ledger.faults(), ledger.blocks()), (vec![], 0));
 }
