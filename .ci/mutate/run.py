@@ -91,14 +91,19 @@ with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             print(f"{sum(done.values())} of {len(chosen)}: {done}, {time.monotonic() - begin:.0f} s", flush=True)
 print(f"{len(chosen)} mutants: {done}, {time.monotonic() - begin:.0f} s")
 
+# Without its place, which moves; of those in one function that are alike, which of them.
+alike = {}
+for number, name in names.items():
+    file, _, function, what = name.split("\t")
+    alike.setdefault(f"{file} {function}: {what}", []).append(number)
+known_as = {number: name + (f", {which} of {len(numbers)}" if len(numbers) > 1 else "") for name, numbers in alike.items() for which, number in enumerate(numbers, 1)}
 patterns = [line.split("  # ")[0].strip() for line in known.read_text().splitlines() if line and not line.startswith("#")]
 unexplained = set()
 for line in (out / "missed").read_text().splitlines():
-    _, file, place, function, what = line.split("\t")
-    # Without its place, which moves. (Brackets mean themselves.)
-    name = f"{file} {function}: {what}"
-    if not any(fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns):
-        unexplained.add(f"{file}:{place} {function}: {what}")
+    number, file, place, *_ = line.split("\t")
+    # (Brackets mean themselves.)
+    if not any(fnmatch.fnmatchcase(known_as[number], pattern.replace("[", "[[]")) for pattern in patterns):
+        unexplained.add(f"{known_as[number]}  ({place})")
 if unexplained:
     print("not noticed by any test, and not explained:", *sorted(unexplained), sep="\n", file=sys.stderr)
     sys.exit(1)

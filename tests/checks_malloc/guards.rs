@@ -60,6 +60,13 @@ unsafe impl BackingSource for Watched {
         unsafe { Pages.release(block, layout) };
     }
 
+    unsafe fn prefer_huge(&mut self, ptr: NonNull<u8>, len: usize) {
+        assert_eq!((ptr.addr().get() % REGION, len), (0, REGION));
+        // SAFETY: a block of this source, of which nobody has written to any yet, or the test fails.
+        let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), len) };
+        assert!(bytes.iter().all(|&byte| byte == 0), "it has been touched, so that its first pages are small");
+    }
+
     unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
         assert!(is_open(ptr, len), "purged while it can't be touched");
         // SAFETY: the caller's promise is the same.

@@ -215,11 +215,14 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                 unsafe { self.source.clone().release(region, Self::region_layout(huge)) };
                 return Err(error);
             }
+            if huge {
+                // Before any of it is touched: a page that is there already would be no part of a huge one.
+                // SAFETY: the region is ours.
+                unsafe { self.source.clone().prefer_huge(region, Grid::<CHUNK>::REGION) };
+            }
             // SAFETY: the region is fresh, ours, and has the grid's length and alignment.
             unsafe { stock.add(region, B::ZEROED) };
             if huge {
-                // SAFETY: the region is ours.
-                unsafe { self.source.clone().prefer_huge(region, Grid::<CHUNK>::REGION) };
                 // SAFETY: it has just been added.
                 unsafe { self.fence(region) };
             }
