@@ -127,7 +127,7 @@ impl MallocSettings for CheckedSettings {
 /// The settings of `HardenedMalloc`: `SlabMalloc`'s, over a stock with the policy [`Hardened`], and without stacks that grow. A thread has less at hand, since all that is freed is read and written as a
 /// whole, and is to be still in the cache when it is used again.
 ///
-/// The first 16 MiB of addresses have a guard behind each slab; beyond these are huge pages, each with a guard behind it, as guards between its slabs would cut it up. To have one behind every slab of the
+/// The first 8 MiB of addresses have a guard behind each slab; beyond these are huge pages, each with a guard behind it, as guards between its slabs would cut it up. To have one behind every slab of the
 /// first half GiB, take a stock without huge pages, which costs what the guide's chapter [`performance`](crate::guide::performance) tells:
 /// ```
 /// use heapwright::cache::{ChunkHeap, Classes, MallocSettings, StdClock, WorkingSet};
@@ -149,7 +149,7 @@ pub struct HardenedSettings;
 
 impl MallocSettings for HardenedSettings {
     type Classes = Classes;
-    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 8, Hardened>;
+    type Chunks = ChunkHeap<Pages, YieldLock, WorkingSet<StdClock, 1000>, 32768, 4, Hardened>;
     type Lock = YieldLock;
     const FRONT_SLOTS: usize = 16;
     const FRONT_BYTES: usize = 2 << 10;
@@ -257,7 +257,7 @@ crate::malloc! {
     /// assert!(HardenedMalloc.stats().bytes_live >= text.len());
     /// ```
     /// Each block is at least 8 bytes longer than asked for. Up to 4 objects of each class and thread rest, no more than 512 bytes of a class, or one object. Guards take
-    /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: there is one behind each slab in the first 16 MiB of addresses, behind each huge page from there on, and
+    /// addresses and entries in the kernel's map of the process, of which Linux allows 65,530 by default: there is one behind each slab in the first 8 MiB of addresses, behind each huge page from there on, and
     /// behind blocks without a class, 16,384 at most.
     /// A write to the first word of a freed block does not hide a second free here.
     ///

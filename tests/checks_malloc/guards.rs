@@ -64,7 +64,10 @@ unsafe impl BackingSource for Watched {
         assert_eq!((ptr.addr().get() % REGION, len), (0, REGION));
         // SAFETY: a block of this source, of which nobody has written to any yet, or the test fails.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), len) };
-        assert!(bytes.iter().all(|&byte| byte == 0), "it has been touched, so that its first pages are small");
+        assert!(
+            bytes.iter().all(|&byte| byte == 0),
+            "it has been touched, so that its first pages are small"
+        );
     }
 
     unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
