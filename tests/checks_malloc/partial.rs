@@ -36,11 +36,11 @@ partial!(RESTS, RestsHeap, RestsParts, Rests: Off, On);
 partial!(GUARDS, GuardsHeap, GuardsParts, Guards: Off, Off, GUARDS: bool = true);
 partial!(SHUFFLES, ShufflesHeap, ShufflesParts, Shuffles: Off, Off, SHUFFLE: bool = true);
 
-fn layout(size: usize) -> Layout {
+pub(crate) fn layout(size: usize) -> Layout {
     Layout::from_size_align(size, 8).unwrap()
 }
 
-fn alloc<A: GlobalAlloc>(heap: &A, size: usize) -> *mut u8 {
+pub(crate) fn alloc<A: GlobalAlloc>(heap: &A, size: usize) -> *mut u8 {
     // SAFETY: the size is not zero.
     let block = unsafe { heap.alloc(layout(size)) };
     assert!(!block.is_null());
@@ -48,7 +48,7 @@ fn alloc<A: GlobalAlloc>(heap: &A, size: usize) -> *mut u8 {
 }
 
 /// Frees what is as it should be, or what the heap is to find.
-fn free<A: GlobalAlloc>(heap: &A, block: *mut u8, layout: Layout) {
+pub(crate) fn free<A: GlobalAlloc>(heap: &A, block: *mut u8, layout: Layout) {
     // SAFETY: live, with its layout; or none, where the heap looks at what comes back.
     unsafe { heap.dealloc(block, layout) };
 }

@@ -1,6 +1,6 @@
 //! Zones byte by byte, and what a report says of where the damage is.
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::GlobalAlloc;
 use std::ptr::NonNull;
 
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings, SizeClasses};
@@ -9,7 +9,7 @@ use heapwright::heap::UsableSize;
 use heapwright::lock::YieldLock;
 use heapwright::source::Pages;
 
-use crate::partial::{GuardsHeap, Rests, ZonedHeap};
+use crate::partial::{GuardsHeap, Rests, ZonedHeap, alloc, free, layout};
 use crate::{CheckedHeap, HardenedHeap, Note, WideHeap, found, heap};
 
 /// The pattern.
@@ -18,23 +18,6 @@ const ZONE: u8 = 0xbb;
 heap!(PENS, PensHeap, PensParts, Rests);
 heap!(ENDS, EndsHeap, EndsParts, Rests);
 heap!(FREED, FreedHeap, FreedParts, Hardened<Note>);
-
-fn layout(size: usize) -> Layout {
-    Layout::from_size_align(size, 8).unwrap()
-}
-
-fn alloc<A: GlobalAlloc>(heap: &A, size: usize) -> *mut u8 {
-    // SAFETY: no size here is zero.
-    let block = unsafe { heap.alloc(layout(size)) };
-    assert!(!block.is_null());
-    block
-}
-
-/// Frees what is live, or what the heap is to find.
-fn free<A: GlobalAlloc>(heap: &A, block: *mut u8, layout: Layout) {
-    // SAFETY: as above.
-    unsafe { heap.dealloc(block, layout) };
-}
 
 /// What a user may write of a live block.
 fn usable<A: UsableSize>(heap: &A, block: *mut u8) -> usize {

@@ -66,17 +66,18 @@ fn values(of: &Type) -> Vec<String> {
             Type::Tuple(tuple) if tuple.elems.is_empty() => vec!["()".into()],
             Type::Tuple(tuple) => {
                 let all: Vec<_> = tuple.elems.iter().map(values).collect();
-                let first = |pick: fn(&Vec<String>) -> Option<&String>| {
-                    all.iter().map(pick).collect::<Option<Vec<_>>>().map(|some| {
-                        format!("({})", some.into_iter().map(|value| format!("{value},")).collect::<String>())
+                let each = |pick: fn(&Vec<String>) -> Option<&String>| {
+                    let some: Option<Vec<_>> = all.iter().map(pick).collect();
+                    some.map(|some| {
+                        format!("({})", some.iter().map(|value| format!("{value},")).collect::<String>())
                     })
                 };
-                let both = [first(|values| values.first()), first(|values| values.last())];
-                let [one, other] = both;
-                one.clone()
+                let mut both: Vec<_> = [each(|values| values.first()), each(|values| values.last())]
                     .into_iter()
-                    .chain(other.filter(|_| true).filter(|it| Some(it) != one.as_ref()))
-                    .collect()
+                    .flatten()
+                    .collect();
+                both.dedup();
+                both
             }
             _ => vec![],
         };
@@ -120,6 +121,11 @@ fn values(of: &Type) -> Vec<String> {
         "AllocResult" => vec!["Err(crate::AllocError)".into()],
         _ => vec![],
     }
+}
+
+/// Whether an arm takes all that is left.
+fn is_other(arm: &syn::Arm) -> bool {
+    matches!(arm.pat, syn::Pat::Wild(_)) && arm.guard.is_none()
 }
 
 fn is_test(attributes: &[syn::Attribute]) -> bool {
@@ -256,16 +262,14 @@ impl<'a> Mutants<'a> {
     }
 
     fn arms(&mut self, matching: &syn::ExprMatch) {
-        let others =
-            matching.arms.iter().any(|arm| matches!(arm.pat, syn::Pat::Wild(_)) && arm.guard.is_none());
+        let others = matching.arms.iter().any(is_other);
         for arm in &matching.arms {
             let has_let = matches!(&arm.guard, Some((_, guard)) if matches!(**guard, Expr::Let(_)));
             if has_let {
                 continue;
             }
-            let is_last = matches!(arm.pat, syn::Pat::Wild(_)) && arm.guard.is_none();
             let gone =
-                if others && !is_last { self.number(arm.pat.span(), "without this arm") } else { None };
+                if others && !is_other(arm) { self.number(arm.pat.span(), "without this arm") } else { None };
             match &arm.guard {
                 None => {
                     if let Some(gone) = gone {

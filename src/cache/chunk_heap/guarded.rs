@@ -151,12 +151,16 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     }
 
     /// Chunks of the slab that begins with `chunk`: with a guard two, the second of which can't be touched.
-    fn slab_chunks(chunk: NonNull<u8>) -> usize {
-        // SAFETY: callers have a chunk of a region in use.
-        1 + usize::from(
-            C::GUARDS
-                && unsafe { region::wholeness::<CHUNK>(chunk.addr().get()) }.load(Ordering::Relaxed) == 0,
-        )
+    ///
+    /// # Safety
+    /// A chunk of a region in use.
+    unsafe fn slab_chunks(chunk: NonNull<u8>) -> usize {
+        if !C::GUARDS {
+            return 1;
+        }
+        // SAFETY: the caller's promise is the same.
+        let note = unsafe { region::wholeness::<CHUNK>(chunk.addr().get()) };
+        1 + usize::from(note.load(Ordering::Relaxed) == 0)
     }
 
     /// What is noted of an object's place in its slab: which of so many bytes, eight or what makes no more than 2¹⁵ of a slab.
@@ -225,7 +229,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             // SAFETY: the chunk is ours.
             unsafe { run.first.write_bytes(0, CHUNK) };
         }
-        if Self::slab_chunks(run.first) > 1 {
+        // SAFETY: the run is in use.
+        if unsafe { Self::slab_chunks(run.first) } > 1 {
             // SAFETY: the second chunk is ours.
             let guard = unsafe { run.first.add(CHUNK) };
             let note = match run.guards & 2 {
@@ -247,7 +252,8 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// # Safety
     /// It is from `take_slab`, and nobody uses it.
     pub(super) unsafe fn give_slab(&self, slab: NonNull<u8>) {
-        let chunks = Self::slab_chunks(slab);
+        // SAFETY: the caller's promise: a slab in use.
+        let chunks = unsafe { Self::slab_chunks(slab) };
         let mut run = Run::used(slab, chunks);
         if chunks > 1 {
             // SAFETY: a region of ours.

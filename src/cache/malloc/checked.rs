@@ -195,7 +195,7 @@ impl<I: MallocInstance> Malloc<I> {
     #[inline(always)]
     unsafe fn look_at_free(object: NonNull<u8>, len: usize) {
         let mark = if Self::FREES { Self::mark(object.addr().get()) } else { 0 };
-        // SAFETY: the caller's promise; classes are multiples of eight (K4).
+        // SAFETY: the caller's promise; classes are multiples of eight (K1).
         if !unsafe { is_as_freed(object.as_ptr(), len, mark) } {
             // SAFETY: the caller's promise is the same.
             return unsafe { Self::written_while_free(object, len, mark) };
