@@ -606,13 +606,13 @@ impl Shape {
 
     /// From the slab's start at the address `base` to its object 0.
     #[inline(always)]
-    pub(super) const fn first(&self, base: usize) -> usize {
+    pub(crate) const fn first(&self, base: usize) -> usize {
         self.first - self.color(base)
     }
 
     /// The number of the object at the address `object` in the slab at `base`.
     #[inline(always)]
-    pub(super) const fn index(&self, base: usize, object: usize) -> u32 {
+    pub(crate) const fn index(&self, base: usize, object: usize) -> u32 {
         // A multiple of the stride, so that the rounding of the reciprocal does not show.
         let offset = object.wrapping_sub(base).wrapping_sub(self.first(base)) as u32;
         ((offset as u64 * self.reciprocal) >> 32) as u32

@@ -9,18 +9,20 @@ pub(crate) struct Starts {
     inverse: u32,
     /// From the slab's start to object 0, if its color is 0.
     first: u32,
-    capacity: u32,
+    /// How far each color shifts objects: the bits of an address, shifted down, that are it; 0: there is one color.
+    color: u32,
+    /// By how much.
+    color_shift: u8,
     /// The stride's trailing zeros.
     shift: u8,
-    /// How many colors there are, and the step from one to the next in bytes, as powers of two: `colors + 8 * step`.
-    color: u8,
     /// For the caller's use.
     pub(crate) note: u16,
 }
 
 impl Starts {
     /// None.
-    pub(crate) const NONE: Self = Starts { inverse: 0, first: 0, capacity: 0, shift: 0, color: 0, note: 0 };
+    pub(crate) const NONE: Self =
+        Starts { inverse: 0, first: 0, color: 0, color_shift: 0, shift: 0, note: 0 };
 
     /// Those of slabs of a shape, which is one for slabs that are aligned to their length; with a number for the caller's use.
     pub(crate) const fn of(shape: &Shape, note: u16) -> Self {
@@ -28,24 +30,22 @@ impl Starts {
         Starts {
             inverse: inverse(stride >> stride.trailing_zeros()),
             first: shape.first as u32,
-            capacity: shape.capacity,
+            color: (shape.colors - 1) * shape.color_step,
+            // The bits above the slab's length, times a step that is no longer than the slab.
+            color_shift: (shape.slab_size.trailing_zeros() - shape.color_step.trailing_zeros()) as u8,
             shift: stride.trailing_zeros() as u8,
-            color: (shape.colors.trailing_zeros() + 8 * shape.color_step.trailing_zeros()) as u8,
             note,
         }
     }
 
-    /// Whether an object begins at the address, in a slab of so many bytes of that shape.
+    /// The number of the object that begins at the address, in a slab of so many bytes of that shape; if none does, more than any object has.
     #[inline(always)]
-    pub(crate) const fn contains(&self, address: usize, slab_size: usize) -> bool {
-        let mut offset = ((address & (slab_size - 1)) as u32).wrapping_sub(self.first);
-        if self.color % 8 != 0 {
-            let color = (address >> slab_size.trailing_zeros()) as u32 & !(u32::MAX << (self.color % 8));
-            offset = offset.wrapping_add(color << (self.color / 8));
-        }
+    pub(crate) const fn number(&self, address: usize, slab_size: usize) -> u32 {
+        let offset = ((address & (slab_size - 1)) as u32).wrapping_sub(self.first);
+        let color = address.wrapping_shr(self.color_shift as u32) as u32 & self.color;
         // Below the first object it has wrapped. The product is the quotient where the stride divides the offset, else more than any quotient, as is that of an offset that has wrapped. (T. Granlund and
         // P. Montgomery, *Division by Invariant Integers using Multiplication*, 1994; the rotation for even strides, H. Warren, *Hacker's Delight*, 10-17.)
-        offset.wrapping_mul(self.inverse).rotate_right(self.shift as u32) < self.capacity
+        offset.wrapping_add(color).wrapping_mul(self.inverse).rotate_right(self.shift as u32)
     }
 }
 
@@ -81,10 +81,13 @@ mod tests {
             for slab in [0, 1, 2, 3, 63, 64].map(|number| number * SLAB) {
                 let first = shape.first(slab);
                 let expected = |at: usize| {
-                    at >= first && (at - first) % size == 0 && (at - first) / size < shape.capacity()
+                    let starts = at >= first && (at - first) % size == 0;
+                    starts.then(|| (at - first) / size).filter(|&number| number < shape.capacity())
                 };
                 for at in 0..SLAB {
-                    assert_eq!(starts.contains(slab + at, SLAB), expected(at), "{size} {slab} {at}");
+                    let number = Some(starts.number(slab + at, SLAB) as usize);
+                    let number = number.filter(|&number| number < shape.capacity());
+                    assert_eq!(number, expected(at), "{size} {slab} {at}");
                 }
             }
         }

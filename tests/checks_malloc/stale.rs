@@ -208,34 +208,42 @@ fn hardened_heaps_zero_all_of_a_run() {
     assert_eq!(found(), []);
 }
 
-/// How far into a slab objects have been taken from it is noted to eight bytes, or in long slabs to the 2¹⁵th part of them, in which others may come for the first time.
+/// How many of a slab's objects have been taken is noted, in slabs that are longer than 256 KiB to so many steps, of the last of which others may come for the first time.
 #[test]
 fn what_is_taken_from_a_slab_is_noted() {
-    fn reach<const CHUNK: usize>(
+    fn note<const CHUNK: usize>(
         stock: &'static ChunkHeap<Pages, YieldLock, KeepAll, CHUNK, { usize::MAX }, Checked<Note>>,
-        steps: [(usize, usize); 4],
+        steps: [(u32, u32, u32); 4],
     ) {
         assert_eq!(stock.secret(), 0);
         let slab = stock.chunks().acquire_slab(8).unwrap();
+        let address = slab.addr().get();
         let secret = stock.secret();
         assert_ne!(secret, 0, "marks that anybody can make");
-        for (object, fresh) in steps {
+        assert_eq!(stock.taken(address, 1), Some(0));
+        for (last, before, taken) in steps {
             // SAFETY: nobody else uses the stock.
-            let found = unsafe { stock.reach(slab.addr().get() + object) };
-            assert_eq!(found - slab.addr().get(), fresh, "{object} of {CHUNK}");
+            assert_eq!(unsafe { stock.note_taken(address, last) }, before, "{last} of {CHUNK}");
+            assert_eq!(
+                [1, 2].map(|number| stock.taken(address, number)),
+                [Some(taken), None],
+                "{last} of {CHUNK}"
+            );
         }
         let other = stock.chunks().acquire_slab(8).unwrap();
         assert_eq!(stock.secret(), secret, "it is that of all marks");
+        assert_eq!(stock.taken(other.addr().get(), 1), Some(0));
         // SAFETY: they were acquired there, and nobody uses them.
         [slab, other].into_iter().for_each(|slab| unsafe { stock.chunks().release_slab(slab) });
+        assert_eq!(stock.taken(address, 1), None);
         stock.release_free();
     }
     static SHORT: ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Checked<Note>> =
         ChunkHeap::new(Pages);
-    reach(&SHORT, [(0, 0), (8, 8), (96, 16), (16, 104)]);
+    note(&SHORT, [(0, 0, 1), (1, 1, 2), (4095, 2, 4096), (2, 4096, 4096)]);
     static LONG: ChunkHeap<Pages, YieldLock, KeepAll, { 1 << 20 }, { usize::MAX }, Checked<Note>> =
         ChunkHeap::new(Pages);
-    reach(&LONG, [(0, 0), (32, 0), (96, 32), (16, 96)]);
+    note(&LONG, [(0, 0, 4), (5, 0, 8), (131_071, 4, 131_072), (2, 131_068, 131_072)]);
 }
 
 /// Of a block of its own that is aligned to more than a region's front the first byte is the first of a region's length, whatever its user writes there.

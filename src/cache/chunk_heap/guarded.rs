@@ -163,16 +163,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         1 + usize::from(note.load(Ordering::Relaxed) == 0)
     }
 
-    /// What is noted of an object's place in its slab: which of so many bytes, eight or what makes no more than 2¹⁵ of a slab.
+    /// In how many objects at once it is noted which ones of a slab have been taken, so that a slab has no more than 2¹⁵ such steps.
     #[cfg(feature = "std")]
-    const STEP: usize = if CHUNK >> 15 > 8 { CHUNK >> 15 } else { 8 };
-
-    /// How far into a slab an address lies, in steps.
-    #[cfg(feature = "std")]
-    #[inline(always)]
-    const fn at(address: usize) -> usize {
-        (address % CHUNK) / Self::STEP
-    }
+    pub(in crate::cache) const TAKEN_STEP: u32 = if CHUNK > 8 << 15 { (CHUNK / (8 << 15)) as u32 } else { 1 };
 
     /// The number of the region's length of addresses that an address lies in.
     #[inline(always)]
@@ -361,21 +354,21 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         <C::Frees as Switch>::get(&self.secret).map_or(0, |secret| secret.get())
     }
 
-    /// Whether the address lies in a slab of objects with that [`slab_number`], no farther in than objects have been taken from it. Only for a stock that checks frees.
+    /// How many objects have been taken, from the first on, of the slab with that [`slab_number`] in which the address lies, rounded up to whole `TAKEN_STEP`s; nothing if there is no such slab,
+    /// and for a stock that does not check frees.
     #[inline(always)]
-    pub(in crate::cache) fn is_in_slab(&self, address: usize, number: u16) -> bool {
-        <C::Frees as Switch>::get(&self.map)
-            .is_some_and(|map| map.is_slab(address / CHUNK, number, Self::at(address)))
+    pub(in crate::cache) fn taken(&self, address: usize, number: u16) -> Option<u32> {
+        Some(<C::Frees as Switch>::get(&self.map)?.taken(address / CHUNK, number)? * Self::TAKEN_STEP)
     }
 
-    /// Notes that objects up to this one are taken from their slab; gives the address from which on its objects had not been, since it became one. Callers are under the lock of the slab's class.
+    /// Notes that objects are taken from the slab at `address`, the last of which is number `last`; gives how many of its first had been taken before, since it became one, down to a whole step.
+    /// Callers are under the lock of the slab's class.
     #[inline]
-    pub(in crate::cache) fn reach(&self, object: usize) -> usize {
-        <C::Frees as Switch>::get(&self.map).map_or(usize::MAX, |map| {
-            let reached = map.reach(object / CHUNK, Self::at(object));
-            // Of objects that are shorter than a step some may not have been taken that are as far in as others that have.
-            let steps = if Self::STEP > 8 { reached.saturating_sub(1) } else { reached };
-            (object & !(CHUNK - 1)).saturating_add(steps.saturating_mul(Self::STEP))
+    pub(in crate::cache) fn note_taken(&self, address: usize, last: u32) -> u32 {
+        <C::Frees as Switch>::get(&self.map).map_or(u32::MAX, |map| {
+            let before = map.note_taken(address / CHUNK, (last / Self::TAKEN_STEP + 1) as u16);
+            // Of the last step some may not have been taken.
+            if Self::TAKEN_STEP > 1 { before.saturating_sub(1) * Self::TAKEN_STEP } else { before }
         })
     }
 

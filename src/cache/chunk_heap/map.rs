@@ -32,8 +32,8 @@ const LEAF: usize = CHUNKS << 13;
 /// Leaves: with regions of 2 MiB for all addresses of 48 bits, or of 32.
 const LEAVES: usize = if size_of::<usize>() > 4 { 1 << 14 } else { 1 };
 
-/// For the first chunk of each region's length of addresses a [`Kind`], for the others that are slabs a number for the length of their objects, and in the upper half how far into the slab
-/// objects have been taken from it; all zero when new.
+/// For the first chunk of each region's length of addresses a [`Kind`], for the others that are slabs a number for the length of their objects, and in the upper half how many of
+/// them have been taken, from the first on; all zero when new.
 type Leaf = [AtomicU32; LEAF];
 
 /// A map of all addresses, with leaves where there is something to tell. Read without a lock; what begins in a region's length is written under the stock's.
@@ -112,26 +112,24 @@ impl RegionMap {
         self.set(chunk, Self::number(object_size));
     }
 
-    /// Whether a chunk is a slab with that number, of which an object as far in as `at` has been taken, now or before.
+    /// How many objects of a chunk have been taken, now or before, if it is a slab with that number. In steps that the caller chooses.
     #[cfg(any(feature = "std", test))]
     #[inline(always)]
-    pub(super) fn is_slab(&self, chunk: usize, number: u16, at: usize) -> bool {
-        self.place(chunk).is_some_and(|place| {
-            let noted = place.load(Ordering::Relaxed);
-            noted as u16 == number && at < (noted >> 16) as usize
-        })
+    pub(super) fn taken(&self, chunk: usize, number: u16) -> Option<u32> {
+        let noted = self.place(chunk)?.load(Ordering::Relaxed);
+        (noted as u16 == number).then_some(noted >> 16)
     }
 
-    /// Notes that an object as far in as `at` is taken from a slab; gives how far in none has been before. Callers are under the lock of the slab's class.
+    /// Notes that so many objects of a slab have been taken, from its first on; gives how many had been before. Callers are under the lock of the slab's class.
     #[cfg(any(feature = "std", test))]
-    pub(super) fn reach(&self, chunk: usize, at: usize) -> usize {
-        self.place(chunk).map_or(usize::MAX, |place| {
+    pub(super) fn note_taken(&self, chunk: usize, taken: u16) -> u32 {
+        self.place(chunk).map_or(0, |place| {
             let noted = place.load(Ordering::Relaxed);
-            let (reached, now) = ((noted >> 16) as usize, at + 1);
-            if now > reached {
-                place.store(noted & 0xffff | (now as u32) << 16, Ordering::Relaxed);
+            let before = noted >> 16;
+            if before < taken.into() {
+                place.store(noted & 0xffff | u32::from(taken) << 16, Ordering::Relaxed);
             }
-            reached
+            before
         })
     }
 
@@ -185,28 +183,27 @@ mod tests {
     fn slabs_are_told_apart_by_their_objects() {
         static RAM: StaticBuffer<{ 2 * size_of::<Leaf>() }> = StaticBuffer::new();
         static MAP: RegionMap = RegionMap::NEW;
-        let is_slab = |chunk, size| MAP.is_slab(chunk, RegionMap::number(size), 0);
-        assert!(!is_slab(65, 48) && MAP.reach(65, 0) == usize::MAX);
+        let taken = |chunk, size| MAP.taken(chunk, RegionMap::number(size)).unwrap_or(0);
+        assert_eq!((taken(65, 48), MAP.note_taken(65, 1), taken(65, 48)), (0, 0, 0), "there is no leaf");
         assert_eq!(MAP.note(1, Kind::Region, &mut &RAM), Ok(()));
         MAP.note_slab(65, 48);
-        assert!(!is_slab(65, 48), "nothing has been taken from it");
-        assert_eq!((MAP.reach(65, 0), MAP.reach(65, 0)), (0, 1));
-        assert!(is_slab(65, 48) && !is_slab(65, 56) && !is_slab(66, 48) && !is_slab(64, 48));
+        assert_eq!(taken(65, 48), 0, "nothing has been taken from it");
+        assert_eq!((MAP.note_taken(65, 1), MAP.note_taken(65, 1)), (0, 1));
+        assert_eq!([taken(65, 48), taken(65, 56), taken(66, 48), taken(64, 48)], [1, 0, 0, 0]);
         // No length of objects has the number of another, or what stands for a region or no slab.
         assert_eq!(
             (RegionMap::number(8 * (MOST as usize - 1)), RegionMap::number(1 << 20)),
             (MOST - 1, MOST)
         );
         MAP.note_slab(65, 1 << 20);
-        assert_eq!(MAP.reach(65, 0), 0);
-        assert!(is_slab(65, 1 << 20) && !is_slab(65, 48));
+        assert_eq!(MAP.note_taken(65, 1), 0);
+        assert_eq!([taken(65, 1 << 20), taken(65, 48)], [1, 0]);
         MAP.note_slab(66, 48);
-        let reached = |at| MAP.is_slab(66, RegionMap::number(48), at);
-        assert_eq!((MAP.reach(66, 6), MAP.reach(66, 0)), (0, 7));
-        assert!(reached(0) && reached(6) && !reached(7));
-        assert_eq!(MAP.reach(66, 0x7fff), 7);
-        assert!(reached(0x7fff) && !reached(0x8000));
+        assert_eq!((MAP.note_taken(66, 7), MAP.note_taken(66, 1)), (0, 7));
+        assert_eq!(taken(66, 48), 7);
+        assert_eq!(MAP.note_taken(66, u16::MAX), 7);
+        assert_eq!(taken(66, 48), u32::from(u16::MAX));
         MAP.note_slab(65, 0);
-        assert!(!is_slab(65, 1 << 20) && MAP.kind(1) == Kind::Region);
+        assert_eq!((taken(65, 1 << 20), MAP.kind(1)), (0, Kind::Region));
     }
 }

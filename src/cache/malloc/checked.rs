@@ -75,10 +75,15 @@ impl<I: MallocInstance> Malloc<I> {
         starts
     };
 
-    /// Whether an object of the class would begin at the address, if it lies in a slab of that class. `class` is no more than 255.
+    /// The number of the object of the class that would begin at the address, if it lies in a slab of that class; more than any has if none would. `class` is no more than 255.
     #[inline(always)]
-    const fn is_start(class: usize, address: usize) -> bool {
-        Self::STARTS[class & 0xff].contains(address, <SourceOf<I> as SideHeaders>::SLAB_SIZE)
+    const fn number_of(class: usize, address: usize) -> u32 {
+        Self::STARTS[class & 0xff].number(address, <SourceOf<I> as SideHeaders>::SLAB_SIZE)
+    }
+
+    /// How many objects a slab of the class has.
+    fn capacity(class: usize) -> u32 {
+        Shapes::<ClassesOf<I>, Slabs<I::Settings>>::ALL.get(class).map_or(0, |shape| shape.capacity() as u32)
     }
 
     /// The first word of an object, good for all of it.
@@ -93,7 +98,7 @@ impl<I: MallocInstance> Malloc<I> {
         I::shared().stock().mark(address)
     }
 
-    /// Whether an object of the class begins at the address, live or not.
+    /// Whether an object of the class begins at the address that somebody has been given, live or not.
     #[inline(always)]
     fn is_object(class: usize, address: usize) -> bool {
         const MAP_SIZE_MAX: usize = 256 << 10;
@@ -104,8 +109,13 @@ impl<I: MallocInstance> Malloc<I> {
             );
         };
         // A class's objects lie side by side: the stride is their size.
-        let number = Self::STARTS[class & 0xff].note;
-        I::shared().stock().is_in_slab(address, number) && Self::is_start(class, address)
+        let Some(mut taken) = I::shared().stock().taken(address, Self::STARTS[class & 0xff].note) else {
+            return false;
+        };
+        if <<I::Settings as MallocSettings>::Chunks as ChunkStock>::TAKEN_STEP > 1 {
+            taken = taken.min(Self::capacity(class));
+        }
+        Self::number_of(class, address) < taken
     }
 
     /// Whether a live object of the class begins at the address. It is as good as certain that an object is live that has not `mark`, that of a free one there.
@@ -584,7 +594,8 @@ impl<I: MallocInstance> Malloc<I> {
             Err(wrong) => misuse(wrong),
             Ok(ChunkPlace { start, len, is_large }) => {
                 let own = ClassesOf::<I>::SIZES.binary_search(&len).ok().filter(|_| !is_large);
-                let starts = own.map_or(start == address, |own| Self::is_start(own, address));
+                let starts =
+                    own.map_or(start == address, |own| Self::number_of(own, address) < Self::capacity(own));
                 let wrong = if !starts {
                     Wrong::Interior
                 } else if own.is_some_and(|own| {

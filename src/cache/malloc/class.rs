@@ -176,8 +176,10 @@ impl<T: MallocSettings> Class<T> {
             // SAFETY: so many have been written.
             let objects = unsafe { front::objects(&out[..count]) };
             let last = objects.iter().map(|object| object.addr().get()).max().unwrap_or(0);
+            let (shape, base) = (bring.shape, last & !(bring.shape.slab_size() - 1));
             // SAFETY: they have just been taken, from one slab, under the lock.
-            Ok((count, unsafe { bring.stock.reach(last) }))
+            let before = unsafe { bring.stock.note_taken(base, shape.index(base, last)) };
+            Ok((count, base + shape.first(base) + before as usize * shape.stride()))
         });
         let (count, fresh) = taken.unwrap_or(Err(AllocError))?;
         if <Frees<T> as Switch>::ON {

@@ -49,14 +49,18 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// What marks in freed objects are made with; 0 where frees are not looked at.
     fn secret(&self) -> usize;
 
-    /// Whether the address lies in a slab with that number, which tells the length of its objects, no farther in than objects have been taken from it; no, where frees are not looked at.
-    fn is_in_slab(&self, address: usize, number: u16) -> bool;
+    /// Objects that are counted at once by [`taken`](ChunkStock::taken): 1, but where slabs are longer than 256 KiB.
+    const TAKEN_STEP: u32;
 
-    /// Notes that objects up to this one are taken from their slab; gives the address from which on objects of the slab had not been taken before: none, where frees are not looked at.
+    /// How many objects have been taken, from the first on, of the slab in which the address lies, rounded up to whole steps; nothing if it is no slab with that number, which tells the length
+    /// of its objects, and where frees are not looked at.
+    fn taken(&self, address: usize, number: u16) -> Option<u32>;
+
+    /// Notes that the object with the number `last` is taken from the slab at `address`; gives how many of the first objects had been taken before: all, where frees are not looked at.
     ///
     /// # Safety
     /// It has just been taken, and nobody else takes one from that slab at the same time.
-    unsafe fn reach(&self, object: usize) -> usize;
+    unsafe fn note_taken(&self, address: usize, last: u32) -> u32;
 
     /// What stands in the first word of a free object at that address, where frees are looked at.
     #[inline(always)]
@@ -124,6 +128,8 @@ where
     type Source = Chunks<'static, Self>;
     type Checks = C;
 
+    const TAKEN_STEP: u32 = Self::TAKEN_STEP;
+
     #[inline]
     fn chunks(&'static self) -> Self::Source {
         Chunks(self)
@@ -151,13 +157,13 @@ where
     }
 
     #[inline(always)]
-    fn is_in_slab(&self, address: usize, number: u16) -> bool {
-        self.is_in_slab(address, number)
+    fn taken(&self, address: usize, number: u16) -> Option<u32> {
+        self.taken(address, number)
     }
 
     #[inline]
-    unsafe fn reach(&self, object: usize) -> usize {
-        self.reach(object)
+    unsafe fn note_taken(&self, address: usize, last: u32) -> u32 {
+        self.note_taken(address, last)
     }
 
     fn acquire_reserved(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
