@@ -3,6 +3,7 @@
 #![cfg(all(feature = "std", any(unix, windows), not(miri)))]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod counts;
 mod endings;
 mod fickle;
 mod guards;

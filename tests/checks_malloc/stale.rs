@@ -124,6 +124,25 @@ fn hardened_heaps_find_double_frees_after_a_write() {
     assert!(late.iter().all(|misuse| misuse.wrong == Wrong::WrittenAfterFree), "{late:?}");
 }
 
+/// The same after writes to its first word and to others: a block that may be free is nobody's twice.
+#[test]
+fn hardened_heaps_hand_out_nothing_twice_after_writes() {
+    heap!(Heap, Hardened<Note>);
+    let blocks: Vec<_> = (0..64).map(|_| take(&Heap, 88)).collect();
+    for &block in &blocks {
+        for _ in 0..2 {
+            // SAFETY: the second is the misuse; the memory is the heap's.
+            unsafe { block.cast::<[u64; 4]>().write([3; 4]) };
+            give(&Heap, block, 88);
+        }
+        let misuses = found();
+        assert_eq!(misuses.len(), 1, "{misuses:?}");
+        assert_eq!((misuses[0].wrong, misuses[0].address), (Wrong::WrittenBehind, block.addr()));
+    }
+    all_apart(&Heap, 600, 88);
+    assert!(found().iter().all(|misuse| misuse.wrong == Wrong::WrittenAfterFree));
+}
+
 /// Zeroes are what is written to freed memory most often: `next = null`.
 #[test]
 fn hardened_heaps_find_zeroes_written_to_freed_objects() {

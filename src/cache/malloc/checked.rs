@@ -54,11 +54,12 @@ impl<I: MallocInstance> Malloc<I> {
         Layout::from_size_align(layout.size() + Self::ZONE, layout.align()).unwrap_or(layout)
     }
 
-    /// What a request without a class takes, as the stock sees it: longer than all objects of classes, so that its length tells that it is none; with its red zone, and its guard.
+    /// What a request without a class takes, as the stock sees it: with its red zone longer than all objects of classes, so that its length tells that it is none; and with its guard.
     #[inline]
     pub(super) fn beyond(layout: Layout) -> Layout {
-        let more = Self::ZONE + if ChecksOf::<I>::GUARDS { GUARD_LEN } else { 0 };
-        let size = layout.size().saturating_add(more).max(ClassesOf::<I>::SIZE_MAX + 1);
+        let guard = if ChecksOf::<I>::GUARDS { GUARD_LEN } else { 0 };
+        let with_zone = layout.size().saturating_add(Self::ZONE).max(ClassesOf::<I>::SIZE_MAX + 1);
+        let size = with_zone.saturating_add(guard);
         // An alignment that leaves no room for so much is one that the stock refuses.
         Layout::from_size_align(size, layout.align()).unwrap_or(layout)
     }
@@ -317,7 +318,7 @@ impl<I: MallocInstance> Malloc<I> {
     }
 
     /// Reports an object whose zone is damaged; says whether it may be used as a live one. If all behind its first word is zero, it is free: somebody has written over its mark, before it was
-    /// freed again.
+    /// freed again. (Or it is live, and zeroes were written over all of it and its zone. There is no telling.)
     ///
     /// # Safety
     /// The same.
@@ -332,9 +333,15 @@ impl<I: MallocInstance> Malloc<I> {
             Self::tell(misuse.with_owner(Self::owner(len)));
             return false;
         }
+        // SAFETY: the user's bytes are followed by the zone.
+        let behind = unsafe { object.add(layout.size()) };
+        // SAFETY: the caller's promise: the rest of the object.
+        let may_be_free =
+            ChecksOf::<I>::ZERO_FREED && unsafe { first_other(behind, len - layout.size(), 0) }.is_none();
         // SAFETY: the caller's promise is the same.
         unsafe { Self::written_behind(object, layout, len) };
-        true
+        // A zone that is all zero may be that of a free object, which has been written to in other places: nobody gets it twice.
+        !may_be_free
     }
 
     /// Looks at the red zone of a block of `len` bytes, at both ends of what is behind the user's; says whether it is as it was.

@@ -1,0 +1,64 @@
+//! What is counted, and known of a block by its pointer, where blocks have guards.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::ptr::NonNull;
+
+use heapwright::cache::{ChunkHeap, KeepAll, MallocSettings};
+use heapwright::check::Hardened;
+use heapwright::heap::UsableSize;
+use heapwright::lock::YieldLock;
+use heapwright::source::Pages;
+
+use crate::partial::{Guards, alloc, free, layout};
+use crate::{Note, found};
+
+heapwright::size_classes! { struct UpTo28KiB = 8..=28672, 8 per doubling; }
+
+/// Declares a heap whose largest objects are as long as a chunk without a guard.
+macro_rules! short {
+    ($heap:ident, $handle:ident, $settings:ident, $policy:ty) => {
+        struct $settings;
+        impl MallocSettings for $settings {
+            type Classes = UpTo28KiB;
+            type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, $policy>;
+            type Lock = YieldLock;
+        }
+        heapwright::malloc! { static $heap as $handle: $settings = ChunkHeap::new(Pages); }
+    };
+}
+short!(SHORT, ShortHeap, ShortParts, Hardened<Note>);
+short!(GUARDED, GuardedHeap, GuardedParts, Guards);
+
+/// A block without a class for its alignment is longer than all objects, so that who brings its pointer alone does not bring that of an object.
+#[test]
+fn aligned_blocks_are_freed_by_their_pointers() {
+    fn freed<A: GlobalAlloc + UsableSize>(heap: &A, free: impl Fn(NonNull<u8>)) {
+        for size in [8, 1000, 20_000, 28_600] {
+            for align in [8192, 16384, 32768] {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                // SAFETY: the size is not zero.
+                let block = NonNull::new(unsafe { heap.alloc(layout) }).unwrap();
+                // SAFETY: it is live.
+                let usable = unsafe { heap.usable_size(block) };
+                assert!(usable >= size);
+                // SAFETY: so much is its user's.
+                unsafe { block.write_bytes(3, usable) };
+                free(block);
+                assert_eq!(found(), [], "{size} aligned to {align}");
+                // SAFETY: the size is not zero.
+                let object = unsafe { heap.alloc(Layout::from_size_align(28_664, 8).unwrap()) };
+                // SAFETY: live, and so long; a page that can't be touched would fault.
+                unsafe { object.write_bytes(4, 28_664) };
+                // SAFETY: live, with its layout.
+                unsafe { heap.dealloc(object, Layout::from_size_align(28_664, 8).unwrap()) };
+            }
+        }
+    }
+    // SAFETY: each block is live, and freed once.
+    freed(&GuardedHeap, |block| unsafe { GuardedHeap.free_unsized(block) });
+    // SAFETY: as above.
+    freed(&ShortHeap, |block| unsafe { ShortHeap.free_unsized(block) });
+    for heap in [ShortHeap.stats().bytes_live, GuardedHeap.stats().bytes_live] {
+        assert_eq!(heap, 0);
+    }
+}
