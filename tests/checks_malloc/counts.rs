@@ -12,6 +12,33 @@ use heapwright::source::Pages;
 use crate::partial::{Guards, alloc, free, layout};
 use crate::{Note, found};
 
+/// Slabs with guards between them in the first region, and without in others.
+struct Mixed;
+impl MallocSettings for Mixed {
+    type Classes = heapwright::cache::Classes;
+    type Chunks = ChunkHeap<Pages, YieldLock, KeepAll, 32768, 1, Hardened<Note>>;
+    type Lock = YieldLock;
+}
+heapwright::malloc! { static MIXED as MixedHeap: Mixed = ChunkHeap::new(Pages); }
+
+/// What is live is counted as that, whether slabs have guards or not.
+#[test]
+fn guards_are_no_live_bytes_and_hide_none() {
+    for count in [10, 300, 4000] {
+        let blocks: Vec<_> = (0..count).map(|_| alloc(&MixedHeap, 2040)).collect();
+        let before = MixedHeap.stats().bytes_live;
+        assert_eq!(before, count * 2048);
+        let runs: Vec<_> = [100_000, 40_000, 2 << 20].map(|size| (alloc(&MixedHeap, size), size)).into();
+        let live = MixedHeap.stats().bytes_live;
+        let asked: usize = runs.iter().map(|(_, size)| size).sum();
+        assert!((asked..asked + (200 << 10)).contains(&(live - before)), "{} of {asked}", live - before);
+        runs.into_iter().for_each(|(block, size)| free(&MixedHeap, block, layout(size)));
+        assert_eq!(MixedHeap.stats().bytes_live, before);
+        blocks.into_iter().for_each(|block| free(&MixedHeap, block, layout(2040)));
+    }
+    assert_eq!((MixedHeap.stats().bytes_live, found()), (0, vec![]));
+}
+
 heapwright::size_classes! { struct UpTo28KiB = 8..=28672, 8 per doubling; }
 
 /// Declares a heap whose largest objects are as long as a chunk without a guard.

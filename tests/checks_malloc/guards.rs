@@ -259,3 +259,65 @@ fn guards_leave_mappings_for_others() {
     // SAFETY: as above.
     slabs.into_iter().for_each(|slab| unsafe { source.release_slab(slab) });
 }
+
+/// Pages, without huge ones behind them, which would all have to be there.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+struct Small;
+
+// SAFETY: as `Pages`.
+#[cfg(target_os = "linux")]
+unsafe impl BackingSource for Small {
+    const GRANULE: usize = Pages::GRANULE;
+    const ALIGN_MAX: usize = Pages::ALIGN_MAX;
+    const ZEROED: bool = true;
+    const PROTECTS: bool = true;
+
+    fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        Pages.acquire(layout)
+    }
+
+    unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.release(block, layout) };
+    }
+
+    unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.protect(ptr, len) }
+    }
+
+    unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.unprotect(ptr, len) }
+    }
+}
+
+/// Huge pages beyond those that can have a guard lie side by side, and take no mappings each.
+#[cfg(target_os = "linux")]
+#[test]
+fn huge_pages_without_guards_leave_mappings_for_others() {
+    static MANY: ChunkHeap<Small, SpinLock, KeepAll, CHUNK, 0, Hardened<Note>> = ChunkHeap::new(Small);
+    if let Some(output) = ending("guards::huge_pages_without_guards_leave_mappings_for_others") {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return assert!(output.status.success(), "{errors}");
+    }
+    let mappings = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    let mut source = Chunks(&MANY);
+    let mut slabs = Vec::new();
+    let mut regions = |count| {
+        while MANY.stats().regions < count {
+            slabs.push(source.acquire_slab(48).unwrap());
+        }
+        mappings()
+    };
+    let full = regions(16_384);
+    assert!(full > 2 * 16_000, "{full} mappings");
+    let more = regions(18_000);
+    assert!(more < full + 200, "{full} mappings, then {more}");
+    // SAFETY: they were acquired there, and nobody uses them.
+    slabs.into_iter().for_each(|slab| unsafe { source.release_slab(slab) });
+    MANY.release();
+    assert_eq!(MANY.stats().regions, 0);
+    assert!(mappings() < 500);
+}

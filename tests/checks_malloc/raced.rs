@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heapwright::cache::malloc::ChunkStock;
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
@@ -73,6 +74,12 @@ impl MallocSettings for Parts {
 }
 heapwright::malloc! { static LATE as LateHeap: Parts = ChunkHeap::new(Pages); }
 
+/// What other tests have in the heap is not to be in the way.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn layout(size: usize) -> Layout {
     Layout::from_size_align(size, 8).unwrap()
 }
@@ -80,6 +87,7 @@ fn layout(size: usize) -> Layout {
 /// One of the two frees it, and the other is told: who has not looked at it yet, and who takes it out of the books after that.
 #[test]
 fn of_two_frees_at_once_one_is_told() {
+    let _alone = alone();
     // A large block that has gone is unknown.
     let blocks = [(100_000, Wrong::DoubleFree), (2 << 20, Wrong::Foreign)];
     for ((size, told), locks) in blocks.into_iter().flat_map(|block| [(block, 0), (block, 1)]) {
@@ -105,6 +113,48 @@ fn of_two_frees_at_once_one_is_told() {
         assert_eq!(found(), []);
     }
     LateHeap.release();
+}
+
+/// The same where the memory of the block has gone back to the OS by then: nobody looks at it.
+#[test]
+fn of_two_frees_at_once_one_is_told_when_the_memory_is_gone() {
+    fn frees_and_releases() {
+        frees();
+        LateHeap.release();
+    }
+    let _alone = alone();
+    for locks in [0, 1] {
+        LateHeap.release();
+        // What is in the region of the thread's own memory would keep it: another one is full by then.
+        let layout = layout(16 * 32768);
+        let full: Vec<_> = (0..4)
+            .map(|_| {
+                // SAFETY: the size is not zero.
+                unsafe { LateHeap.alloc(layout) }
+            })
+            .collect();
+        let regions = LateHeap.stats().chunks.regions;
+        let mut others = full;
+        let block = loop {
+            // SAFETY: the size is not zero.
+            let block = unsafe { LateHeap.alloc(layout) };
+            if LateHeap.stats().chunks.regions > regions {
+                break block;
+            }
+            others.push(block);
+        };
+        BLOCK.set((block, layout.size()));
+        OTHER.set(Some((locks, frees_and_releases)));
+        // SAFETY: none: it is free, and gone, by the time that it is taken out of the books.
+        unsafe { LateHeap.dealloc(block, layout) };
+        let all = found();
+        assert_eq!((all.len(), all[0].address), (1, block.addr()), "{all:?}");
+        for block in others {
+            // SAFETY: live, with that layout.
+            unsafe { LateHeap.dealloc(block, layout) };
+        }
+        assert_eq!(found(), []);
+    }
 }
 
 /// Who forks holds the stock's lock meanwhile.

@@ -206,6 +206,24 @@ fn reserved_blocks_are_foreign() {
     }
 }
 
+/// A block of its own that has gone back to the stock is none any more, also where nobody has taken it out of the books before.
+#[test]
+fn blocks_that_the_stock_took_back_are_foreign() {
+    static STOCK: ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Checked<Note>> =
+        ChunkHeap::new(Pages);
+    for (size, align) in [(100_000, 8), (3 << 20, 8), (8 << 20, 8), (8 << 20, 4 << 20)] {
+        let layout = Layout::from_size_align(size, align).unwrap();
+        let block = STOCK.chunks().acquire(layout).unwrap().cast::<u8>();
+        // SAFETY: nobody else uses the stock.
+        let look = || unsafe { STOCK.look_up(block.addr().get()) };
+        assert_eq!(look().map(|place| place.start), Ok(block.addr().get()), "{size}");
+        // SAFETY: live, with its layout.
+        unsafe { STOCK.chunks().release(block, layout) };
+        let wrong = if size > 16 * 32768 { Wrong::Foreign } else { Wrong::DoubleFree };
+        assert_eq!(look(), Err(wrong), "{size}");
+    }
+}
+
 /// All of a block that was freed is zero when its memory goes out again, also what lies behind the size that it had in the end: in its last chunk, and in chunks that went before.
 #[test]
 fn hardened_heaps_zero_all_of_a_run() {

@@ -35,6 +35,9 @@ const GUARD_KEPT: u32 = 2;
 /// The same for a run that the heap above has for itself.
 #[cfg(feature = "std")]
 const RESERVED: u32 = 3;
+/// The same for a run that has been freed, and is not back yet.
+#[cfg(feature = "std")]
+const CLAIMED: u32 = 4;
 
 /// Guards that a process has at once. Each takes Linux two mappings, of which it gives a process 65,530; with none left nothing can be mapped any more, no thread's stack either.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -98,34 +101,51 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// Whether there is a page behind each region with huge pages, to be its guard.
     const FENCES: bool = C::GUARDS && B::PROTECTS;
 
-    /// The layout of a region with huge pages, or without.
-    pub(super) const fn region_layout(huge: bool) -> Layout {
+    /// The layout of a region with a page behind it, or without.
+    pub(super) const fn region_layout(fenced: bool) -> Layout {
         match Layout::from_size_align(Grid::<CHUNK>::REGION + GUARD_LEN, Grid::<CHUNK>::REGION) {
-            Ok(layout) if huge && Self::FENCES => layout,
+            Ok(layout) if fenced => layout,
             _ => Self::REGION,
         }
     }
 
-    /// Notes of a region with huge pages that its slabs have no guards; and makes the page behind it one.
+    /// Whether a region with huge pages may have a guard behind it, which counts from here on. Those that may not lie side by side, as one mapping.
+    pub(super) fn may_be_fenced() -> bool {
+        let may_be = Self::FENCES && count_guard();
+        if Self::FENCES && !may_be {
+            uncount_guards(1);
+        }
+        may_be
+    }
+
+    /// There is no region to be fenced after all.
+    pub(super) fn unfenced(fenced: bool) {
+        if fenced {
+            uncount_guards(1);
+        }
+    }
+
+    /// Notes of a region with huge pages that its slabs have no guards; and makes the page behind it one, if it is to be `fenced`.
     ///
     /// # Safety
-    /// It has just been added to the stock, with `region_layout(true)`.
-    pub(super) unsafe fn fence(&self, region: NonNull<u8>) {
+    /// It has just been added to the stock, with that `region_layout`, after `may_be_fenced` said so.
+    pub(super) unsafe fn fence(&self, region: NonNull<u8>, fenced: bool) {
         if !C::GUARDS {
             return;
         }
         // SAFETY: a region in use.
         let note = unsafe { region::wholeness::<CHUNK>(region.addr().get()) };
         note.store(region::WHOLE, Ordering::Relaxed);
-        if !Self::FENCES {
+        if !fenced {
             return;
         }
         // SAFETY: the page is part of the region's block.
         let guard = unsafe { region.add(Grid::<CHUNK>::REGION) };
         // SAFETY: as above, and nobody touches it.
-        if count_guard() && unsafe { self.source.clone().protect(guard, GUARD_LEN) }.is_ok() {
+        if unsafe { self.source.clone().protect(guard, GUARD_LEN) }.is_ok() {
             note.store(region::WHOLE_FENCED, Ordering::Relaxed);
         } else {
+            note.store(region::WHOLE_OPEN, Ordering::Relaxed);
             uncount_guards(1);
         }
     }
@@ -147,14 +167,14 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             unsafe { self.source.clone().unprotect(guard, GUARD_LEN) }?;
             uncount_guards(1);
         }
-        Ok(Self::region_layout(C::GUARDS && note != 0))
+        Ok(Self::region_layout(C::GUARDS && note >= region::WHOLE_FENCED))
     }
 
     /// Chunks of the slab that begins with `chunk`: with a guard two, the second of which can't be touched.
     ///
     /// # Safety
     /// A chunk of a region in use.
-    unsafe fn slab_chunks(chunk: NonNull<u8>) -> usize {
+    pub(super) unsafe fn slab_chunks(chunk: NonNull<u8>) -> usize {
         if !C::GUARDS {
             return 1;
         }
@@ -261,11 +281,9 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         }
         if let Some(map) = <C::Frees as Switch>::get(&self.map) {
             map.note_slab(slab.addr().get() / CHUNK, 0);
-            // SAFETY: a region of ours.
-            unsafe { region::object_size::<CHUNK>(slab.addr().get()) }.store(0, Ordering::Relaxed);
         }
-        // SAFETY: the caller's promise: a run of so many chunks.
-        unsafe { self.give(run, chunks) };
+        // SAFETY: the caller's promise: a run of so many chunks, one of them counted.
+        unsafe { self.give(run, chunks, chunks - 1) };
     }
 
     /// Makes a chunk one that can't be touched, and takes no memory, as far as the source can; what it is then. What can't be protected is a gap all the same.
@@ -398,40 +416,62 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     #[cold]
     pub(in crate::cache) unsafe fn look_up(&self, address: usize) -> Result<ChunkPlace, Wrong> {
         let Some(map) = <C::Frees as Switch>::get(&self.map) else { return Err(Wrong::Foreign) };
-        // Under the lock, before which nothing that the map tells of goes back to the source.
-        let found = self.enter(|_| {
-            let base = address & !(Grid::<CHUNK>::REGION - 1);
-            let start = match map.kind(Self::unit(address)) {
-                Kind::Nothing => return Err(Wrong::Foreign),
-                Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
-                Kind::Region => {
-                    // SAFETY: the address lies in a region of ours.
-                    let len = unsafe { region::object_size::<CHUNK>(address) }.load(Ordering::Relaxed);
-                    return match len {
-                        GUARD | GUARD_KEPT | RESERVED => Err(Wrong::Foreign),
-                        0 => {
-                            // SAFETY: a region of ours, touched under the lock.
-                            let free = unsafe { region::is_free::<CHUNK>(exposed(base), address) };
-                            Err(if free { Wrong::DoubleFree } else { Wrong::Interior })
-                        }
-                        _ => {
-                            let start = address & !(CHUNK - 1);
-                            Ok(ChunkPlace { start, len: len as usize, is_large: false })
-                        }
-                    };
-                }
-                // SAFETY: there is such a block, as the map says.
-                Kind::Large => unsafe { large::start_after(base) },
-                Kind::LargeAtOnce => base,
-            };
-            if address != start {
-                return Err(Wrong::Interior);
+        // SAFETY: the caller's promise is the same.
+        self.enter(|_| unsafe { Self::place(map, address) }).unwrap_or(Err(Wrong::Foreign))
+    }
+
+    /// As [`look_up`](ChunkHeap::look_up). Callers are under the lock, before which nothing that the map tells of goes back to the source.
+    ///
+    /// # Errors, safety
+    /// The same.
+    unsafe fn place(map: &RegionMap, address: usize) -> Result<ChunkPlace, Wrong> {
+        let base = address & !(Grid::<CHUNK>::REGION - 1);
+        let start = match map.kind(Self::unit(address)) {
+            Kind::Nothing => return Err(Wrong::Foreign),
+            Kind::Region if Grid::<CHUNK>::is_in_front(address) => return Err(Wrong::Foreign),
+            Kind::Region => {
+                // SAFETY: the address lies in a region of ours.
+                let len = unsafe { region::object_size::<CHUNK>(address) }.load(Ordering::Relaxed);
+                return match len {
+                    GUARD | GUARD_KEPT | RESERVED => Err(Wrong::Foreign),
+                    CLAIMED => Err(Wrong::DoubleFree),
+                    0 => {
+                        // SAFETY: a region of ours, touched under the lock.
+                        let free = unsafe { region::is_free::<CHUNK>(exposed(base), address) };
+                        Err(if free { Wrong::DoubleFree } else { Wrong::Interior })
+                    }
+                    _ => {
+                        let start = address & !(CHUNK - 1);
+                        Ok(ChunkPlace { start, len: len as usize, is_large: false })
+                    }
+                };
             }
-            // SAFETY: as above: it begins here.
-            let len = unsafe { large::usable_size(exposed(start)) };
-            Ok(ChunkPlace { start, len, is_large: true })
-        });
-        found.unwrap_or(Err(Wrong::Foreign))
+            // SAFETY: there is such a block, as the map says.
+            Kind::Large => unsafe { large::start_after(base) },
+            Kind::LargeAtOnce => base,
+        };
+        if address != start {
+            return Err(Wrong::Interior);
+        }
+        // SAFETY: as above: it begins here.
+        let len = unsafe { large::usable_size(exposed(start)) };
+        Ok(ChunkPlace { start, len, is_large: true })
+    }
+
+    /// The length of a block without a class that begins at the address and can have this layout.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn fitting(place: ChunkPlace, address: usize, layout: Layout) -> Result<usize, Wrong> {
+        let ChunkPlace { start, len, is_large } = place;
+        if address != start {
+            return Err(Wrong::Interior);
+        }
+        let fits = match Grid::<CHUNK>::is_run(layout) {
+            true => !is_large && len == layout.size().div_ceil(CHUNK) * CHUNK,
+            false => is_large && layout.size() <= len,
+        };
+        if fits && address % layout.align() == 0 { Ok(len) } else { Err(Wrong::WrongLayout) }
     }
 
     /// Whether a block without a class is live and can have this layout, which is its length then.
@@ -448,15 +488,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         layout: Layout,
     ) -> Result<usize, Wrong> {
         // SAFETY: the caller's promise is the same.
-        let ChunkPlace { start, len, is_large } = unsafe { self.look_up(address) }?;
-        if address != start {
-            return Err(Wrong::Interior);
-        }
-        let fits = match Grid::<CHUNK>::is_run(layout) {
-            true => !is_large && len == layout.size().div_ceil(CHUNK) * CHUNK,
-            false => is_large && layout.size() <= len,
-        };
-        if fits && address % layout.align() == 0 { Ok(len) } else { Err(Wrong::WrongLayout) }
+        Self::fitting(unsafe { self.look_up(address) }?, address, layout)
     }
 
     /// Takes a block without a class out of the books, so that nobody else can give it back: it has still to be released.
@@ -468,29 +500,21 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     /// As [`look_up`](ChunkHeap::look_up); if the block is live, it is the caller's.
     #[cold]
     pub(in crate::cache) unsafe fn claim(&self, address: usize, layout: Layout) -> Result<usize, Wrong> {
-        // SAFETY: the caller's promise is the same.
-        let len = unsafe { self.look_at_block(address, layout) }?;
+        let Some(map) = <C::Frees as Switch>::get(&self.map) else { return Err(Wrong::Foreign) };
+        // Under one lock: another thread may be about to do the same.
         let claimed = self.enter(|_| {
-            // Another thread may have been here since.
-            if Grid::<CHUNK>::is_run(layout) {
-                // SAFETY: a region of ours.
-                let noted = unsafe { region::object_size::<CHUNK>(address) };
-                noted.load(Ordering::Relaxed) as usize == len && {
-                    noted.store(0, Ordering::Relaxed);
-                    true
-                }
+            // SAFETY: the caller's promise is the same.
+            let place = unsafe { Self::place(map, address) }?;
+            let len = Self::fitting(place, address, layout)?;
+            if place.is_large {
+                map.forget(Self::unit(address));
             } else {
-                <C::Frees as Switch>::get(&self.map).is_some_and(|map| {
-                    let unit = Self::unit(address);
-                    let is_there = matches!(map.kind(unit), Kind::Large | Kind::LargeAtOnce);
-                    if is_there {
-                        map.forget(unit);
-                    }
-                    is_there
-                })
+                // SAFETY: a region of ours.
+                unsafe { region::object_size::<CHUNK>(address) }.store(CLAIMED, Ordering::Relaxed);
             }
+            Ok(len)
         });
-        if claimed == Some(true) { Ok(len) } else { Err(Wrong::DoubleFree) }
+        claimed.unwrap_or(Err(Wrong::Foreign))
     }
 
     /// Makes pages of a block fault, or not any more, whether they did or not; says whether that was possible. Nobody asks for either again once it was.

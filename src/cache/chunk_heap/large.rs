@@ -195,7 +195,13 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let place = unsafe { Record::of(block) };
         // SAFETY: the record of a live block.
         let record = unsafe { place.read() };
-        self.enter(|stock| stock.count_large(record.len, 0));
+        self.enter(|stock| {
+            if let Some(map) = <C::Frees as Switch>::get(&self.map) {
+                // Who brings its address from now on brings that of no block.
+                map.forget(Self::unit(block.addr().get()));
+            }
+            stock.count_large(record.len, 0);
+        });
         // SAFETY: the front lies before the block.
         let base = unsafe { block.sub(record.front) };
         let spare = Spare::new(base, record.len, record.align);

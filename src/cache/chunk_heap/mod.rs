@@ -64,8 +64,8 @@ use crate::source::{BackingSource, SideHeaders};
 /// A slab or a run: one lock, a look at 64 bits for each region with a free chunk until it is found; the regions are in order of address. 1/64 of
 /// a region's addresses (of those of 64 chunks of 64 KiB), and of their memory what headers of slabs in use take: 576 bytes each.
 ///
-/// With a policy that looks at frees there is a table of 128 KiB in this value, and for each 16 GiB of addresses (with chunks of 32 KiB) in which it has memory 1 MiB from the source, which stays: two bytes for each
-/// chunk. Over pages only what is touched of both takes memory: a page for each 64 MiB in use.
+/// With a policy that looks at frees there is a table of 128 KiB in this value, and for each 16 GiB of addresses (with chunks of 32 KiB) in which it has memory 2 MiB from the source, which stay: four bytes for each
+/// chunk. Over pages only what is touched of both takes memory: a page for each 32 MiB in use.
 ///
 /// ```
 /// # #[cfg(feature = "os")] {
@@ -144,7 +144,7 @@ pub struct ChunkStats {
     pub bytes_kept: usize,
     /// Regions.
     pub regions: usize,
-    /// Chunks in slabs and runs.
+    /// Chunks in slabs and runs; not those that are guards.
     pub chunks_used: usize,
     /// Blocks in use that are larger than a run.
     pub large_blocks: usize,
@@ -201,18 +201,29 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             );
         };
         self.make_secret();
-        let take = |stock: &mut Stock<R, CHUNK>| stock.take(chunks, object_size, slab, C::GUARDS);
+        let take = |stock: &mut Stock<R, CHUNK>| {
+            let run = stock.take(chunks, object_size, slab, C::GUARDS);
+            if let (true, Some(run)) = (C::GUARDS && slab, &run) {
+                // SAFETY: a chunk of a region in use.
+                stock.uncount(unsafe { Self::slab_chunks(run.first) } - 1);
+            }
+            run
+        };
         let taken = self.enter(|stock| {
             if let Some(run) = take(stock) {
                 return Ok(run);
             }
             let huge = stock.regions() >= HUGE_AFTER;
+            let fenced = huge && Self::may_be_fenced();
+            let layout = Self::region_layout(fenced);
             // B5: the source does not come back here.
-            let region = self.source.clone().acquire(Self::region_layout(huge))?.cast::<u8>();
+            let got = self.source.clone().acquire(layout).inspect_err(|_| Self::unfenced(fenced));
+            let region = got?.cast::<u8>();
             region.as_ptr().expose_provenance();
             if let Err(error) = self.note(region.addr().get(), Kind::Region) {
+                Self::unfenced(fenced);
                 // SAFETY: the region has just been acquired.
-                unsafe { self.source.clone().release(region, Self::region_layout(huge)) };
+                unsafe { self.source.clone().release(region, layout) };
                 return Err(error);
             }
             if huge {
@@ -224,20 +235,30 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             unsafe { stock.add(region, B::ZEROED) };
             if huge {
                 // SAFETY: it has just been added.
-                unsafe { self.fence(region) };
+                unsafe { self.fence(region, fenced) };
             }
             take(stock).ok_or(AllocError)
         });
         taken.unwrap_or(Err(AllocError))
     }
 
-    /// Takes chunks back, and purges what the policy does not want to keep.
+    /// Takes chunks back, of which so many are `guards`, and purges what the policy does not want to keep.
     ///
     /// # Safety
     /// They are a run, or its tail, and nobody uses them; `run` is true of them.
-    unsafe fn give(&self, run: Run, chunks: usize) {
-        // SAFETY: the caller's promise is the same.
-        let surplus = self.enter(|stock| unsafe { stock.give(run, chunks) });
+    unsafe fn give(&self, run: Run, chunks: usize, guards: usize) {
+        let surplus = self.enter(|stock| {
+            if C::GUARDS {
+                stock.count(guards);
+            }
+            if <C::Frees as Switch>::ON {
+                // Who brings its address from now on brings that of no block.
+                // SAFETY: a region of ours.
+                unsafe { region::object_size::<CHUNK>(run.first.addr().get()) }.store(0, Ordering::Relaxed);
+            }
+            // SAFETY: the caller's promise is the same.
+            unsafe { stock.give(run, chunks) }
+        });
         if let Some(1..) = surplus {
             self.purge(surplus.unwrap_or(0));
         }
@@ -383,13 +404,8 @@ unsafe impl<
                 // SAFETY: nobody uses the run.
                 unsafe { Grid::<CHUNK>::entire(block).write_bytes(0, chunks * CHUNK) };
             }
-            if <C::Frees as Switch>::ON {
-                // Who brings its address from now on brings that of no block.
-                // SAFETY: a region of ours.
-                unsafe { region::object_size::<CHUNK>(block.addr().get()) }.store(0, Ordering::Relaxed);
-            }
             // SAFETY: the caller's promise: a run of this length.
-            unsafe { self.0.give(Run::used(block, chunks), chunks) };
+            unsafe { self.0.give(Run::used(block, chunks), chunks, 0) };
         } else {
             // SAFETY: the caller's promise: a block of its own.
             unsafe { self.0.release_large(block) };
@@ -523,7 +539,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
                     // SAFETY: the caller's promise; the run is that much shorter first.
                     self.enter(|stock| unsafe { stock.note(first, wanted * CHUNK) });
                     // SAFETY: the caller's promise: nobody needs the tail.
-                    unsafe { self.give(Run::used(tail, had - wanted), had - wanted) };
+                    unsafe { self.give(Run::used(tail, had - wanted), had - wanted, 0) };
                 } else if wanted > had {
                     // SAFETY: the caller's promise: a run of that length.
                     let grown = self.enter(|stock| unsafe { stock.grow(first, had, wanted) });

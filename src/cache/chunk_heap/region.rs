@@ -119,9 +119,11 @@ pub(super) unsafe fn object_size<const CHUNK: usize>(address: usize) -> &'static
     unsafe { size.as_ref() }
 }
 
-/// What stands in the place of a size for the region's own first chunk, in which its record lies, if slabs there have no guards between them; and for one that has a guard behind it, too.
+/// What stands in the place of a size for the region's own first chunk, in which its record lies, if slabs there have no guards between them; for one that has a guard behind it, too; and for one with a
+/// page there that is none.
 pub(super) const WHOLE: u32 = 1;
 pub(super) const WHOLE_FENCED: u32 = 2;
+pub(super) const WHOLE_OPEN: u32 = 3;
 
 /// Of the region in which an address lies, one of these; 0 for one whose slabs have guards, if any have.
 ///

@@ -26,7 +26,7 @@ pub(super) struct Stock<R, const CHUNK: usize> {
     kept: usize,
     spares: Spares,
     spare_bytes: usize,
-    /// Chunks in use, those included that are being purged.
+    /// Chunks in use, those included that are being purged; not those that are guards of slabs.
     used: usize,
     /// Blocks in use that have a record of their own, and their bytes, records included.
     large_blocks: usize,
@@ -75,6 +75,16 @@ impl<R: Retention, const CHUNK: usize> Stock<R, CHUNK> {
     pub(super) fn count_large(&mut self, before: usize, after: usize) {
         self.large_blocks = self.large_blocks + (after > 0) as usize - (before > 0) as usize;
         self.large_bytes = self.large_bytes + after - before;
+    }
+
+    /// So many chunks that have been taken are guards.
+    pub(super) fn uncount(&mut self, guards: usize) {
+        self.used -= guards;
+    }
+
+    /// So many chunks are none any more, and are to be given back.
+    pub(super) fn count(&mut self, guards: usize) {
+        self.used += guards;
     }
 
     pub(super) const fn regions(&self) -> usize {

@@ -16,7 +16,6 @@ use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses, describe_classes};
 use crate::cache::slab_heap::Shapes;
-use crate::check::Checks;
 use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::source::{BackingSource, SideHeaders};
 
@@ -166,7 +165,6 @@ impl<T: MallocSettings> SharedMalloc<T> {
             self.threads.open_count(),
             self.threads.bytes(),
             slab,
-            <T::Chunks as ChunkStock>::Checks::GUARDS,
         );
         stats.bytes_at_hand_most = bytes_at_hand_most;
         stats

@@ -71,7 +71,6 @@ impl<C: SizeClasses> MallocStats<C> {
         threads: usize,
         bytes_of_threads: usize,
         slab_size: usize,
-        guarded: bool,
     ) -> Self {
         let mut stats = MallocStats::<C> {
             bytes_live: 0,
@@ -90,9 +89,7 @@ impl<C: SizeClasses> MallocStats<C> {
             stats.bytes_in_depots += class.in_depots * class.size;
             stats.bytes_in_slabs += class.slabs * slab_size;
         }
-        // A guard is as long as its slab.
-        let slabs = stats.bytes_in_slabs * (1 + guarded as usize);
-        let runs = (chunks.chunks_used * slab_size).saturating_sub(slabs);
+        let runs = (chunks.chunks_used * slab_size).saturating_sub(stats.bytes_in_slabs);
         stats.bytes_live += (runs + chunks.large_bytes).saturating_sub(bytes_of_threads);
         stats
     }
