@@ -8,6 +8,7 @@ mod endings;
 mod fickle;
 mod guards;
 mod kinds;
+mod moods;
 mod moved;
 mod partial;
 mod raced;

@@ -220,6 +220,23 @@ fn huge_pages_with_guards_that_stay_do_not_go_back() {
     assert_eq!(blocks_out(), out + 1);
 }
 
+/// A guard of a region that could not be had counts as none.
+#[test]
+fn guards_of_regions_that_are_refused_do_not_count() {
+    static NONE: ChunkHeap<Fickle<true, true>, YieldLock, KeepAll, CHUNK, 0, Hardened<Note>> =
+        ChunkHeap::new(Fickle);
+    let no_map = Refused { blocks: |layout| layout.align() < 2 << 20, ..Refused::NOTHING };
+    for refused in [Refused::BLOCKS, no_map] {
+        // More often than there may be guards.
+        refused.during(|| (0..17_000).for_each(|_| assert!(Chunks(&NONE).acquire_slab(48).is_err())));
+    }
+    let slab = slab(&NONE);
+    let out = blocks_out();
+    give(&NONE, [slab]);
+    Refused::UNPROTECT.during(|| NONE.release());
+    assert_eq!(blocks_out(), out, "it went back: it had no guard");
+}
+
 /// As do chunks that are to be purged: what can't be touched can't be emptied.
 #[test]
 fn chunks_with_guards_that_stay_are_not_purged() {
