@@ -130,20 +130,23 @@ fn what_is_handed_over_is_found() {
                     let slab = stock.chunks().acquire_slab(SIZE).expect("there is memory");
                     let second = slab.addr().get() + SIZE;
                     // SAFETY: the slab is this thread's.
-                    assert_eq!(unsafe { stock.reach(second) }, slab.addr().get(), "none has been taken");
+                    assert_eq!(unsafe { stock.note_taken(second, 1) }, 0, "none has been taken");
                     object.store(second, Ordering::Release);
                     slab.addr()
                 }
             });
             for _ in 0..2 {
                 // Somebody's mistake, in a slab to be: not taken from it, by whatever has been done by now.
-                assert!(!stock.is_in_slab(first + CHUNK + 2 * SIZE, NUMBER));
+                assert!(stock.taken(first + CHUNK, NUMBER).is_none_or(|taken| taken <= 2));
                 let address = object.load(Ordering::Acquire);
                 if address != 0 {
                     count.count();
-                    assert!(stock.is_in_slab(address, NUMBER), "it is not known for what it is");
-                    assert!(stock.is_in_slab(address - SIZE, NUMBER), "nor what was taken before it");
-                    assert!(!stock.is_in_slab(address, NUMBER + 1));
+                    assert_eq!(
+                        stock.taken(address, NUMBER),
+                        Some(2),
+                        "it is not known for what it is, or not with what was taken before it"
+                    );
+                    assert_eq!(stock.taken(address, NUMBER + 1), None);
                     assert_ne!(stock.secret(), 0);
                 }
             }
@@ -152,7 +155,7 @@ fn what_is_handed_over_is_found() {
             let slab = NonNull::new(std::ptr::with_exposed_provenance_mut(slab)).expect("not null");
             // SAFETY: nobody uses it.
             unsafe { stock.chunks().release_slab(slab) };
-            assert!(!stock.is_in_slab(slab.addr().get(), NUMBER));
+            assert_eq!(stock.taken(slab.addr().get(), NUMBER), None);
             assert_eq!(stock.numbers().regions, 0);
         });
     });
