@@ -5,11 +5,12 @@
 #![cfg(not(miri))]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod loom_lock;
+
 use std::alloc::Layout;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 use heapwright::AllocError;
 use heapwright::cache::{Magazined, PerCpu, UntypedObjectAlloc};
@@ -17,24 +18,7 @@ use heapwright::lock::Lock;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-/// Loom's mutex as a lock. Its mutexes can't be made by a constant, so it is made at the first use, which has to be before
-/// the model's threads start.
-struct LoomLock(OnceLock<Mutex<()>>);
-
-// SAFETY: L1, L2: a mutex, which loom checks. L3: it unwinds only where loom has found a fault. L4: made anew for each `INIT`.
-unsafe impl Lock for LoomLock {
-    const INIT: Self = LoomLock(OnceLock::new());
-
-    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let _held = self.0.get_or_init(|| Mutex::new(())).lock().unwrap();
-        Some(work())
-    }
-
-    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let _held = self.0.get_or_init(|| Mutex::new(())).try_lock().ok()?;
-        Some(work())
-    }
-}
+use loom_lock::LoomLock;
 
 /// How many slots the cache has.
 const SLOTS: usize = 12;

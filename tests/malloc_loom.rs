@@ -6,54 +6,21 @@
 #![cfg(all(feature = "std", any(unix, windows), not(miri)))]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod loom_lock;
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use heapwright::AllocError;
 use heapwright::cache::malloc::{Front, MallocInstance, SharedMalloc, ThreadEnd};
 use heapwright::cache::{ChunkHeap, Malloc, MallocSettings, ReleaseAtOnce};
-use heapwright::lock::{HoldLock, Lock};
 use heapwright::source::{BackingSource, Pages};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-/// Loom's mutex as a lock. Its mutexes can't be made by a constant, so it is made at the first use.
-struct LoomLock(OnceLock<Mutex<()>>);
-
-impl LoomLock {
-    fn mutex(&self) -> &Mutex<()> {
-        self.0.get_or_init(|| Mutex::new(()))
-    }
-}
-
-// SAFETY: L1, L2: a mutex, which loom checks. L3: it unwinds only where loom has found a fault. L4: made anew for each `INIT`.
-unsafe impl Lock for LoomLock {
-    const INIT: Self = LoomLock(OnceLock::new());
-
-    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let _held = self.mutex().lock().unwrap();
-        Some(work())
-    }
-
-    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let _held = self.mutex().try_lock().ok()?;
-        Some(work())
-    }
-}
-
-// SAFETY: L5: it is held for good, since nobody forks here and lets go.
-unsafe impl HoldLock for LoomLock {
-    fn hold(&self) {
-        std::mem::forget(self.mutex().lock());
-    }
-
-    unsafe fn let_go(&self) {
-        unreachable!("nobody forks here");
-    }
-}
+use loom_lock::LoomLock;
 
 /// Pages that are handed out again in each run of a model, whose heap is forgotten at its end: it is one of few runs of many thousand.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ files = os.environ.get("MUTANTS_FILES", "").split()
 # Seconds of a test; those that take longer are left out.
 LONGEST = 1.5
 # Seconds of tests that are enough for one mutant: what has not been noticed by then is counted as missed.
-ENOUGH = float(os.environ.get("MUTANTS_ENOUGH", "20"))
+ENOUGH = 20
 
 
 def run(test, timeout, **more):

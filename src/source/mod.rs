@@ -343,7 +343,7 @@ pub unsafe trait BackingSource {
     /// When the source can't do that, or the range is not of whole pages. Nothing has changed then.
     ///
     /// # Safety
-    /// The `len` bytes from `ptr` on lie in one live block of this source, and nobody touches them, nor purges, resizes or releases the block, until they are unprotected.
+    /// The `len` bytes from `ptr` on lie in one live block of this source, and nobody touches or purges them, nor resizes or releases the block, until they are unprotected.
     unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
         let _ = (ptr, len);
         Err(AllocError)
@@ -355,7 +355,7 @@ pub unsafe trait BackingSource {
     /// When the OS refuses; the pages fault as before.
     ///
     /// # Safety
-    /// The range is one that was protected, or lies in one live block of this source, and begins and ends with such ranges.
+    /// The range is one that was protected, or for which that was refused, or lies in one live block of this source, and begins and ends with such ranges. Pages that do not fault stay as they are.
     unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
         let _ = (ptr, len);
         Err(AllocError)

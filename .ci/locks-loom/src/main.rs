@@ -7,6 +7,7 @@
 mod chunks;
 mod counted;
 mod locks;
+#[path = "../../../tests/loom_lock/mod.rs"]
 mod mutex;
 mod ring;
 mod static_buffer;

@@ -1,11 +1,11 @@
-//! Loom's mutex as a lock: for what is not about locks.
+//! Loom's mutex as a lock, for whoever runs under loom and is not about locks.
 
 use std::sync::OnceLock;
 
 use heapwright::lock::{HoldLock, Lock};
 use loom::sync::Mutex;
 
-/// Loom's mutexes can't be made by a constant, so it is made at the first use.
+/// Loom's mutexes can't be made by a constant, so it is made at the first use, which has to be before the model's threads start.
 #[derive(Debug)]
 pub(crate) struct LoomLock(OnceLock<Mutex<()>>);
 
