@@ -123,30 +123,35 @@ pub(crate) unsafe fn is_as_freed(object: *const u8, len: usize, mark: usize) -> 
     first | others[0] | others[1] == 0
 }
 
-/// Makes an object all zero, in steps like those of [`is_as_freed`].
+/// The longest object for [`zero_short`].
+#[cfg(feature = "std")]
+pub(crate) const ZERO_SHORT_MAX: usize = 2 * STEP;
+
+/// Makes an object all zero, in parts like those of [`is_as_freed`].
 ///
 /// # Safety
-/// It has `len` bytes, eight at least, which may be written.
+/// It has `len` bytes, eight at least and [`ZERO_SHORT_MAX`] at most, which may be written.
 #[cfg(feature = "std")]
 #[inline(always)]
-pub(crate) unsafe fn zero(object: *mut u8, len: usize) {
-    const BEYOND: usize = STEP + 1;
-    const TWICE: usize = 2 * STEP;
+pub(crate) unsafe fn zero_short(object: *mut u8, len: usize) {
+    debug_assert!(len >= 8 && len <= ZERO_SHORT_MAX);
     let clear = |at: usize| {
         // SAFETY: what follows asks for places 16 bytes or more before the end.
         let place = unsafe { object.add(at) };
         // SAFETY: the caller's promise.
         unsafe { place.cast::<[u64; 2]>().write_unaligned([0; 2]) };
     };
-    match len {
-        PAIR..=STEP => (0..4).for_each(|part| clear((part * PAIR).min(len - PAIR))),
-        BEYOND..=TWICE => (0..4).for_each(|part| {
+    if len > STEP {
+        return (0..4).for_each(|part| {
             clear(part * PAIR);
             clear(len - STEP + part * PAIR);
-        }),
-        // SAFETY: the caller's promise.
-        _ => unsafe { object.write_bytes(0, len) },
+        });
     }
+    if len >= PAIR {
+        return (0..4).for_each(|part| clear((part * PAIR).min(len - PAIR)));
+    }
+    // SAFETY: the caller's promise: one word.
+    unsafe { object.cast::<u64>().write_unaligned(0) };
 }
 
 #[cfg(test)]
@@ -195,11 +200,11 @@ mod tests {
     /// All of an object, and nothing else.
     #[cfg(feature = "std")]
     #[test]
-    fn an_object_is_zeroed_as_a_whole() {
-        for len in (8..=50 * 8).step_by(8) {
-            let mut bytes = [0xff_u8; 52 * 8];
+    fn a_short_object_is_zeroed_as_a_whole() {
+        for len in (8..=ZERO_SHORT_MAX).step_by(8) {
+            let mut bytes = [0xff_u8; 8 + ZERO_SHORT_MAX + 8];
             // SAFETY: no more than the array is written.
-            unsafe { zero(bytes[8..].as_mut_ptr(), len) };
+            unsafe { zero_short(bytes[8..].as_mut_ptr(), len) };
             let zeroes = bytes.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at);
             assert!(zeroes.eq(8..8 + len), "{len}");
         }

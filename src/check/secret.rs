@@ -80,14 +80,25 @@ impl Dice {
         Dice(Cell::new(seed | 1))
     }
 
+    /// Gives the dice a state, if they have none.
+    pub(crate) fn prepare(&self) {
+        if self.0.get() == 0 {
+            self.0.set(entropy(core::ptr::from_ref(self).addr()) as u64 | 1);
+        }
+    }
+
     /// A number below `count`, which is not zero.
     #[inline]
     pub(crate) fn below(&self, count: usize) -> usize {
-        let mut state = self.0.get();
-        if state == 0 {
-            state = entropy(core::ptr::from_ref(self).addr()) as u64 | 1;
-        }
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.prepare();
+        self.throw(count)
+    }
+
+    /// The same, of dice that have been prepared. (Others show numbers that can be foreseen.)
+    #[inline(always)]
+    pub(crate) fn throw(&self, count: usize) -> usize {
+        let state = self.0.get();
+        let state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0.set(state);
         let high = state >> 32;
         // Spread over the range by its upper half.

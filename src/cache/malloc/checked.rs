@@ -14,7 +14,7 @@ use crate::cache::front::renewed;
 use crate::cache::size_classes::SizeClasses;
 use crate::cache::slab_heap::Shapes;
 use crate::check::{Checks, Damage, Misuse, Owner, Switch, Wrong, report};
-use crate::check::{ZONE, first_other, is_as_freed, word_at, zero};
+use crate::check::{ZERO_SHORT_MAX, ZONE, first_other, is_as_freed, word_at, zero_short};
 use crate::heap::UsableSize;
 use crate::mem;
 use crate::slab::Starts;
@@ -140,34 +140,67 @@ impl<I: MallocInstance> Malloc<I> {
         if ChecksOf::<I>::NONE {
             return object;
         }
-        if let Some(object) = NonNull::new(object) {
-            if Self::THOROUGH {
-                // SAFETY: the caller's promise is the same.
-                unsafe { Self::ready_thoroughly(object, class, size) };
-            } else if Self::FREES {
-                // SAFETY: an object has a word.
-                unsafe { Self::mark_of(object).write(0) };
-            }
+        let Some(entire) = NonNull::new(object) else { return object };
+        if Self::THOROUGH {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { Self::ready_thoroughly(entire, class, size) };
+        }
+        if Self::FREES {
+            // SAFETY: an object has a word.
+            unsafe { Self::mark_of(entire).write(0) };
         }
         object
     }
 
-    /// As [`ready`](Malloc::ready): what was free is looked at, and what is behind the user's bytes gets the pattern.
+    /// As [`ready`](Malloc::ready): what was free is looked at, and what is behind the user's bytes gets the pattern. Gives the object. (Here and in [`retire`](Malloc::retire) the ways that are
+    /// seldom taken are ends, not detours: after a call nothing is left to do for which a register would have to be saved.)
     ///
     /// # Safety
     /// The same.
     #[inline(never)]
-    unsafe fn ready_thoroughly(object: NonNull<u8>, class: usize, size: usize) {
-        let len = Numbers::<I::Settings>::size(class);
+    unsafe fn ready_thoroughly(object: NonNull<u8>, class: usize, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let len = unsafe { Numbers::<I::Settings>::size_of(class) };
         if ChecksOf::<I>::ZERO_FREED {
-            // SAFETY: the caller's promise: `len` bytes, ours; objects are aligned to 8.
-            unsafe { Self::look_at_free(object, len) };
-        } else if Self::FREES {
+            let mark = if Self::FREES { Self::mark(object.addr().get()) } else { 0 };
+            // SAFETY: the caller's promise: `len` bytes, ours; objects are aligned to 8, and classes multiples of it (K1).
+            if !unsafe { is_as_freed(object.as_ptr(), len, mark) } {
+                // SAFETY: as above.
+                return unsafe { Self::ready_though_written(object, class, size, mark) };
+            }
+        }
+        if Self::FREES {
             // SAFETY: an object has a word.
             unsafe { Self::mark_of(object).write(0) };
         }
+        // SAFETY: the class was chosen for the size and the zone.
+        unsafe { Self::fill_behind(object, size, len) };
+        object.as_ptr()
+    }
+
+    /// The same with a free object that somebody has written to: reports that, and makes it all zero.
+    ///
+    /// # Safety
+    /// The same; `mark` is what is there first in one that is free.
+    #[cold]
+    #[inline(never)]
+    unsafe fn ready_though_written(object: NonNull<u8>, class: usize, size: usize, mark: usize) -> *mut u8 {
+        let len = Numbers::<I::Settings>::size(class);
+        // SAFETY: the caller's promise.
+        unsafe { Self::written_while_free(object, len, mark) };
+        // SAFETY: as above.
+        unsafe { Self::fill_behind(object, size, len) };
+        object.as_ptr()
+    }
+
+    /// The pattern behind the `size` bytes that a user asked for, of `len`.
+    ///
+    /// # Safety
+    /// They are the caller's alone, and there is room for the zone.
+    #[inline(always)]
+    unsafe fn fill_behind(object: NonNull<u8>, size: usize, len: usize) {
         if Self::ZONE > 0 {
-            // SAFETY: the class was chosen for the size and the zone.
+            // SAFETY: the caller's promise.
             let behind = unsafe { object.add(size) };
             // SAFETY: the rest of the object.
             unsafe { Self::fill_zone(behind, len - size) };
@@ -199,30 +232,10 @@ impl<I: MallocInstance> Malloc<I> {
         }
     }
 
-    /// Looks whether a free object was written to, and leaves it all zero.
-    ///
-    /// # Safety
-    /// It has `len` bytes, the caller's alone, aligned to 8.
-    #[inline(always)]
-    unsafe fn look_at_free(object: NonNull<u8>, len: usize) {
-        let mark = if Self::FREES { Self::mark(object.addr().get()) } else { 0 };
-        // SAFETY: the caller's promise; classes are multiples of eight (K1).
-        if !unsafe { is_as_freed(object.as_ptr(), len, mark) } {
-            // SAFETY: the caller's promise is the same.
-            return unsafe { Self::written_while_free(object, len, mark) };
-        }
-        if Self::FREES {
-            // SAFETY: an object has a word.
-            unsafe { Self::mark_of(object).write(0) };
-        }
-    }
-
     /// Reports a free object that is not as it was left, and makes it all zero.
     ///
     /// # Safety
-    /// The same.
-    #[cold]
-    #[inline(never)]
+    /// It has `len` bytes, the caller's alone, aligned to 8.
     unsafe fn written_while_free(object: NonNull<u8>, len: usize, mark: usize) {
         let place = Self::mark_of(object);
         // SAFETY: an object has a word.
@@ -272,26 +285,73 @@ impl<I: MallocInstance> Malloc<I> {
     /// A live object of the class.
     #[inline(always)]
     unsafe fn retire_thoroughly(object: NonNull<u8>, class: usize, layout: Layout, mark: usize) {
-        let len = Numbers::<I::Settings>::size(class);
+        // SAFETY: the caller's promise.
+        let len = unsafe { Numbers::<I::Settings>::size_of(class) };
         // SAFETY: the caller's promise: so many bytes, the zone behind the user's.
-        if Self::ZONE > 0 && !unsafe { Self::is_live_behind(object, layout, len) } {
-            return;
+        if Self::ZONE > 0 && !unsafe { Self::is_whole_behind(object, layout, len) } {
+            // SAFETY: as above.
+            return unsafe { Self::retire_though_damaged(object, class, layout, mark) };
         }
         if ChecksOf::<I>::ZERO_FREED {
-            // SAFETY: the object is ours now.
-            unsafe { zero(object.as_ptr(), len) };
+            if len > ZERO_SHORT_MAX {
+                // SAFETY: the object is ours now.
+                return unsafe { Self::rest_long(object, class, len, mark) };
+            }
+            // SAFETY: as above.
+            unsafe { zero_short(object.as_ptr(), len) };
         }
+        // SAFETY: as above.
+        unsafe { Self::rest(object, class, mark) };
+    }
+
+    /// The same with an object whose red zone is damaged.
+    ///
+    /// # Safety
+    /// The same.
+    #[cold]
+    #[inline(never)]
+    unsafe fn retire_though_damaged(object: NonNull<u8>, class: usize, layout: Layout, mark: usize) {
+        let len = Numbers::<I::Settings>::size(class);
+        // SAFETY: the caller's promise is the same.
+        if unsafe { Self::is_live_though_damaged(object, layout, len) } {
+            // Zeroed if that is the policy's choice: `rest_long` is for any length.
+            // SAFETY: as above.
+            unsafe { Self::rest_long(object, class, len, mark) };
+        }
+    }
+
+    /// Zeroes an object of any length, if the policy wants that, and puts it to rest.
+    ///
+    /// # Safety
+    /// A free object of the class, of `len` bytes, in no other place.
+    #[inline(never)]
+    unsafe fn rest_long(object: NonNull<u8>, class: usize, len: usize, mark: usize) {
+        if ChecksOf::<I>::ZERO_FREED {
+            // SAFETY: the caller's promise.
+            unsafe { object.write_bytes(0, len) };
+        }
+        // SAFETY: as above.
+        unsafe { Self::rest(object, class, mark) };
+    }
+
+    /// Marks an object, puts it to rest, and what has rested where it is at hand.
+    ///
+    /// # Safety
+    /// A free object of the class, in no other place.
+    #[inline(always)]
+    unsafe fn rest(object: NonNull<u8>, class: usize, mark: usize) {
         if Self::FREES {
             // SAFETY: an object has a word.
             unsafe { Self::mark_of(object).write(mark) };
         }
         if !<<ChecksOf<I> as Checks>::Quarantine as Switch>::ON {
-            // SAFETY: a free object of the class, in no other place.
+            // SAFETY: the caller's promise is the same.
             return unsafe { Self::put(class, object) };
         }
         let push = |front: &Front<I::Settings>| {
-            let rested = front.rest(class, object)?;
             // SAFETY: a class of the heap.
+            let rested = unsafe { front.rest(class, object) }?;
+            // SAFETY: as above.
             let bin = unsafe { front.bin(class) };
             // SAFETY: a free object of the class, which is in no other place any more.
             let is_pushed = unsafe { bin.push(rested.as_ptr()) };
@@ -307,7 +367,6 @@ impl<I: MallocInstance> Malloc<I> {
     ///
     /// # Safety
     /// An object of this layout, with so many bytes.
-    #[inline(always)]
     unsafe fn is_live_behind(object: NonNull<u8>, layout: Layout, len: usize) -> bool {
         // SAFETY: the caller's promise is the same.
         if unsafe { Self::is_whole_behind(object, layout, len) } {
@@ -348,6 +407,7 @@ impl<I: MallocInstance> Malloc<I> {
     ///
     /// # Safety
     /// A live block of this layout, with so many bytes.
+    #[inline(always)]
     unsafe fn is_whole_behind(block: NonNull<u8>, layout: Layout, len: usize) -> bool {
         // SAFETY: the user's bytes are followed by the zone.
         let behind = unsafe { block.add(layout.size()) };

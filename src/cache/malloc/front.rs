@@ -105,6 +105,9 @@ impl<T: MallocSettings> Front<T> {
         // SAFETY: the front is a thread-local that lives until its thread ends, before which `close` gives the block back.
         match unsafe { shared.threads.open(shared.stock(), self) } {
             Ok(block) => {
+                if let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
+                    pens.prepare();
+                }
                 self.block.set(block.as_ptr());
                 self.phase.set(Phase::Open);
                 true
@@ -300,11 +303,15 @@ impl<T: MallocSettings> Front<T> {
         bin.len(unsafe { Block::stacks(block, class) }) + resting
     }
 
-    /// Puts a freed object to rest, and gives one that has rested; the same where none rest, or nobody would see to their end. `class` is less than `COUNT`.
-    #[inline]
-    pub(super) fn rest(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
+    /// Puts a freed object to rest, and gives one that has rested; the same where none rest, or nobody would see to their end.
+    ///
+    /// # Safety
+    /// `class` is less than `COUNT`.
+    #[inline(always)]
+    pub(super) unsafe fn rest(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
         match <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
-            Some(pens) if self.phase.get() == Phase::Open => pens.exchange(class, object),
+            // SAFETY: the caller's promise is the same.
+            Some(pens) if self.phase.get() == Phase::Open => unsafe { pens.exchange(class, object) },
             _ => Some(object),
         }
     }

@@ -58,10 +58,22 @@ impl<T: MallocSettings> Pens<T> {
         places
     };
 
-    /// Puts an object to rest, and gives one that has rested. `class` is less than `COUNT`.
-    #[inline]
-    pub(super) fn exchange(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
-        let place = &self.pens.as_ref()[class].0[self.dice.below(Self::PLACES[class & 0xff] as usize)];
+    /// Makes the order of what comes back one that nobody can foresee. To be called before the first exchange.
+    pub(super) fn prepare(&self) {
+        self.dice.prepare();
+    }
+
+    /// Puts an object to rest, and gives one that has rested.
+    ///
+    /// # Safety
+    /// `class` is less than `COUNT`.
+    #[inline(always)]
+    pub(super) unsafe fn exchange(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
+        const { assert!(SLOTS.is_power_of_two()) };
+        // SAFETY: the caller's promise.
+        let pen = unsafe { self.pens.as_ref().get_unchecked(class) };
+        let thrown = self.dice.throw(Self::PLACES[class & 0xff] as usize);
+        let place = &pen.0[thrown % SLOTS];
         let rested = place.load(Ordering::Relaxed);
         place.store(object.as_ptr(), Ordering::Relaxed);
         NonNull::new(rested)
@@ -111,7 +123,8 @@ mod tests {
             let mut resting = 0;
             for number in 1..=300 {
                 let object = NonNull::new(ptr::without_provenance_mut(number * 8)).unwrap();
-                resting += usize::from(pens.exchange(class, object).is_none());
+                // SAFETY: one of the classes.
+                resting += usize::from(unsafe { pens.exchange(class, object) }.is_none());
                 assert_eq!(pens.len(class), resting);
             }
             assert_eq!(resting, places, "{size}");

@@ -95,6 +95,20 @@ impl<T: MallocSettings> Numbers<T> {
         T::Classes::SIZES[class]
     }
 
+    /// The same, without a look whether there is such a class.
+    ///
+    /// # Safety
+    /// It is less than `COUNT`.
+    #[inline(always)]
+    pub(super) const unsafe fn size_of(class: usize) -> usize {
+        debug_assert!(class < T::Classes::COUNT);
+        let sizes: *const usize = T::Classes::SIZES.as_ptr();
+        // SAFETY: the caller's promise.
+        let size = unsafe { sizes.add(class) };
+        // SAFETY: as above.
+        unsafe { size.read() }
+    }
+
     /// How many objects of a class may be on one of a thread's two stacks.
     pub(super) const fn front_slots(class: usize) -> usize {
         let fitting = T::FRONT_BYTES / T::Classes::SIZES[class];
