@@ -94,10 +94,11 @@ impl Dice {
         self.throw(count)
     }
 
-    /// The same, of dice that have been prepared. (Others show numbers that can be foreseen.)
+    /// The same, of dice that have been prepared. (Others would show numbers that can be foreseen.)
     #[inline(always)]
     pub(crate) fn throw(&self, count: usize) -> usize {
         let state = self.0.get();
+        debug_assert_ne!(state, 0, "dice are prepared before they are thrown");
         let state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0.set(state);
         let high = state >> 32;

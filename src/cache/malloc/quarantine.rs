@@ -118,6 +118,7 @@ mod tests {
     #[test]
     fn as_many_objects_rest_as_a_class_has_places() {
         let pens = Pens::<Rests>::NEW;
+        pens.prepare();
         for (size, places) in [(48, SLOTS), (1024, 2), (32768, 1)] {
             let class = Classes::SIZES.binary_search(&size).unwrap();
             let mut resting = 0;
