@@ -1,5 +1,7 @@
 //! Arenas that are reached into: what is said of one that is broken, and what shows nowhere else.
 
+mod placement;
+
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
