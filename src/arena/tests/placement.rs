@@ -11,7 +11,7 @@ use crate::arena::Arena;
 use crate::arena::view::View;
 use crate::check::Unchecked;
 use crate::heap::{Heap, Inspect};
-use crate::sizing::{Bounded, Link, Sizing, Sizing128KiB};
+use crate::sizing::{Bounded, Link, Sizing, Sizing4KiB, Sizing128KiB};
 
 /// A sizing with objects of up to `MAX` bytes and so many quick lists.
 struct UpTo<const MAX: usize, const QUICK: usize>;
@@ -154,6 +154,29 @@ fn a_free_block_goes_in_front_of_its_list_if_it_lies_lower_and_else_behind_the_f
     order([0, 1, 2, 3], [0, 3, 2, 1]);
     order([3, 2, 1, 0], [0, 1, 2, 3]);
     order([1, 3, 0, 2], [0, 2, 1, 3]);
+}
+
+#[test]
+fn blocks_that_come_back_in_any_order_are_one_free_block() {
+    fn merged<S: Sizing>(granules: u32, order: [usize; 4]) {
+        with::<S>(|view| {
+            let layout = layout(view, granules);
+            let blocks = [(); 5].map(|()| alloc(view, layout));
+            for place in order {
+                free(view, blocks[place], layout);
+            }
+            assert!(view.cool());
+            assert_eq!(view.verify(), Ok(()));
+            assert_eq!(take(view, 4 * granules), blocks[0]);
+        });
+    }
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 3, 2], [0, 2, 1, 3], [1, 3, 0, 2]] {
+        for granules in 1..5 {
+            merged::<Sizing4KiB>(granules, order);
+            merged::<Sizing128KiB>(granules, order);
+            merged::<Bounded<Sizing4KiB>>(granules, order);
+        }
+    }
 }
 
 #[test]

@@ -215,6 +215,11 @@ fn where_memory_is_short_a_longer_kept_block_is_divided_and_the_lists_stay() {
         assert_eq!(view.quick_head(4), long + 3, "the rest");
         let rest = layout(view, 4);
         assert_eq!(alloc(view, rest), long + 2);
+        // A shorter one will not do.
+        let [part, three] = [2, 3].map(|granules| layout(view, granules));
+        free(view, long, part);
+        free(view, long + 2, rest);
+        assert_eq!(alloc(view, three), long + 2);
     });
 }
 

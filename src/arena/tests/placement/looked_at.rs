@@ -40,16 +40,19 @@ fn linked<const N: usize>(view: &mut View<'_, Linked>, lens: [u32; N]) -> [u32; 
 fn a_layout_that_reaches_past_the_used_part_is_not_the_block_s() {
     fn refused<S: Sizing>() {
         with::<S>(|view| {
-            let right = layout(view, 4);
+            let [before, right] = [20, 4].map(|granules| layout(view, granules));
+            alloc(view, before);
             let block = alloc(view, right);
-            for granules in [5, 31, 32, 33, 64, view.shape.granules] {
+            assert_eq!(block, 20);
+            // Up to the first granule of which no bit is known, and other ends.
+            for granules in [5, 11, 12, 13, 44, view.shape.granules] {
                 let wrong = layout(view, granules);
                 free(view, block, wrong);
                 let finding = view.finding("an arena").unwrap();
                 assert_eq!(finding.misuse().wrong, Wrong::WrongLayout, "{granules} granules");
             }
             free(view, block, right);
-            assert_eq!((view.usage().objects, view.misuses()), (0, 6));
+            assert_eq!((view.usage().objects, view.misuses()), (1, 6));
         });
     }
     refused::<Checked<Sizing4KiB>>();
@@ -88,6 +91,10 @@ fn a_link_to_another_list_or_past_the_used_part_is_not_believed() {
         assert_eq!((view.node(first).next, view.is_broken()), (0, true));
         assert!(view.mend());
         assert_eq!((view.node(first).next, view.is_broken()), (second + 1, false));
+        view.set_prev(second, other + 1);
+        assert_eq!((view.node(second).prev, view.is_broken()), (0, true));
+        assert!(view.mend());
+        assert_eq!((view.node(second).prev, view.is_broken()), (first + 1, false));
         // The first block that was never handed out, whose bit is what the region held, and made to look like one of the list.
         let rest = layout(view, 64 - view.state.frontier % 32);
         alloc(view, rest);
