@@ -4,7 +4,6 @@ Of each test it is found out which mutants it reaches; each mutant is tried with
 """
 
 import concurrent.futures
-import fnmatch
 import json
 import os
 import pathlib
@@ -100,10 +99,10 @@ for number, name in names.items():
     file, _, function, what = name.split("\t")
     alike.setdefault(f"{file} {function}: {what}", []).append(number)
 known_as = {number: name + (f", {which} of {len(numbers)}" if len(numbers) > 1 else "") for name, numbers in alike.items() for which, number in enumerate(numbers, 1)}
-# (Brackets mean themselves.)
-patterns = [line.split("  # ")[0].strip().replace("[", "[[]") for line in known.read_text().splitlines() if line and not line.startswith("#")]
+explanations = {line.split("  # ")[0].strip() for line in known.read_text().splitlines() if line and not line.startswith("#")}
+whole = tuple(line.removesuffix("*") for line in explanations if line.endswith(": *"))
 chosen = [number for number in names if not files or any(names[number].startswith(file) for file in files)]
-explained = {number for number in chosen if any(fnmatch.fnmatchcase(known_as[number], pattern) for pattern in patterns)}
+explained = {number for number in chosen if known_as[number] in explanations or known_as[number].startswith(whole)}
 
 results = {kind: open(out / kind, "w") for kind in ("caught", "missed", "unreached")}
 done, begin = dict.fromkeys(results, 0), time.monotonic()
