@@ -167,6 +167,10 @@ fn what_came_back_is_at_hand() {
     assert_eq!(back, 3, "one, and as many as there is room for");
     let again: HashSet<_> = std::iter::from_fn(|| fronted.alloc_at_hand(SLOT)).collect();
     assert_eq!(again, blocks[..back].iter().copied().collect());
+    for block in blocks {
+        // SAFETY: what came back is live again, as the others are.
+        unsafe { fronted.dealloc(block.cast(), SLOT) };
+    }
     let mut bare = core::<0>(1);
     let block = bare.alloc(SLOT).unwrap().cast();
     // SAFETY: the block is live, and stays so if it is not taken.

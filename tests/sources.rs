@@ -419,11 +419,13 @@ fn own_heap_as_allocator() {
 }
 
 /// Memory for a buffer: leaked, as each is small and the runs are few.
+#[inline(never)]
 fn leaked(len: usize) -> &'static mut [MaybeUninit<u8>] {
     vec![MaybeUninit::uninit(); len].leak()
 }
 
 /// The same for what has a type.
+#[inline(never)]
 fn leaked_value<T>(value: T) -> &'static mut T {
     Box::leak(Box::new(value))
 }
