@@ -65,10 +65,10 @@ impl<S: Sizing> View<'_, S> {
             }
             return true;
         }
-        // The zone of an object of another size, as long as such zones are?
+        // The zone of an object of another size, as long as such zones are? From its end on, so that it is left where it ends.
         let other = usize::from(last ^ ZONE);
-        let fits = other >= Self::ZONE && other <= len && self.granules_for(len - other) == granules as usize;
-        if fits && (len - other..len).all(|at| self.byte(start.wrapping_add(at)) == last) {
+        let fits = other >= Self::ZONE && other < len && self.granules_for(len - other) == granules as usize;
+        if fits && (len - other..len).rev().all(|at| self.byte(start.wrapping_add(at)) == last) {
             let misuse = Misuse::new(Wrong::WrongLayout, start.addr(), layout);
             self.note(&misuse, len - other);
             return false;

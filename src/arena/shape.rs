@@ -231,7 +231,8 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sizing::{Bounded, Checked, Sizing4KiB, Sizing16MiB, Sizing128KiB};
+    use crate::check::Unchecked;
+    use crate::sizing::{Bounded, Checked, Link, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
     fn check_all_lengths<S: Sizing>(lengths: impl Iterator<Item = usize>) {
         for len in lengths {
@@ -289,5 +290,64 @@ mod tests {
                 last = class;
             }
         }
+    }
+
+    /// Regions of up to 1 GiB, and classes as fine as is said.
+    struct Steps<const STEPS: u32>;
+
+    impl<const STEPS: u32> Sizing for Steps<STEPS> {
+        type Checks = Unchecked;
+        const GRANULE: usize = 8;
+        const LINK: Link = Link::Bits31;
+        const OBJECT_SIZE_MAX: usize = 1 << 20;
+        const REGION_SIZE_MAX: usize = 1 << 30;
+        const BIN_STEPS: u32 = STEPS;
+    }
+
+    #[test]
+    fn short_regions_have_small_granules() {
+        let granule = Shape::granule::<Sizing128KiB>;
+        assert_eq!([1, 64 << 10, (64 << 10) + 1, 128 << 10].map(granule), [4, 4, 8, 8]);
+    }
+
+    #[test]
+    fn classes_are_no_finer_than_is_wanted() {
+        for len in [64 << 10, 1 << 20, 16 << 20] {
+            let steps =
+                [Shape::new::<Steps<0>>(len), Shape::new::<Steps<1>>(len), Shape::new::<Steps<2>>(len)];
+            assert_eq!(steps.map(|shape| shape.steps), [0, 1, 2]);
+            assert_eq!(Shape::new::<Steps<4>>(len).steps, 2, "no finer than the finest there are");
+        }
+    }
+
+    /// The shapes of bins, by the numbers that the sizings' documentation leads to.
+    #[test]
+    fn bins_are_the_finest_that_a_region_affords() {
+        fn bins<S: Sizing>(len: usize) -> (u8, u8, u8) {
+            let shape = Shape::new::<S>(len);
+            (shape.exact, shape.steps, shape.last)
+        }
+        // 36 bytes for 18 classes are 1/112 of 4 KiB to the byte, and the bits take 124 of the rest.
+        assert_eq!(bins::<Bounded<Sizing4KiB>>(4096), (4, 0, 17));
+        assert_eq!(Shape::new::<Bounded<Sizing4KiB>>(4096).tables, 160);
+        assert_eq!(bins::<Sizing128KiB>(64 << 10), (6, 2, 96));
+        assert_eq!(bins::<Sizing16MiB>(16 << 20), (6, 2, 124));
+        // There are 128 classes at most.
+        assert_eq!(bins::<Sizing16MiB>((32 << 20) - 8), (6, 2, 127));
+        assert_eq!(bins::<Sizing16MiB>(32 << 20), (6, 1, 96));
+        for len in (1..=32).map(|part| part << 25) {
+            let shape = Shape::new::<Steps<2>>(len);
+            assert!(shape.class(shape.granules) < 128 && shape.last < 128, "{len}");
+        }
+        fn cost<S: Sizing>(lengths: impl Iterator<Item = usize>) {
+            for len in lengths {
+                let shape = Shape::new::<S>(len);
+                let bytes = shape.heads_bytes::<S>(shape.granules);
+                assert!(bytes <= len / 112 || shape.exact == 0, "{bytes} bytes of {len} for bins");
+            }
+        }
+        cost::<Bounded<Sizing4KiB>>((64..12 << 10).step_by(4));
+        cost::<Bounded<Sizing128KiB>>((64..256 << 10).step_by(100));
+        cost::<Sizing16MiB>((64..256 << 10).step_by(104));
     }
 }

@@ -1,5 +1,6 @@
 //! Arenas that are reached into: what is said of one that is broken, and what shows nowhere else.
 
+mod pieces;
 mod placement;
 
 use core::alloc::Layout;

@@ -600,6 +600,7 @@ impl<S: Sizing> Describe for View<'_, S> {
 
 #[cfg(test)]
 mod tests {
+    use super::State;
     use crate::arena::StaticArena;
     use crate::heap::SharedHeap;
     use crate::lock::NoLock;
@@ -622,5 +623,25 @@ mod tests {
             })
         };
         assert_eq!(done, Ok(()));
+    }
+
+    #[test]
+    fn classes_are_found_from_any_other_on() {
+        let mut state = State::<Sizing4KiB>::EMPTY;
+        let all = [0, 1, 63, 64, 65, 127];
+        for class in all {
+            state.mark_class(class, true);
+            for from in 0..=130 {
+                assert_eq!(state.next_class(from), (from <= class).then_some(class));
+            }
+            state.mark_class(class, false);
+            assert_eq!(state.next_class(0), None);
+        }
+        for class in all {
+            state.mark_class(class, true);
+        }
+        for from in 0..=130 {
+            assert_eq!(state.next_class(from), all.into_iter().find(|&class| class >= from));
+        }
     }
 }
