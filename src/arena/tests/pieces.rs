@@ -180,10 +180,18 @@ fn who_meets_a_broken_link_gets_one_block() {
 fn the_zone_tells_the_objects_size() {
     fn sizes<S: Sizing>() {
         with_view::<S>(|view| {
-            // As many granules, and another size.
-            let [layout, other] = [41, 42].map(|size| Layout::from_size_align(size, 1).unwrap());
+            // As many granules, and another size. The last has as short a zone as there is.
+            let layouts = [41, 42, 43, 44].map(|size| Layout::from_size_align(size, 1).unwrap());
+            for layout in layouts {
+                let block = alloc(view, layout);
+                for other in layouts.into_iter().filter(|&other| other != layout) {
+                    assert_eq!(refused(view, block, other), (Wrong::WrongLayout, layout.size()));
+                }
+                free(view, block, layout);
+                assert_eq!((found(view), view.usage().objects), (None, 0));
+            }
+            let layout = layouts[0];
             let block = alloc(view, layout);
-            assert_eq!(refused(view, block, other), (Wrong::WrongLayout, 41));
             // The last byte of the zone, which tells how long that is.
             let len = view.granules_for(41) << view.shift();
             let was = write(view, block, len - 1, 0);
@@ -315,6 +323,9 @@ fn a_search_begins_behind_what_is_full() {
         let word = Layout::from_size_align(32 * 4, 4).unwrap();
         let blocks = [(); 4].map(|()| alloc(view, word));
         assert_eq!(view.state.hint, 3);
+        // One that is aligned to as much is found the same way.
+        let aligned = alloc(view, Layout::from_size_align(4, 32 * 4).unwrap());
+        assert_eq!((view.state.hint, aligned.addr().get() % (32 * 4)), (4, 0));
         free(view, blocks[1], word);
         view.cool();
         assert_eq!(view.state.hint, 1);
