@@ -1,8 +1,10 @@
 //! The pieces an arena is made of, each by itself: what a report says of objects, what is looked at in free memory, and what a check of all of it refuses.
 
+extern crate std;
+
 use core::alloc::Layout;
-use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use std::boxed::Box;
 
 use super::{LAYOUT, alloc, broken, hole, with_view};
 use crate::arena::view::{Bitmap, View};
@@ -237,7 +239,8 @@ fn no_zone_is_that_of_an_object_of_no_size() {
 /// Where the last byte of a zone tells of a longer one, the object before it is not read: it may have no value.
 #[test]
 fn a_zone_is_looked_at_from_its_end() {
-    let mut memory = [MaybeUninit::uninit(); 1024];
+    // On the heap, so that tools see that it was never written.
+    let mut memory = Box::new_uninit_slice(1024);
     let mut arena = Arena::<Checked<Sizing16MiB, ShortZone>>::from_slice(&mut memory);
     let mut view = arena.view();
     let layout = Layout::new::<[u8; 3]>();
