@@ -109,22 +109,33 @@ impl<T: MallocSettings> Numbers<T> {
         unsafe { size.read() }
     }
 
+    /// How many objects of each class may be on one of a thread's two stacks, and in a depot. (Computed beforehand: they are asked for too often to divide each time.)
+    const SLOTS: &'static [(u16, u16); 256] = &{
+        let () = Self::CHECK;
+        const fn bounded(number: usize, most: usize) -> u16 {
+            if number < most { number as u16 } else { most as u16 }
+        }
+        let mut slots = [(0, 0); 256];
+        let mut class = 0;
+        while class < T::Classes::COUNT {
+            let size = T::Classes::SIZES[class];
+            let front = bounded(T::FRONT_BYTES / size, T::FRONT_SLOTS);
+            slots[class] =
+                (if front < 1 { 1 } else { front }, bounded(T::DEPOT_BYTES / size, T::DEPOT_SLOTS));
+            class += 1;
+        }
+        slots
+    };
+
     /// How many objects of a class may be on one of a thread's two stacks.
     pub(super) const fn front_slots(class: usize) -> usize {
-        let fitting = T::FRONT_BYTES / T::Classes::SIZES[class];
-        if fitting < 1 {
-            1
-        } else if fitting < T::FRONT_SLOTS {
-            fitting
-        } else {
-            T::FRONT_SLOTS
-        }
+        Self::SLOTS[class & 0xff].0 as usize
     }
 
     /// How many objects of a class a depot may hold.
     #[inline]
-    pub(super) fn depot_slots(class: usize) -> usize {
-        T::DEPOT_SLOTS.min(T::DEPOT_BYTES / Self::size(class))
+    pub(super) const fn depot_slots(class: usize) -> usize {
+        Self::SLOTS[class & 0xff].1 as usize
     }
 
     /// Where the stacks of each class begin in a thread's block, in pointers; and where the last ones end.
