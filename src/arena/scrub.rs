@@ -66,8 +66,9 @@ impl<S: Sizing> View<'_, S> {
             return true;
         }
         // The zone of an object of another size, as long as such zones are? From its end on, so that it is left where it ends.
-        let other = usize::from(last ^ ZONE);
-        let fits = other >= Self::ZONE && other < len && self.granules_for(len - other) == granules as usize;
+        // A byte tells how many more bytes than the shortest zone has that would be, and with it the length.
+        let other = Self::ZONE + usize::from((last ^ ZONE).wrapping_sub(Self::ZONE as u8));
+        let fits = other < len && self.granules_for(len - other) == granules as usize;
         if fits && (len - other..len).rev().all(|at| self.byte(start.wrapping_add(at)) == last) {
             let misuse = Misuse::new(Wrong::WrongLayout, start.addr(), layout);
             self.note(&misuse, len - other);

@@ -455,3 +455,33 @@ fn lists_of_kept_blocks_that_can_not_be_are_found() {
         lists::<Sizing16MiB>(layout);
     }
 }
+
+/// A zone of more bytes than a byte can count.
+struct LongZone;
+
+impl Checks for LongZone {
+    type Frees = On;
+    type Quarantine = Off;
+    type Report = Abort;
+    const RED_ZONE: usize = 300;
+}
+
+#[test]
+fn a_long_zone_tells_the_objects_size_as_well() {
+    fn sizes<S: Sizing>() {
+        with_view::<S>(|view| {
+            // As many granules, and another size.
+            let layouts = [41, 42, 43, 44].map(|size| Layout::from_size_align(size, 1).unwrap());
+            for layout in layouts {
+                let block = alloc(view, layout);
+                for other in layouts.into_iter().filter(|&other| other != layout) {
+                    assert_eq!(refused(view, block, other), (Wrong::WrongLayout, layout.size()));
+                }
+                free(view, block, layout);
+                assert_eq!((found(view), view.usage().objects), (None, 0));
+            }
+        });
+    }
+    sizes::<Checked<Sizing4KiB, LongZone>>();
+    sizes::<Checked<Sizing16MiB, LongZone>>();
+}
