@@ -54,7 +54,7 @@ impl<S: Sizing> View<'_, S> {
     pub(super) fn look_behind(&mut self, index: u32, granules: u32, layout: Layout) -> bool {
         let (start, len) = (self.at(index), (granules as usize) << self.shift());
         let behind = len - layout.size();
-        // A zone's last byte is always one, whatever size comes back: nothing is read that may be the user's, and without a value.
+        // A zone's last byte is always one, whatever size comes back, and tells one size alone (Z6): nothing is read that may be the user's, and without a value.
         let last = self.byte(start.wrapping_add(len - 1));
         if last == pattern(behind) {
             let other = (layout.size()..len)

@@ -98,6 +98,10 @@ impl Shape {
             "Sizing rule Z6: the RED_ZONE of an arena's checks is at most 4096 bytes"
         );
         assert!(
+            <S::Checks as Checks>::RED_ZONE == 0 || S::GRANULE <= 256,
+            "Sizing rule Z6: one byte tells how much of a granule is a zone; take a GRANULE of at most 256, or a RED_ZONE of 0"
+        );
+        assert!(
             Self::checked::<S>()
                 || <S::Checks as Checks>::RED_ZONE == 0
                     && !<S::Checks as Checks>::ZERO_FREED

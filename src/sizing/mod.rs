@@ -110,7 +110,8 @@ pub enum Placement {
 /// - **Z3** `OBJECT_SIZE_MAX <= REGION_SIZE_MAX`, neither is zero, and both are below `isize::MAX`.
 /// - **Z4** `QUICK_SIZES <= 256`, and it is 0 where `Checks` looks at frees.
 /// - **Z5** `BIN_STEPS <= 4`.
-/// - **Z6** `Checks::RED_ZONE <= 4096`, and where it, `ZERO_FREED` or `ENCODE` is switched on, `Frees` is.
+/// - **Z6** `Checks::RED_ZONE <= 4096`, and where there is one `GRANULE <= 256`, so that a byte tells an object's size;
+///   where it, `ZERO_FREED` or `ENCODE` is switched on, `Frees` is.
 ///
 /// ```compile_fail,E0080
 /// use heapwright::arena::StaticArena;
