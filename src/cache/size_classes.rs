@@ -65,7 +65,7 @@ const PARTS_LOG: u32 = 3;
 ///
 /// # Safety
 /// An implementation keeps these:
-/// - **K1** (sizes) `SIZES` has 1 to 255 sizes, strictly rising, all multiples of 8 and none above `isize::MAX - ALIGN_MAX`. `COUNT` and
+/// - **K1** (sizes) `SIZES` has 1 to 255 sizes, strictly rising, all multiples of 8 above zero and none above `isize::MAX - ALIGN_MAX`. `COUNT` and
 ///   `SIZE_MAX` are its length and its last size, and `ALIGN_MAX` is a power of two of at least 8.
 /// - **K2** (fit) `index` depends on nothing but its argument, changes nothing, and uses no heap. It is below `COUNT`, and the class's size is no less than the layout's and
 ///   a multiple of its alignment, which is no more than `ALIGN_MAX`.

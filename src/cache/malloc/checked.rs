@@ -163,7 +163,7 @@ impl<I: MallocInstance> Malloc<I> {
         let len = unsafe { Numbers::<I::Settings>::size_of(class) };
         if ChecksOf::<I>::ZERO_FREED {
             let mark = if Self::FREES { Self::mark(object.addr().get()) } else { 0 };
-            // SAFETY: the caller's promise: `len` bytes, ours; objects are aligned to 8, and classes multiples of it (K1).
+            // SAFETY: the caller's promise: `len` bytes, ours; a multiple of eight and eight at least (K1).
             if !unsafe { is_as_freed(object.as_ptr(), len, mark) } {
                 // SAFETY: as above.
                 return unsafe { Self::ready_though_written(object, class, size, mark) };
@@ -297,7 +297,7 @@ impl<I: MallocInstance> Malloc<I> {
                 // SAFETY: the object is ours now.
                 return unsafe { Self::rest_long(object, class, len, mark) };
             }
-            // SAFETY: as above.
+            // SAFETY: as above; it is that short, and of eight bytes at least (K1).
             unsafe { zero_short(object.as_ptr(), len) };
         }
         // SAFETY: as above.

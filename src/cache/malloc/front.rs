@@ -102,12 +102,13 @@ impl<T: MallocSettings> Front<T> {
             return false;
         }
         self.phase.set(Phase::Opening);
+        // First, as it calls the standard library: when a block knows this front, nothing else runs until it is open.
+        if let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
+            pens.prepare();
+        }
         // SAFETY: the front is a thread-local that lives until its thread ends, before which `close` gives the block back.
         match unsafe { shared.threads.open(shared.stock(), self) } {
             Ok(block) => {
-                if let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
-                    pens.prepare();
-                }
                 self.block.set(block.as_ptr());
                 self.phase.set(Phase::Open);
                 true
