@@ -134,7 +134,7 @@ pub(crate) const ZERO_SHORT_MAX: usize = 2 * STEP;
 #[cfg(feature = "std")]
 #[inline(always)]
 pub(crate) unsafe fn zero_short(object: *mut u8, len: usize) {
-    debug_assert!(len >= 8 && len <= ZERO_SHORT_MAX);
+    debug_assert!((8..=ZERO_SHORT_MAX).contains(&len));
     let clear = |at: usize| {
         // SAFETY: what follows asks for places 16 bytes or more before the end.
         let place = unsafe { object.add(at) };
