@@ -38,7 +38,7 @@
 //!
 //! | row | in a general allocator |
 //! |---|---|
-//! | a block freed twice | free objects hold a mark in their first word: a second free is found unless somebody has written there in between (`Hardened` finds it all the same, by the zone: told as a write behind, if more than that word was written. A live block that zeroes were written over, zone and all, it takes for a free one), two threads free at the same moment, or the memory is somebody else's by now |
+//! | a block freed twice | free objects hold a mark in their first word: a second free is found unless somebody has written there in between (`Hardened` finds it all the same, by the zone: told as a write behind, if more than that word was written. A live block that is all zero behind its first word, zone and all, it takes for a free one), two threads free at the same moment, or the memory is somebody else's by now |
 //! | a pointer from elsewhere, or into a block's middle | a map of slabs, and how far into each objects were taken: found whatever it points to, the heap's own memory and objects that nobody was given included |
 //! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (longer than all runs: above 512 KiB) any size between that and its length is let pass; so is size zero of any block, which frees nothing |
 //! | writes to a freed block | those to any byte of objects, zeroes over the mark included. Longer blocks are zeroed or unmapped, and not looked at |
@@ -48,7 +48,7 @@
 //! could not check, and no slower.
 //!
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
-//! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way, but if its zone is all zero: then it may be free, and stays where it is.
+//! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way, but if freed memory is zeroed and the zone is all zero: then it may be free, and stays where it is.
 //!
 //! [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap are the exception: they write to the block, or beside it, where the layout says, before the heap within sees it. A free with a wrong layout, or of a pointer from elsewhere, is found there, but may have written over a live neighbour. Where that matters,
 //! let the policy of the heap within do the checks alone.

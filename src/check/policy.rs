@@ -35,7 +35,7 @@ pub trait Checks: Sized + 'static {
     /// Whether freed blocks are zeroed, and looked at when their memory is used again: what is not zero was written after the free.
     const ZERO_FREED: bool = false;
 
-    /// Whether the order in which fresh objects of a slab go out is a matter of chance.
+    /// Whether the order in which fresh objects of a slab go out is a matter of chance. (Without `Frees`, one that follows from their addresses.)
     const SHUFFLE: bool = false;
 
     /// Whether pages that can't be touched follow slabs and large blocks, where the source can do that. Where a [`ChunkHeap`](crate::cache::ChunkHeap) asks for huge pages they follow these, instead of each

@@ -57,7 +57,6 @@ pub(crate) fn entropy(salt: usize) -> usize {
 }
 
 /// A number all of whose bits depend on all of those of `number`. (The steps of a multiplicative hash; not cryptographic.)
-#[cfg_attr(feature = "std", expect(dead_code, reason = "for targets without std"))]
 const fn mixed(number: usize) -> usize {
     let number = (number as u64 ^ (number as u64 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (number ^ (number >> 32)) as usize
@@ -80,17 +79,19 @@ impl Dice {
         Dice(Cell::new(seed | 1))
     }
 
-    /// Gives the dice a state, if they have none.
-    pub(crate) fn prepare(&self) {
+    /// Gives the dice a state, if they have none: from a secret, which differs for others with the same, or if that is zero, from what is known of chance.
+    pub(crate) fn prepare(&self, secret: usize) {
         if self.0.get() == 0 {
-            self.0.set(entropy(core::ptr::from_ref(self).addr()) as u64 | 1);
+            let place = core::ptr::from_ref(self).addr();
+            let seed = if secret == 0 { entropy(place) } else { mixed(secret ^ mixed(place)) };
+            self.0.set(seed as u64 | 1);
         }
     }
 
     /// A number below `count`, which is not zero.
     #[inline]
     pub(crate) fn below(&self, count: usize) -> usize {
-        self.prepare();
+        self.prepare(0);
         self.throw(count)
     }
 
@@ -133,17 +134,31 @@ mod tests {
         assert_eq!((Dice::seeded(0).0.get(), Dice::seeded(1).0.get()), (1, 1), "zero would be none");
     }
 
-    /// Each has a state of its own, from all that is known of chance.
+    /// Each has a state of its own, from all that is known of chance, or from a secret and its place.
     #[cfg(feature = "std")]
     #[test]
     fn no_two_dice_show_the_same() {
-        let all: [_; 20] = core::array::from_fn(|_| {
-            let dice = Dice::NEW;
-            [(); 20].map(|()| dice.below(1000))
-        });
-        for (at, one) in all.iter().enumerate() {
-            assert!(!all[..at].contains(one), "{one:?}");
+        for secret in [0, 0x1234_5677] {
+            let dice: [Dice; 20] = core::array::from_fn(|_| Dice::NEW);
+            let all = dice.each_ref().map(|dice| {
+                dice.prepare(secret);
+                [(); 20].map(|()| dice.throw(1000))
+            });
+            for (at, one) in all.iter().enumerate() {
+                assert!(!all[..at].contains(one), "{one:?}");
+            }
         }
+    }
+
+    /// Who knows the place of the dice knows nothing without the secret.
+    #[test]
+    fn another_secret_shows_others() {
+        let [one, other] = [0x1234_5677, 0x1234_5679].map(|secret| {
+            let dice = Dice::NEW;
+            dice.prepare(secret);
+            [(); 20].map(|()| dice.throw(1000))
+        });
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -102,9 +102,9 @@ impl<T: MallocSettings> Front<T> {
             return false;
         }
         self.phase.set(Phase::Opening);
-        // First, as it calls the standard library: when a block knows this front, nothing else runs until it is open.
+        // First, as it may call the standard library: when a block knows this front, nothing else runs until it is open.
         if let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
-            pens.prepare();
+            pens.prepare(shared.stock().secret());
         }
         // SAFETY: the front is a thread-local that lives until its thread ends, before which `close` gives the block back.
         match unsafe { shared.threads.open(shared.stock(), self) } {
@@ -176,7 +176,9 @@ impl<T: MallocSettings> Front<T> {
             taken => taken?,
         };
         if ChecksOf::<T>::SHUFFLE {
-            let seed = shared.stock().secret() ^ out.as_ptr().addr() ^ self.visits.get() as usize;
+            // SAFETY: one at least has been written.
+            let first = unsafe { out[0].assume_init() };
+            let seed = shared.stock().secret() ^ first.addr().get() ^ self.visits.get() as usize;
             shuffle(&mut out[..taken], seed as u64);
         }
         // SAFETY: so many have been written, one of which goes out.

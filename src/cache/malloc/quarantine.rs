@@ -59,8 +59,8 @@ impl<T: MallocSettings> Pens<T> {
     };
 
     /// Makes the order of what comes back one that nobody can foresee. To be called before the first exchange.
-    pub(super) fn prepare(&self) {
-        self.dice.prepare();
+    pub(super) fn prepare(&self, secret: usize) {
+        self.dice.prepare(secret);
     }
 
     /// Puts an object to rest, and gives one that has rested.
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn as_many_objects_rest_as_a_class_has_places() {
         let pens = Pens::<Rests>::NEW;
-        pens.prepare();
+        pens.prepare(0);
         for (size, places) in [(48, SLOTS), (1024, 2), (32768, 1)] {
             let class = Classes::SIZES.binary_search(&size).unwrap();
             let mut resting = 0;
