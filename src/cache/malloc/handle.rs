@@ -142,9 +142,21 @@ impl<I: MallocInstance> Malloc<I> {
         let room = Self::with_zone(layout);
         let Some(class) = ClassesOf::<I>::index(room) else { return Self::take_other(layout, false) };
         // SAFETY: K2: a class of the heap.
-        let object = unsafe { Self::take_of(class) };
+        match I::with_front(|front| unsafe { front.bin(class) }.pop()) {
+            // SAFETY: an object of that class.
+            Some(object) if !object.is_null() => unsafe { Self::ready(object, class, layout.size()) },
+            _ if ChecksOf::<I>::NONE => Self::take_slow(class),
+            _ => Self::take_slow_and_ready(class, layout.size()),
+        }
+    }
+
+    /// As [`take_slow`](Malloc::take_slow), and ready for its user: an end of its own, for which the short way saves no register.
+    #[cold]
+    #[inline(never)]
+    fn take_slow_and_ready(class: usize, size: usize) -> *mut u8 {
+        let object = Self::take_more(class);
         // SAFETY: an object of that class, or null.
-        unsafe { Self::ready(object, class, layout.size()) }
+        unsafe { Self::ready(object, class, size) }
     }
 
     /// An object of a class, or null.
@@ -201,6 +213,12 @@ impl<I: MallocInstance> Malloc<I> {
     #[cold]
     #[inline(never)]
     fn take_slow(class: usize) -> *mut u8 {
+        Self::take_more(class)
+    }
+
+    /// The same, as a part of what calls it.
+    #[inline(always)]
+    fn take_more(class: usize) -> *mut u8 {
         Self::begin();
         let taken = I::with_front(|front| front.refill(I::shared(), class));
         taken.unwrap_or(Err(AllocError)).map_or(ptr::null_mut(), NonNull::as_ptr)
