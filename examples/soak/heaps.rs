@@ -136,7 +136,7 @@ type Chunks<const HUGE_AFTER: usize, C> =
 shaky! {
     SHAKY_SLAB as ShakySlabMalloc, ShakySlab like SlabSettings, Chunks<8, Unchecked>, SLAB_FAULTS;
     SHAKY_COMPACT as ShakyCompactMalloc, ShakyCompact like CompactSettings, Chunks<{ usize::MAX }, Unchecked>, COMPACT_FAULTS;
-    SHAKY_CHECKED as ShakyCheckedMalloc, ShakyChecked like CheckedSettings, Chunks<8, Checked>, CHECKED_FAULTS;
+    SHAKY_CHECKED as ShakyCheckedMalloc, ShakyChecked like CheckedSettings, Chunks<2, Checked>, CHECKED_FAULTS;
     SHAKY_HARDENED as ShakyHardenedMalloc, ShakyHardened like HardenedSettings, Chunks<{ usize::MAX }, Hardened>, HARDENED_FAULTS;
 }
 
