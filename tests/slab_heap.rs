@@ -481,6 +481,13 @@ fn what_came_back_is_at_hand() {
     assert_eq!([(); 3].map(|()| heap.alloc_at_hand(small)), [Some(blocks[1]), Some(blocks[0]), None]);
     // SAFETY: the block is live, and its layout this one.
     unsafe { heap.dealloc(long.cast(), large) };
+    // SAFETY: as above: what was at hand has been taken again.
+    unsafe { heap.dealloc(lone.cast(), other) };
+    for block in blocks {
+        // SAFETY: as above.
+        unsafe { heap.dealloc(block.cast(), small) };
+    }
+    assert_eq!(heap.usage().objects, 0);
     let mut bare = SlabHeap::<Small, AlignedSlabs<GlobalHeap>, _, KeepAll, 0>::new(GlobalHeap, NoHeap);
     let block = bare.alloc(small).unwrap().cast();
     // SAFETY: the block is live, and stays so if it is not taken.
@@ -533,12 +540,14 @@ fn what_all_classes_have_is_summed_up() {
         limited::<LARGE>(),
     ));
     let large = heap.try_alloc(layout(2000, 8)).unwrap();
+    let mut left = Vec::new();
     for (size, count, back) in [(8, 600, 580), (100, 30, 30), (1000, 9, 1)] {
         let blocks: Vec<_> = (0..count).map(|_| heap.try_alloc(layout(size, 4)).unwrap()).collect();
         for block in &blocks[..back] {
             // SAFETY: the block is live, and its layout this one.
             unsafe { heap.free(block.cast(), layout(size, 4)) };
         }
+        left.extend(blocks[back..].iter().map(|&block| (block, layout(size, 4))));
     }
     let (stats, classes) =
         (heap.stats(), (0..Small::COUNT).map(|class| heap.class_stats(class).unwrap()).collect::<Vec<_>>());
@@ -557,6 +566,11 @@ fn what_all_classes_have_is_summed_up() {
     // SAFETY: the block is live, and its layout this one.
     unsafe { heap.free(large.cast(), layout(2000, 8)) };
     assert_eq!(heap.stats().large_bytes, 0);
+    for (block, layout) in left {
+        // SAFETY: as above.
+        unsafe { heap.free(block.cast(), layout) };
+    }
+    assert_eq!(heap.stats().live, 0);
 }
 
 /// With live objects about, a drop gives back all slabs without any.
