@@ -18,9 +18,9 @@ tree, out, known, jobs = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), p
 names = dict(line.split("\t", 1) for line in (out / "mutants").read_text().splitlines())
 files = os.environ.get("MUTANTS_FILES", "").split()
 # Seconds of a test; those that take longer are left out.
-LONGEST = 1.5
+LONGEST = 4
 # Seconds of tests that are enough for one mutant: what has not been noticed by then is counted as missed.
-ENOUGH = 20
+ENOUGH = 40
 
 
 def run(test, timeout, **more):

@@ -68,6 +68,53 @@ fn objects_of_long_slabs_are_found_free() {
     assert_eq!(found(), []);
 }
 
+/// What is left at the end of a slab is no object, though it would be one of those that the heap notes together.
+#[test]
+fn the_end_of_a_long_slab_is_no_object() {
+    const CHUNK: usize = 1 << 20;
+    heap!(Heap, Checked<Note>, CHUNK);
+    let size = 20 << 10;
+    let blocks: BTreeSet<_> = (0..200).map(|_| take(&Heap, size)).collect();
+    // The last of a slab that is taken as a whole, and ends before the slab does.
+    let is_last = |block: &&*mut u8| {
+        let (at, next) = (block.addr() % CHUNK, blocks.range(block.wrapping_add(1)..).next());
+        at + size < CHUNK && at + 2 * size > CHUNK && next.is_some()
+    };
+    let end = blocks.iter().find(is_last).unwrap().wrapping_add(size);
+    give(&Heap, end, size);
+    assert_eq!(wrongs(), [Wrong::Interior]);
+    blocks.into_iter().for_each(|block| give(&Heap, block, size));
+    all_apart(&Heap, 200, size);
+    assert_eq!(found(), []);
+}
+
+/// Objects that went back to their slab are looked at when they come again, the first word as well.
+#[test]
+fn writes_to_objects_of_slabs_are_found() {
+    heap!(Heap, Hardened<Note>);
+    let blocks: Vec<_> = (0..60).map(|_| take(&Heap, 1000)).collect();
+    // One of each slab stays, and with it the slab.
+    let (stay, go): (Vec<_>, Vec<_>) =
+        blocks.into_iter().enumerate().partition(|(number, _)| number % 6 == 0);
+    go.iter().for_each(|&(_, block)| give(&Heap, block, 1000));
+    Heap.release();
+    assert_eq!(found(), []);
+    for &(_, block) in &go {
+        // SAFETY: the misuse; the memory is the heap's.
+        unsafe { block.cast::<usize>().write(5) };
+    }
+    let again: Vec<_> = (0..200).map(|_| take(&Heap, 1000)).collect();
+    let told = found();
+    assert!(told.iter().all(|misuse| misuse.wrong == Wrong::WrittenAfterFree), "{told:?}");
+    let told: BTreeSet<_> = told.iter().map(|misuse| misuse.address).collect();
+    assert_eq!(told, go.iter().map(|(_, block)| block.addr()).collect());
+    again
+        .into_iter()
+        .chain(stay.into_iter().map(|(_, block)| block))
+        .for_each(|block| give(&Heap, block, 1000));
+    assert_eq!(found(), []);
+}
+
 fn wrongs() -> Vec<Wrong> {
     found().iter().map(|misuse| misuse.wrong).collect()
 }

@@ -18,6 +18,7 @@ const ZONE: u8 = 0xbb;
 heap!(PENS, PensHeap, PensParts, Rests);
 heap!(ENDS, EndsHeap, EndsParts, Rests);
 heap!(FREED, FreedHeap, FreedParts, Hardened<Note>);
+heap!(PART, PartHeap, PartParts, Hardened<Note>);
 
 /// What a user may write of a live block.
 fn usable<A: UsableSize>(heap: &A, block: *mut u8) -> usize {
@@ -197,4 +198,15 @@ fn what_rests_is_at_hand_and_ends_with_its_thread() {
     }
     let stats = EndsHeap.stats();
     assert_eq!((stats.bytes_live, stats.threads), (0, 1), "{stats}");
+}
+
+/// An object is taken for a free one only if all of its zone is zero.
+#[test]
+fn a_zone_that_is_zero_in_part_is_that_of_a_live_object() {
+    let block = alloc(&PartHeap, 30);
+    // SAFETY: the misuse; the memory is the object's.
+    unsafe { block.wrapping_add(30).write(0) };
+    free(&PartHeap, block, layout(30));
+    written_behind(30, 0);
+    assert_eq!(PartHeap.stats().bytes_live, 0, "it goes its way");
 }

@@ -12,6 +12,7 @@ mod objects;
 mod per_cpu;
 mod per_thread;
 
+use std::alloc::Layout;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -19,8 +20,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::thread;
 
-use heapwright::cache::{Handle, Magazined, ObjectAlloc, PerCpu, UntypedObjectAlloc};
+use heapwright::arena::StaticArena;
+use heapwright::cache::{Handle, HeapSlots, Magazined, ObjectAlloc, PerCpu, UntypedObjectAlloc};
 use heapwright::lock::{NoLock, SpinLock, StdLock};
+use heapwright::sizing::Sizing4KiB;
 use static_assertions::{assert_impl_all, assert_not_impl_any, const_assert, const_assert_eq};
 
 use checked::{Checked, FRESH, Object};
@@ -336,4 +339,16 @@ fn a_destructor_that_panics_loses_nothing() {
     assert!(taken.is_err(), "otherwise this test tests nothing");
     FRONT.with(|front| front.flush());
     assert_eq!(LAYER.cache().out(), 0);
+}
+
+/// A heap's slots are its blocks, and go back to it.
+#[test]
+fn slots_of_a_heap_go_back_to_it() {
+    let arena = StaticArena::<4096, Sizing4KiB, SpinLock>::new();
+    let slots = HeapSlots::new(&arena, Layout::new::<[u64; 3]>());
+    let all: Vec<_> = (0..3).map(|_| slots.alloc_slot().unwrap()).collect();
+    assert_eq!(arena.usage().objects, 3);
+    // SAFETY: they are live, and from there.
+    all.into_iter().for_each(|slot| unsafe { slots.free_slot(slot) });
+    assert_eq!(arena.usage().objects, 0);
 }
