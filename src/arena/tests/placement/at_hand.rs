@@ -6,6 +6,7 @@ use super::{UpTo, alloc, free, holes, layout, take, with};
 use crate::arena::quick;
 use crate::arena::shape::Shape;
 use crate::arena::view::{HOT_OFF, View};
+use crate::heap::Heap;
 use crate::sizing::{Bounded, Sizing, Sizing4KiB, Sizing128KiB};
 
 /// The block at hand: its first granule and its granules.
@@ -99,6 +100,20 @@ fn with_lists<S: Sizing>(work: impl FnOnce(&mut View<'_, S>)) {
         assert!(view.state.quick_max > 0);
         work(view);
     });
+}
+
+/// The memory of the lists is found by the first request that needs it, with no block at hand as well.
+#[test]
+fn what_the_lists_take_is_given_back_when_nothing_else_is_free() {
+    fn full<S: Sizing>() {
+        with_lists::<S>(|view| {
+            let one = layout(view, 1);
+            while view.alloc(one).is_ok() {}
+            assert_eq!((view.state.quick_max, view.state.used()), (0, view.shape.granules));
+        });
+    }
+    full::<Sizing128KiB>();
+    full::<UpTo<1001, 64>>();
 }
 
 #[test]
