@@ -150,15 +150,35 @@ mod tests {
         }
     }
 
-    /// Who knows the place of the dice knows nothing without the secret.
+    /// Who knows the place of the dice knows nothing without all of the secret; and it is all there is to know, but where there is none.
+    #[cfg(feature = "std")]
     #[test]
-    fn another_secret_shows_others() {
-        let [one, other] = [0x1234_5677, 0x1234_5679].map(|secret| {
-            let dice = Dice::NEW;
+    fn each_bit_of_a_secret_counts() {
+        let mut dice = Dice::NEW;
+        let mut shown = |secret: usize| {
+            dice = Dice::NEW;
             dice.prepare(secret);
             [(); 20].map(|()| dice.throw(1000))
-        });
-        assert_ne!(one, other);
+        };
+        let secret = usize::MAX / 5 | 1;
+        let usual = shown(secret);
+        assert_eq!(shown(secret), usual);
+        assert_ne!(shown(0), shown(0));
+        for bit in 0..usize::BITS {
+            assert_ne!(shown(secret ^ (1 << bit)), usual, "bit {bit}");
+        }
+    }
+
+    /// Each bit of a number changes most of those of the result, which are as often set as not.
+    #[test]
+    fn numbers_are_mixed_well() {
+        let numbers = || (0..1000_usize).map(|at| at.wrapping_mul(usize::MAX / 7));
+        for bit in 0..usize::BITS {
+            let changed = numbers().fold(0, |all, number| all | mixed(number) ^ mixed(number ^ (1 << bit)));
+            assert!(changed.count_ones() > usize::BITS * 5 / 8, "{bit}: {changed:b}");
+            let set = numbers().filter(|&number| mixed(number) >> bit & 1 == 1).count();
+            assert!((350..650).contains(&set), "{bit}: {set}");
+        }
     }
 
     #[test]
