@@ -160,7 +160,7 @@ mod tests {
             dice.prepare(secret);
             [(); 20].map(|()| dice.throw(1000))
         };
-        let secret = usize::MAX / 5 | 1;
+        let secret = (usize::MAX / 5) | 1;
         let usual = shown(secret);
         assert_eq!(shown(secret), usual);
         assert_ne!(shown(0), shown(0));
