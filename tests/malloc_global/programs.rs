@@ -153,7 +153,8 @@ fn destructors_of_thread_locals_allocate_and_free() {
     // In one thread of two the first is set twice.
     assert_eq!(DROPPED.load(Ordering::Relaxed) - dropped, 50 * 5);
     let after = Global.stats();
-    assert!(after.threads <= before.threads, "{after}");
+    // The harness may begin a thread of its own meanwhile, or two; a hundred have ended.
+    assert!(after.threads <= before.threads + 2, "{after}");
     assert!(after.bytes_live <= before.bytes_live + (64 << 10), "before\n{before}\nafter\n{after}");
 }
 
