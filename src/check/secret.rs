@@ -80,6 +80,7 @@ impl Dice {
     }
 
     /// Gives the dice a state, if they have none: from a secret, which differs for others with the same, or if that is zero, from what is known of chance.
+    #[inline]
     pub(crate) fn prepare(&self, secret: usize) {
         if self.0.get() == 0 {
             let place = core::ptr::from_ref(self).addr();

@@ -178,21 +178,26 @@ fn who_meets_a_broken_link_gets_one_block() {
     one::<Checked<Sizing16MiB, Hardened>>();
 }
 
+/// Frees with other sizes of as many granules are told with the object's own; gives the first of the layouts.
+fn sizes_are_told<S: Sizing>(view: &mut View<'_, S>) -> Layout {
+    // The last has as short a zone as there is.
+    let layouts = [41, 42, 43, 44].map(|size| Layout::from_size_align(size, 1).unwrap());
+    for layout in layouts {
+        let block = alloc(view, layout);
+        for other in layouts.into_iter().filter(|&other| other != layout) {
+            assert_eq!(refused(view, block, other), (Wrong::WrongLayout, layout.size()));
+        }
+        free(view, block, layout);
+        assert_eq!((found(view), view.usage().objects), (None, 0));
+    }
+    layouts[0]
+}
+
 #[test]
 fn the_zone_tells_the_objects_size() {
     fn sizes<S: Sizing>() {
         with_view::<S>(|view| {
-            // As many granules, and another size. The last has as short a zone as there is.
-            let layouts = [41, 42, 43, 44].map(|size| Layout::from_size_align(size, 1).unwrap());
-            for layout in layouts {
-                let block = alloc(view, layout);
-                for other in layouts.into_iter().filter(|&other| other != layout) {
-                    assert_eq!(refused(view, block, other), (Wrong::WrongLayout, layout.size()));
-                }
-                free(view, block, layout);
-                assert_eq!((found(view), view.usage().objects), (None, 0));
-            }
-            let layout = layouts[0];
+            let layout = sizes_are_told(view);
             let block = alloc(view, layout);
             // The last byte of the zone, which tells how long that is.
             let len = view.granules_for(41) << view.shift();
@@ -470,16 +475,7 @@ impl Checks for LongZone {
 fn a_long_zone_tells_the_objects_size_as_well() {
     fn sizes<S: Sizing>() {
         with_view::<S>(|view| {
-            // As many granules, and another size.
-            let layouts = [41, 42, 43, 44].map(|size| Layout::from_size_align(size, 1).unwrap());
-            for layout in layouts {
-                let block = alloc(view, layout);
-                for other in layouts.into_iter().filter(|&other| other != layout) {
-                    assert_eq!(refused(view, block, other), (Wrong::WrongLayout, layout.size()));
-                }
-                free(view, block, layout);
-                assert_eq!((found(view), view.usage().objects), (None, 0));
-            }
+            sizes_are_told(view);
         });
     }
     sizes::<Checked<Sizing4KiB, LongZone>>();

@@ -154,7 +154,7 @@ impl<I: MallocInstance> Malloc<I> {
     #[cold]
     #[inline(never)]
     fn take_slow_and_ready(class: usize, size: usize) -> *mut u8 {
-        let object = Self::take_more(class);
+        let object = Self::take_slow(class);
         // SAFETY: an object of that class, or null.
         unsafe { Self::ready(object, class, size) }
     }
@@ -213,12 +213,6 @@ impl<I: MallocInstance> Malloc<I> {
     #[cold]
     #[inline(never)]
     fn take_slow(class: usize) -> *mut u8 {
-        Self::take_more(class)
-    }
-
-    /// The same, as a part of what calls it.
-    #[inline(always)]
-    fn take_more(class: usize) -> *mut u8 {
         Self::begin();
         let taken = I::with_front(|front| front.refill(I::shared(), class));
         taken.unwrap_or(Err(AllocError)).map_or(ptr::null_mut(), NonNull::as_ptr)
