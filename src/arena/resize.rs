@@ -123,7 +123,6 @@ impl<S: Sizing> View<'_, S> {
             self.take_after(old_end, after);
             self.look_at_fresh(old_end, after, new);
         }
-        self.end(index);
         // SAFETY: both lie in granules that are this block's alone now; they may overlap, which `copy` allows.
         unsafe { self.at(start).copy_from(self.at(index), bytes) };
         // Before there is a free block in front of it (A7).
@@ -131,6 +130,10 @@ impl<S: Sizing> View<'_, S> {
         if start > index - before {
             self.wipe(index - before, start - (index - before));
             self.give(index - before, start - (index - before));
+        }
+        if start != index {
+            // Only now, so that a free block before it can still be told from it (A7).
+            self.end(index);
         }
         let whole_end = old_end + after;
         if whole_end > end {

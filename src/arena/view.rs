@@ -556,6 +556,19 @@ impl<S: Sizing> View<'_, S> {
         if len & SINGLE != 0 { 1 } else { len }
     }
 
+    /// What the first words of a free block of more than one granule tell of its length: not less than two.
+    pub(super) fn first_len(&self, index: u32) -> Option<u32> {
+        let len = self.load_link(self.at(index).wrapping_add(S::LINK.bytes()));
+        (len > 1).then_some(len)
+    }
+
+    /// What the last words of the free block that ends before granule `end` tell of its length: not less than one.
+    pub(super) fn told_len_back(&self, end: u32) -> Option<u32> {
+        let len = self.load_link(self.at(end).wrapping_sub(4));
+        let len = if len & SINGLE != 0 { 1 } else { len };
+        (len > 0).then_some(len)
+    }
+
     /// Whether the words of the free block at `index`, which has so many granules, tell that.
     pub(super) fn tells_len(&self, index: u32, granules: u32) -> bool {
         let ptr = self.at(index);
