@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use heapwright::AllocError;
-use heapwright::cache::malloc::{Front, MallocInstance, SharedMalloc, ThreadEnd};
+use heapwright::cache::malloc::{Front, MallocInstance, NoBins, SharedMalloc, ThreadEnd};
 use heapwright::cache::{ChunkHeap, Malloc, MallocSettings, ReleaseAtOnce};
 use heapwright::source::{BackingSource, Pages};
 use loom::sync::{Arc, Mutex};
@@ -88,8 +88,10 @@ impl Drop for Running {
     }
 }
 
+static NO_BINS: NoBins<Tiny> = NoBins::new();
+
 loom::thread_local! {
-    static FRONT: Front<Tiny> = Front::new();
+    static FRONT: Front<Tiny> = Front::new(&NO_BINS);
 }
 
 #[derive(Debug)]

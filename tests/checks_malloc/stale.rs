@@ -133,6 +133,22 @@ fn objects_that_nobody_was_given_are_not_freed() {
     assert_eq!(found(), []);
 }
 
+/// Nor where several objects are noted as taken at once, of which one has been given to somebody.
+#[test]
+fn objects_of_long_slabs_that_nobody_was_given_are_not_freed() {
+    heap!(Heap, Checked<Note>, 1 << 20);
+    for size in [20 << 10, 3072, 1024, 8] {
+        let block = take(&Heap, size);
+        for away in 1..4 {
+            give(&Heap, block.wrapping_add(away * size), size);
+            assert_eq!(wrongs(), [Wrong::DoubleFree], "{away} of {size}");
+        }
+        all_apart(&Heap, 200, size);
+        give(&Heap, block, size);
+        assert_eq!(found(), []);
+    }
+}
+
 /// Blocks that were freed before their slabs went back, and are freed again when the slabs have come again.
 #[test]
 fn frees_after_their_slabs_have_come_again_are_found() {
@@ -297,7 +313,7 @@ fn hardened_heaps_zero_all_of_a_run() {
 fn what_is_taken_from_a_slab_is_noted() {
     fn note<const CHUNK: usize>(
         stock: &'static ChunkHeap<Pages, YieldLock, KeepAll, CHUNK, { usize::MAX }, Checked<Note>>,
-        steps: [(u32, u32, u32); 4],
+        steps: [(u32, (u32, u32), u32); 4],
     ) {
         assert_eq!(stock.secret(), 0);
         let slab = stock.chunks().acquire_slab(8).unwrap();
@@ -305,9 +321,10 @@ fn what_is_taken_from_a_slab_is_noted() {
         let secret = stock.secret();
         assert_ne!(secret, 0, "marks that anybody can make");
         assert_eq!(stock.taken(address, 1), Some(0));
-        for (last, before, taken) in steps {
+        for (last, counted, taken) in steps {
             // SAFETY: nobody else uses the stock.
-            assert_eq!(unsafe { stock.note_taken(address, last) }, before, "{last} of {CHUNK}");
+            let noted = unsafe { stock.note_taken(address, last) };
+            assert_eq!((noted.start, noted.end), counted, "{last} of {CHUNK}");
             assert_eq!(
                 [1, 2].map(|number| stock.taken(address, number)),
                 [Some(taken), None],
@@ -324,10 +341,11 @@ fn what_is_taken_from_a_slab_is_noted() {
     }
     static SHORT: ChunkHeap<Pages, YieldLock, KeepAll, 32768, { usize::MAX }, Checked<Note>> =
         ChunkHeap::new(Pages);
-    note(&SHORT, [(0, 0, 1), (1, 1, 2), (4095, 2, 4096), (2, 4096, 4096)]);
+    note(&SHORT, [(0, (0, 1), 1), (1, (1, 2), 2), (4095, (2, 4096), 4096), (2, (4096, 3), 4096)]);
     static LONG: ChunkHeap<Pages, YieldLock, KeepAll, { 1 << 20 }, { usize::MAX }, Checked<Note>> =
         ChunkHeap::new(Pages);
-    note(&LONG, [(0, 0, 4), (5, 0, 8), (131_071, 4, 131_072), (2, 131_068, 131_072)]);
+    // Of the first objects of a step the others count as taken with them.
+    note(&LONG, [(0, (0, 4), 4), (5, (0, 8), 8), (131_071, (4, 131_072), 131_072), (2, (131_068, 3), 131_072)]);
 }
 
 /// Of a block of its own that is aligned to more than a region's front the first byte is the first of a region's length, whatever its user writes there.

@@ -33,6 +33,7 @@ ledger!(EndedLedger);
 heap!(FIRST as FirstMalloc, First);
 heap!(SHARDS as ShardsMalloc, Shards);
 heap!(FREES as FreesMalloc, Frees);
+heap!(ONLY_FREES as OnlyFreesMalloc, OnlyFrees);
 heap!(USED as UsedMalloc, Used, GROWN_BYTES = 0);
 heap!(LAST as LastMalloc, Last, over Watched<LastLedger>: Watched::new());
 heap!(ENDED as EndedMalloc, Ended, over Watched<EndedLedger>: Watched::new());
@@ -81,6 +82,8 @@ fn stacks_to_give_to_double_as_well() {
     let blocks = take(&heap, 16 + 2 * 32, 48);
     assert_eq!(class(heap, 48).at_hand, 0);
     let free = move || {
+        // Whoever has not taken anything frees past the stacks for a while.
+        give(&heap, take(&heap, 1, 16), 16);
         give(&heap, blocks[..64].iter().copied(), 48);
         let class = class(heap, 48);
         assert_eq!((class.at_hand, class.in_depots), (64, 0));
@@ -88,6 +91,22 @@ fn stacks_to_give_to_double_as_well() {
     };
     thread::spawn(free).join().unwrap();
     assert_eq!(class(heap, 48).live, 0);
+}
+
+/// A thread that only frees has no stacks at first; it has when there is no end to it.
+#[test]
+fn threads_that_only_free_come_to_have_stacks() {
+    let heap = OnlyFreesMalloc;
+    for (count, at_hand) in [(64, 0), (65, 1), (100, 36)] {
+        let blocks = take(&heap, count, 48);
+        let free = move || {
+            give(&heap, blocks, 48);
+            class(heap, 48).at_hand
+        };
+        heap.flush();
+        assert_eq!(thread::spawn(free).join().unwrap(), at_hand, "{count}");
+        assert_eq!(class(heap, 48).live, 0);
+    }
 }
 
 /// What threads free fills the depots of their shards, as full as they may be; and a thread of any shard finds what is in those of others.

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use heapwright::cache::malloc::{Front, MallocInstance, SharedMalloc, ThreadEnd};
+use heapwright::cache::malloc::{Front, MallocInstance, NoBins, SharedMalloc, ThreadEnd};
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, Malloc, MallocSettings};
 use heapwright::lock::YieldLock;
 use heapwright::source::Pages;
@@ -34,9 +34,10 @@ pub(crate) fn use_once(heap: &impl GlobalAlloc) {
 enum Eager {}
 
 static EAGER: SharedMalloc<Plain> = SharedMalloc::new(ChunkHeap::new(Pages));
+static NO_BINS: NoBins<Plain> = NoBins::new();
 
 thread_local! {
-    static EAGER_FRONT: Front<Plain> = const { Front::new() };
+    static EAGER_FRONT: Front<Plain> = const { Front::new(&NO_BINS) };
     static EAGER_END: ThreadEnd<Eager> = const { ThreadEnd::new() };
 }
 
@@ -110,15 +111,20 @@ fn what_comes_to_hand_while_a_thread_begins_is_not_lost() {
 mod late {
     use std::ffi::c_void;
     use std::ptr;
+    use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
     use super::*;
 
     heapwright::malloc! {
         static LATE as LateMalloc: Plain = ChunkHeap::new(Pages);
         static LATER as LaterMalloc: Plain = ChunkHeap::new(Pages);
+        static TOO_LATE as TooLateMalloc: Plain = ChunkHeap::new(Pages);
     }
 
-    /// Runs a thread that does nothing but to have `end` called by the C library when it ends.
+    /// Memory for a thread's stack, and with it for its thread-locals.
+    const STACK: usize = 1 << 20;
+
+    /// Runs a thread that does nothing but to have `end` called by the C library when it ends. Its memory is gone afterwards.
     fn run(end: libc::pthread_key_t) {
         extern "C" fn work(key: *mut c_void) -> *mut c_void {
             // SAFETY: the key is there, and its destructor uses no value.
@@ -126,11 +132,18 @@ mod late {
             ptr::null_mut()
         }
         let key = ptr::without_provenance_mut(end as usize);
-        // SAFETY: the thread's function takes the key as its argument.
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+        // SAFETY: the thread's function takes the key as its argument; the stack is there as long as the thread.
         unsafe {
-            let mut thread = std::mem::zeroed();
-            assert_eq!(libc::pthread_create(&mut thread, ptr::null(), work, key), 0);
+            let stack = libc::mmap(ptr::null_mut(), STACK, access, kind, -1, 0);
+            assert_ne!(stack, libc::MAP_FAILED);
+            let (mut thread, mut attributes) = (std::mem::zeroed(), std::mem::zeroed());
+            assert_eq!(libc::pthread_attr_init(&mut attributes), 0);
+            assert_eq!(libc::pthread_attr_setstack(&mut attributes, stack, STACK), 0);
+            assert_eq!(libc::pthread_create(&mut thread, &attributes, work, key), 0);
             assert_eq!(libc::pthread_join(thread, ptr::null_mut()), 0);
+            assert_eq!(libc::pthread_attr_destroy(&mut attributes), 0);
+            assert_eq!(libc::munmap(stack, STACK), 0);
         }
     }
 
@@ -156,6 +169,62 @@ mod late {
             run(key);
             let stats = LateMalloc.stats();
             assert_eq!((stats.threads, stats.bytes_live, stats.bytes_at_hand), (0, 0, 0), "{stats}");
+        }
+    }
+
+    /// What is first asked for in the last round of destructors nobody is told of any more: it is lost with the thread, and that is all.
+    #[test]
+    fn threads_that_begin_too_late_leave_what_they_have_at_hand() {
+        /// How often it is called for each thread: in the last round Linux has.
+        const ROUNDS: usize = 4;
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        static KEY: AtomicUsize = AtomicUsize::new(0);
+        static TAKES: AtomicBool = AtomicBool::new(true);
+        unsafe extern "C" fn end(value: *mut c_void) {
+            let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+            if calls % ROUNDS != 0 {
+                // SAFETY: the key is there, and its destructor uses no value.
+                unsafe {
+                    libc::pthread_setspecific(KEY.load(Ordering::Relaxed) as libc::pthread_key_t, value)
+                };
+            } else if TAKES.load(Ordering::Relaxed) {
+                use_once(&TooLateMalloc);
+            } else {
+                // SAFETY: the block is freed once, with its layout.
+                unsafe { TooLateMalloc.dealloc(GIVEN.load(Ordering::Relaxed), FIRST) };
+            }
+        }
+        static GIVEN: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let _keys = keys();
+        // The heap's key is made first, so that its destructor is called before this one.
+        thread::spawn(|| use_once(&TooLateMalloc)).join().unwrap();
+        let key = key(end);
+        KEY.store(key as usize, Ordering::Relaxed);
+        for threads in 1..=5 {
+            run(key);
+            let stats = TooLateMalloc.stats();
+            assert_eq!(
+                (CALLS.load(Ordering::Relaxed), stats.threads),
+                (threads * ROUNDS, threads),
+                "{stats}"
+            );
+            assert_eq!((stats.bytes_live, stats.bytes_at_hand > 0), (0, true), "{stats}");
+        }
+        // A thread that only frees then, as the C library itself does, leaves nothing.
+        TAKES.store(false, Ordering::Relaxed);
+        for _ in 0..5 {
+            // SAFETY: the size is not zero.
+            GIVEN.store(unsafe { TooLateMalloc.alloc(FIRST) }, Ordering::Relaxed);
+            run(key);
+            TooLateMalloc.flush();
+            assert_eq!(
+                (TooLateMalloc.stats().threads, TooLateMalloc.stats().bytes_live),
+                (6, 0),
+                "this thread too"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use heapwright::cache::malloc::{Front, MallocInstance, SharedMalloc, ThreadEnd};
+use heapwright::cache::malloc::{Front, MallocInstance, NoBins, SharedMalloc, ThreadEnd};
 use heapwright::cache::{ChunkHeap, Classes, KeepAll, Malloc, MallocSettings};
 use heapwright::lock::{HoldLock, Lock, YieldLock};
 use heapwright::source::Pages;
@@ -19,6 +19,8 @@ thread_local! {
     static GONE: Cell<bool> = const { Cell::new(false) };
 }
 
+static NO_BINS: NoBins<Plain> = NoBins::new();
+
 /// Declares a heap whose threads can be gone; `$sees` says whether their end is seen to.
 macro_rules! instance {
     ($instance:ident, $heap:ident, $front:ident, $end:ident, $sees:literal) => {
@@ -27,7 +29,7 @@ macro_rules! instance {
         static $heap: SharedMalloc<Plain> = SharedMalloc::new(ChunkHeap::new(Pages));
 
         thread_local! {
-            static $front: Front<Plain> = const { Front::new() };
+            static $front: Front<Plain> = const { Front::new(&NO_BINS) };
             static $end: ThreadEnd<$instance> = const { ThreadEnd::new() };
         }
 
@@ -244,6 +246,7 @@ unsafe impl HoldLock for Noted {
         self.0.hold();
         self.1.store(true, Ordering::Relaxed);
         HELD.fetch_add(1, Ordering::Relaxed);
+        EVER_HELD.fetch_add(1, Ordering::Relaxed);
     }
 
     unsafe fn let_go(&self) {
@@ -263,18 +266,33 @@ impl MallocSettings for Noting {
     type Chunks = ChunkHeap<Pages, Noted, KeepAll>;
     type Lock = Noted;
 }
-heapwright::malloc! { static NOTING as NotingMalloc: Noting = ChunkHeap::new(Pages); }
+heapwright::malloc! {
+    static NOTING as NotingMalloc: Noting = ChunkHeap::new(Pages);
+    static NOTING_LARGE as NotingLargeMalloc: Noting = ChunkHeap::new(Pages);
+}
 
-/// All locks of a heap are held while the process forks, and none afterwards, here or there.
+/// Locks that were held and let go of.
+static EVER_HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// All locks of a heap are held while the process forks, and none afterwards, here or there; also if all that the heap has handed out are blocks that no thread has at hand.
 #[test]
 fn all_locks_are_held_while_the_process_forks() {
     let _keys = keys();
-    use_once(&NotingMalloc);
     let numbers = || [&HELD, &NOT_HELD].map(|number| number.load(Ordering::Relaxed));
     let held = move || {
         use_once(&NotingMalloc);
         numbers() == [0, 0]
     };
-    assert_eq!(fork(held), 0);
-    assert_eq!(numbers(), [0, 0]);
+    let large = Layout::new::<[u8; 100_000]>();
+    // SAFETY: the block is freed once, with its layout.
+    unsafe { NotingLargeMalloc.dealloc(NotingLargeMalloc.alloc(large), large) };
+    let mut before = 0;
+    for _ in 0..2 {
+        assert_eq!(fork(held), 0);
+        assert_eq!(numbers(), [0, 0]);
+        let now = EVER_HELD.load(Ordering::Relaxed);
+        assert!(now > 2 * before, "the locks of one heap, then of two: {now}");
+        before = now;
+        use_once(&NotingMalloc);
+    }
 }

@@ -1,6 +1,8 @@
 //! What a stock knows of an address, and what keeps slabs apart: for heaps that check.
 
 use core::alloc::Layout;
+#[cfg(feature = "std")]
+use core::ops::Range;
 use core::ptr::NonNull;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use core::sync::atomic::AtomicUsize;
@@ -379,14 +381,17 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         Some(<C::Frees as Switch>::get(&self.map)?.taken(address / CHUNK, number)? * Self::TAKEN_STEP)
     }
 
-    /// Notes that objects are taken from the slab at `address`, the last of which is number `last`; gives how many of its first had been taken before, since it became one, down to a whole step.
-    /// Callers are under the lock of the slab's class.
+    /// Notes that objects are taken from the slab at `address`, the last of which is number `last`; gives the numbers of those that count as taken since then and did not before. The whole step
+    /// in which those begin is among them; and if the last step is new, what of it lies behind `last`, which nobody has taken. Callers are under the lock of the slab's class.
     #[inline]
-    pub(in crate::cache) fn note_taken(&self, address: usize, last: u32) -> u32 {
-        <C::Frees as Switch>::get(&self.map).map_or(u32::MAX, |map| {
-            let before = map.note_taken(address / CHUNK, (last / Self::TAKEN_STEP + 1) as u16);
+    pub(in crate::cache) fn note_taken(&self, address: usize, last: u32) -> Range<u32> {
+        <C::Frees as Switch>::get(&self.map).map_or(u32::MAX..u32::MAX, |map| {
+            let steps = last / Self::TAKEN_STEP + 1;
+            let before = map.note_taken(address / CHUNK, steps as u16);
             // Of the last step some may not have been taken.
-            if Self::TAKEN_STEP > 1 { before.saturating_sub(1) * Self::TAKEN_STEP } else { before }
+            let first =
+                if Self::TAKEN_STEP > 1 { before.saturating_sub(1) * Self::TAKEN_STEP } else { before };
+            first..if before < steps { steps * Self::TAKEN_STEP } else { last + 1 }
         })
     }
 

@@ -126,8 +126,9 @@ impl<I: MallocInstance> Malloc<I> {
             return false;
         }
         let object = ptr::with_exposed_provenance::<usize>(address);
+        // Its user may never have written the word: then it is any number, but one, as what is read where others may write.
         // SAFETY: an object of ours, of a word at least, aligned to one; its provenance is exposed (Y5).
-        let word = unsafe { object.read() };
+        let word = unsafe { object.read_volatile() };
         word != mark
     }
 

@@ -175,11 +175,21 @@ impl<T: MallocSettings> Class<T> {
             }
             // SAFETY: so many have been written.
             let objects = unsafe { front::objects(&out[..count]) };
-            let last = objects.iter().map(|object| object.addr().get()).max().unwrap_or(0);
-            let (shape, base) = (bring.shape, last & !(bring.shape.slab_size() - 1));
+            let Some(&last_object) = objects.iter().max() else { return Ok((0, usize::MAX)) };
+            let (shape, last) = (bring.shape, last_object.addr().get());
+            let base = last & !(shape.slab_size() - 1);
+            let number = shape.index(base, last);
             // SAFETY: they have just been taken, from one slab, under the lock.
-            let before = unsafe { bring.stock.note_taken(base, shape.index(base, last)) };
-            Ok((count, base + shape.first(base) + before as usize * shape.stride()))
+            let counted = unsafe { bring.stock.note_taken(base, number) };
+            for further in 1..counted.end.min(shape.capacity() as u32) - number {
+                // It is nobody's, but counts as taken with those before it.
+                // SAFETY: an object of the same slab.
+                let object = unsafe { last_object.add(further as usize * shape.stride()) };
+                // SAFETY: nobody gets it but under the lock.
+                unsafe { object.cast::<usize>().write(bring.stock.mark(object.addr().get())) };
+            }
+            let first = last - number as usize * shape.stride();
+            Ok((count, first + counted.start as usize * shape.stride()))
         });
         let (count, fresh) = taken.unwrap_or(Err(AllocError))?;
         if <Frees<T> as Switch>::ON {

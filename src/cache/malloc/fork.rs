@@ -29,7 +29,7 @@ mod handlers {
     }
 
     unsafe extern "C" fn in_child<I: MallocInstance>() {
-        let own = I::with_front(core::ptr::from_ref).unwrap_or(core::ptr::null());
+        let own = I::with_front(|front| front.own()).unwrap_or(core::ptr::null());
         // SAFETY: held by `before`, of which this is the child, with this thread only.
         unsafe { I::shared().threads.forget_others(own) };
         // SAFETY: as above.

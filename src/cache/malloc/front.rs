@@ -15,7 +15,7 @@ use super::threads::Block;
 use crate::AllocError;
 use crate::cache::front::Room;
 use crate::cache::size_classes::{ClassArray, SizeClasses};
-use crate::check::{Checks, Dice, Fresh, Switch};
+use crate::check::{Checks, Dice, Switch};
 
 /// Bytes of a stack when it is opened: its room doubles each time that it proves too small.
 const ROOM_BYTES: usize = 4096;
@@ -31,6 +31,9 @@ fn room_first<T: MallocSettings>(class: usize) -> usize {
 /// After so many visits to what is shared, one class is looked at: if it is not in use, one of its stacks goes back.
 const VISITS: u32 = 32;
 
+/// A thread that has taken nothing frees so many objects before it has a front of its own.
+const FREED_FIRST: u32 = 64;
+
 /// How far a thread is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -43,43 +46,78 @@ enum Phase {
     Closed,
 }
 
-/// What a thread has at hand: the thread-local half of a [`Malloc`](super::Malloc), without a destructor. [`malloc!`](crate::malloc) declares it.
+/// The bins of threads that have none: nothing is in them, and there is no room. [`malloc!`](crate::malloc) declares them, as a `static`.
+pub struct NoBins<T: MallocSettings>(Bins<T>);
+
+/// A bin for each class.
+pub(super) type Bins<T> = <<T as MallocSettings>::Classes as SizeClasses>::Array<Bin>;
+
+// SAFETY: bins that are not open are never written to.
+unsafe impl<T: MallocSettings> Sync for NoBins<T> {}
+
+impl<T: MallocSettings> NoBins<T> {
+    /// All of them.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it is of use as a static only")]
+    pub const fn new() -> Self {
+        NoBins(closed_bins::<T>())
+    }
+}
+
+impl<T: MallocSettings> fmt::Debug for NoBins<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoBins")
+    }
+}
+
+/// Bins that are not open.
+pub(super) const fn closed_bins<T: MallocSettings>() -> Bins<T> {
+    let mut bins = ClassArray::<T::Classes, Bin>::new();
+    while bins.len() < T::Classes::COUNT {
+        bins.push(Bin::new());
+    }
+    bins.finish()
+}
+
+/// The way to what a thread has at hand: the thread-local half of a [`Malloc`](super::Malloc), without a destructor. [`malloc!`](crate::malloc) declares it.
+///
+/// What other threads may look at lies in the thread's block and not here: so nobody looks at the memory of a thread that is gone, even if nothing has told the heap
+/// of its end.
 pub struct Front<T: MallocSettings> {
-    /// One for each class. They are open only while `phase` is `Open`, and their stacks lie in `block`.
-    bins: <T::Classes as SizeClasses>::Array<Bin>,
+    /// The first of the block's bins while `phase` is `Open`, else of `closed`.
+    bins: Cell<*const Bin>,
+    /// Those of nobody.
+    closed: *const Bin,
     /// Set while `phase` is `Open`.
     block: Cell<*mut Block<T>>,
     phase: Cell<Phase>,
-    /// Visits to what is shared since a class was looked at.
+    /// Visits to what is shared since a class was looked at; of a thread that has taken nothing yet, what it has freed.
     visits: Cell<u32>,
     /// The class that is looked at next.
     next: Cell<usize>,
     /// What stacks that have grown count against this thread's share, in bytes.
     charged: Cell<usize>,
-    /// Freed objects that rest; none but while `phase` is `Open`.
-    pens: <<ChecksOf<T> as Checks>::Quarantine as Switch>::Of<Pens<T>>,
 }
 
 /// The policy of a heap with these settings.
 type ChecksOf<T> = <<T as MallocSettings>::Chunks as ChunkStock>::Checks;
 
+/// Where freed objects of each class rest, if the policy says so.
+pub(super) type PensOf<T> = <<ChecksOf<T> as Checks>::Quarantine as Switch>::Of<Pens<T>>;
+
 impl<T: MallocSettings> Front<T> {
     /// Nothing at hand.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "it is of use as a thread-local only")]
-    pub const fn new() -> Self {
-        let mut bins = ClassArray::<T::Classes, Bin>::new();
-        while bins.len() < T::Classes::COUNT {
-            bins.push(Bin::new());
-        }
+    pub const fn new(closed: &'static NoBins<T>) -> Self {
+        let closed = ptr::from_ref(&closed.0).cast::<Bin>();
         Front {
-            bins: bins.finish(),
+            bins: Cell::new(closed),
+            closed,
             block: Cell::new(ptr::null_mut()),
             phase: Cell::new(Phase::New),
             visits: Cell::new(0),
             next: Cell::new(0),
             charged: Cell::new(0),
-            pens: Fresh::NEW,
         }
     }
 
@@ -89,10 +127,9 @@ impl<T: MallocSettings> Front<T> {
     /// `class` is less than `COUNT`.
     #[inline(always)]
     pub(super) unsafe fn bin(&self, class: usize) -> &Bin {
-        let first = ptr::from_ref(&self.bins).cast::<Bin>();
         // SAFETY: the array is `[Bin; COUNT]` (K4); the caller's promise.
-        let bin = unsafe { first.add(class) };
-        // SAFETY: as above.
+        let bin = unsafe { self.bins.get().add(class) };
+        // SAFETY: blocks stay for good, and so do the bins of nobody.
         unsafe { &*bin }
     }
 
@@ -102,22 +139,37 @@ impl<T: MallocSettings> Front<T> {
             return false;
         }
         self.phase.set(Phase::Opening);
-        // First, as it may call the standard library: when a block knows this front, nothing else runs until it is open.
-        if let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
+        let Ok(own) = shared.threads.open(shared.stock()) else {
+            self.phase.set(Phase::New);
+            return false;
+        };
+        // SAFETY: blocks stay for good.
+        let block = unsafe { own.as_ref() };
+        if let Some(pens) = block.pens() {
             pens.prepare(shared.stock().secret());
         }
-        // SAFETY: the front is a thread-local that lives until its thread ends, before which `close` gives the block back.
-        match unsafe { shared.threads.open(shared.stock(), self) } {
-            Ok(block) => {
-                self.block.set(block.as_ptr());
-                self.phase.set(Phase::Open);
-                true
-            }
-            Err(AllocError) => {
-                self.phase.set(Phase::New);
-                false
-            }
+        self.bins.set(block.bins());
+        self.block.set(own.as_ptr());
+        self.visits.set(0);
+        self.phase.set(Phase::Open);
+        true
+    }
+
+    /// Whether a thread that frees something, and has no front open, is to have one: not before it has freed some things. (The C library frees what it keeps of threads that
+    /// are gone on one that is about to be, when there is no way left to hear of its end.)
+    pub(super) fn opens_to_free(&self) -> bool {
+        if self.phase.get() != Phase::New {
+            return false;
         }
+        let freed = self.visits.get() + 1;
+        self.visits.set(freed);
+        freed > FREED_FIRST
+    }
+
+    /// The block of this front, or null.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
+    pub(super) fn own(&self) -> *const Block<T> {
+        self.block.get()
     }
 
     /// The block, while it is open.
@@ -140,9 +192,7 @@ impl<T: MallocSettings> Front<T> {
             // SAFETY: the block has these places for the class.
             unsafe { bin.open(stacks, room_first::<T>(class)) };
         }
-        // SAFETY: the block is this thread's, and stays.
-        let block = unsafe { block.as_ref() };
-        Opened { shared, class, bin, stacks, block, charged: &self.charged }
+        Opened { shared, class, bin, stacks, own: block, charged: &self.charged }
     }
 
     /// An object when the stack to take from has none. `class` is less than `COUNT`.
@@ -152,7 +202,9 @@ impl<T: MallocSettings> Front<T> {
         class: usize,
     ) -> Result<NonNull<u8>, AllocError> {
         let Some(own) = self.block() else { return take_one(shared, class) };
-        let Opened { bin, stacks, block, .. } = self.opened(shared, own, class);
+        let opened = self.opened(shared, own, class);
+        let block = opened.block();
+        let Opened { bin, stacks, .. } = opened;
         if bin.to_take(stacks).1 > 0 {
             // What saw to the thread's end has used the heap meanwhile.
             return NonNull::new(bin.pop()).ok_or(AllocError);
@@ -209,7 +261,8 @@ impl<T: MallocSettings> Front<T> {
             return unsafe { shared.flush(class, 0, &[object]) };
         };
         let mut opened = self.opened(shared, own, class);
-        let Opened { bin, stacks, block, .. } = opened;
+        let block = opened.block();
+        let Opened { bin, stacks, .. } = opened;
         let room = bin.room(stacks);
         let ((_, to_take), (_, to_give)) = (bin.to_take(stacks), bin.to_give(stacks));
         if to_give >= room {
@@ -248,10 +301,13 @@ impl<T: MallocSettings> Front<T> {
         }
         // SAFETY: less than `COUNT`.
         let bin = unsafe { self.bin(class) };
-        if class == in_use || !bin.is_open() || !bin.is_idle() {
+        if class == in_use || (bin.is_open() && !bin.is_idle()) {
             return;
         }
         self.end_rest(shared, block, class);
+        if !bin.is_open() {
+            return;
+        }
         let mut opened = self.opened(shared, block, class);
         let Opened { stacks, .. } = opened;
         if bin.to_give(stacks).1 == 0 {
@@ -288,22 +344,14 @@ impl<T: MallocSettings> Front<T> {
     pub(super) fn close(&self, shared: &'static SharedMalloc<T>) {
         self.flush(shared);
         if let Some(block) = self.block() {
-            self.bins.as_ref().iter().for_each(Bin::close);
+            // SAFETY: the block is this thread's, and stays.
+            unsafe { block.as_ref() }.close_bins();
+            self.bins.set(self.closed);
             self.block.set(ptr::null_mut());
             // SAFETY: it is from `open`, and the bins are closed.
             unsafe { shared.threads.close(block) };
         }
         self.phase.set(Phase::Closed);
-    }
-
-    /// How many objects of a class are at hand. Any thread may ask.
-    pub(super) fn len(&self, block: NonNull<Block<T>>, class: usize) -> usize {
-        // SAFETY: callers have classes of `COUNT`.
-        let bin = unsafe { self.bin(class) };
-        let resting = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens)
-            .map_or(0, |pens| pens.len(class));
-        // SAFETY: the block is that of this front.
-        bin.len(unsafe { Block::stacks(block, class) }) + resting
     }
 
     /// Puts a freed object to rest, and gives one that has rested; the same where none rest, or nobody would see to their end.
@@ -312,21 +360,25 @@ impl<T: MallocSettings> Front<T> {
     /// `class` is less than `COUNT`.
     #[inline(always)]
     pub(super) unsafe fn rest(&self, class: usize, object: NonNull<u8>) -> Option<NonNull<u8>> {
-        match <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) {
+        if self.phase.get() != Phase::Open {
+            return Some(object);
+        }
+        // SAFETY: set while the front is open; blocks stay for good.
+        let block = unsafe { &*self.block.get() };
+        match block.pens() {
             // SAFETY: the caller's promise is the same.
-            Some(pens) if self.phase.get() == Phase::Open => unsafe { pens.exchange(class, object) },
-            _ => Some(object),
+            Some(pens) => unsafe { pens.exchange(class, object) },
+            None => Some(object),
         }
     }
 
     /// Gives the objects of a class that rest back. `block` is that of this front.
     fn end_rest(&self, shared: &'static SharedMalloc<T>, block: NonNull<Block<T>>, class: usize) {
-        let Some(pens) = <<ChecksOf<T> as Checks>::Quarantine as Switch>::get(&self.pens) else { return };
         // SAFETY: the block is this thread's, and stays.
-        let number = unsafe { block.as_ref() }.number;
-        while let Some(object) = pens.take(class) {
+        let block = unsafe { block.as_ref() };
+        while let Some(object) = block.pens().and_then(|pens| pens.take(class)) {
             // SAFETY: a free object of the class, which is in no other place any more.
-            unsafe { shared.flush(class, number, &[object]) };
+            unsafe { shared.flush(class, block.number, &[object]) };
         }
     }
 }
@@ -356,11 +408,17 @@ struct Opened<'a, T: MallocSettings> {
     class: usize,
     bin: &'a Bin,
     stacks: Stacks,
-    block: &'a Block<T>,
+    own: NonNull<Block<T>>,
     charged: &'a Cell<usize>,
 }
 
-impl<T: MallocSettings> Opened<'_, T> {
+impl<'a, T: MallocSettings> Opened<'a, T> {
+    /// The block's record.
+    fn block(&self) -> &'a Block<T> {
+        // SAFETY: the block is this thread's, and stays.
+        unsafe { self.own.as_ref() }
+    }
+
     /// Gives the oldest objects of the stack to give to back, so many.
     fn flush_given(&mut self, count: usize) {
         let (base, _) = self.bin.to_give(self.stacks);
@@ -368,14 +426,14 @@ impl<T: MallocSettings> Opened<'_, T> {
         let given = unsafe { slice::from_raw_parts(base.cast::<NonNull<u8>>(), count) };
         for some in given.chunks(DEPOT_MAX) {
             // SAFETY: they are free objects of the class, and what follows forgets them.
-            unsafe { self.shared.flush(self.class, self.block.number, some) };
+            unsafe { self.shared.flush(self.class, self.block().number, some) };
         }
         self.bin.drop_given(self.stacks, count);
     }
 
     /// Twice the room, if the class has earned it; says whether.
     fn grow(&mut self) -> bool {
-        let grown = self.block.grown(self.class);
+        let grown = self.block().grown(self.class);
         let Some((stacks, room)) = grown.double(self.shared, self.class, self.stacks, self.charged) else {
             return false;
         };
@@ -394,9 +452,8 @@ impl<T: MallocSettings> Opened<'_, T> {
 
     /// Back to the first stacks, and to the room of the beginning. There is nothing on the present ones.
     fn shrink(&mut self) {
-        let block = NonNull::from(self.block);
         // SAFETY: the block is this thread's.
-        let first = unsafe { Block::first_stacks(block, self.class) };
+        let first = unsafe { Block::first_stacks(self.own, self.class) };
         let room = room_first::<T>(self.class);
         if first.base == self.stacks.base {
             // SAFETY: as many places as when it was opened.
@@ -405,7 +462,7 @@ impl<T: MallocSettings> Opened<'_, T> {
         // SAFETY: both are empty; the block has these places for the class.
         unsafe { self.bin.move_to(self.stacks, first, room) };
         // SAFETY: those that are not the first have been made larger, and the bin has left them.
-        unsafe { self.block.grown(self.class).end(self.shared, self.class, self.stacks, self.charged) };
+        unsafe { self.block().grown(self.class).end(self.shared, self.class, self.stacks, self.charged) };
         self.stacks = first;
     }
 }

@@ -225,7 +225,9 @@ impl<I: MallocInstance> Malloc<I> {
     #[cold]
     #[inline(never)]
     pub(super) unsafe fn give_slow(class: usize, object: NonNull<u8>) {
-        Self::begin();
+        if I::with_front(Front::opens_to_free) == Some(true) {
+            Self::begin();
+        }
         // SAFETY: the caller's promise is the same.
         let push = |front: &Front<I::Settings>| unsafe { front.push_when_full(I::shared(), class, object) };
         if I::with_front(push).is_none() {
@@ -258,6 +260,8 @@ impl<I: MallocInstance> Malloc<I> {
         if layout.size() == 0 {
             return mem::dangling(layout).as_ptr();
         }
+        // A thread that has blocks without a class only has no front.
+        super::fork::prepare::<I>();
         let Ok(block) = I::shared().acquire(Self::beyond(layout), zeroed) else { return ptr::null_mut() };
         // SAFETY: the block is for that, and nobody else's.
         unsafe { Self::fence(block, layout) };
@@ -464,9 +468,12 @@ macro_rules! malloc {
 
         const _: () = {
             // The names are ones that nobody else has: what stands in the type is looked up here, too.
+            static OF_HEAPWRIGHT_NO_BINS: $crate::cache::malloc::NoBins<$settings> =
+                $crate::cache::malloc::NoBins::new();
+
             $crate::cache::malloc::thread_local! {
                 static OF_HEAPWRIGHT_FRONT: $crate::cache::malloc::Front<$settings> =
-                    const { $crate::cache::malloc::Front::new() };
+                    const { $crate::cache::malloc::Front::new(&OF_HEAPWRIGHT_NO_BINS) };
                 static OF_HEAPWRIGHT_END: $crate::cache::malloc::ThreadEnd<$heap> =
                     const { $crate::cache::malloc::ThreadEnd::new() };
             }

@@ -8,7 +8,7 @@ mod keys {
 
     use crate::cache::malloc::handle::MallocInstance;
 
-    /// The key of a heap for values of threads, plus one; 0: there is none yet.
+    /// The key of a heap for values of threads, plus one; 0: there is none yet. Who learns of it from another thread learns as well what the C library has noted of it.
     #[derive(Debug)]
     pub(in super::super) struct Late(AtomicUsize);
 
@@ -34,7 +34,7 @@ mod keys {
     /// The heap's key, made by the first thread that asks.
     fn key<I: MallocInstance>() -> Option<libc::pthread_key_t> {
         let Late(known) = &I::shared().late;
-        if let Some(key) = known.load(Ordering::Relaxed).checked_sub(1) {
+        if let Some(key) = known.load(Ordering::Acquire).checked_sub(1) {
             return Some(key as libc::pthread_key_t);
         }
         let mut key = 0;
@@ -42,7 +42,7 @@ mod keys {
         if unsafe { libc::pthread_key_create(&mut key, Some(end::<I>)) } != 0 {
             return None;
         }
-        match known.compare_exchange(0, key as usize + 1, Ordering::Relaxed, Ordering::Relaxed) {
+        match known.compare_exchange(0, key as usize + 1, Ordering::Release, Ordering::Acquire) {
             Ok(_) => Some(key),
             Err(other) => {
                 // SAFETY: it has just been made here, and nobody knows it.

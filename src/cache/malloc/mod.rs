@@ -1,7 +1,7 @@
 //! General allocators for many threads, put together from size classes, slabs and chunks.
 //!
 //! [`malloc!`](crate::malloc) declares one from settings, a type that names its parts; the presets are made in the same way. Each thread has a *front*: a *bin* for each
-//! class, two stacks of free objects, found in thread-local memory, used without a lock. Behind the fronts are *depots*, behind those the slabs of the class, and behind
+//! class, two stacks of free objects, found by a thread-local pointer, used without a lock. Behind the fronts are *depots*, behind those the slabs of the class, and behind
 //! all classes one stock of chunks.
 //!
 //! ```text
@@ -45,7 +45,7 @@
 //!
 //! # Ends and beginnings
 //! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins (on Linux, one whose values under
-//! `pthread` keys are being destroyed). A forked child finds every lock of this heap free (those
+//! `pthread` keys are being destroyed). What a thread has at hand lies in the heap's memory, and not in the thread's: what nothing has told the heap of is lost with the thread at worst. A forked child finds every lock of this heap free (those
 //! of its source are the source's: `Pages` has none); what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
 //!
 //! Ideas: per-thread stacks of pointers and whole batches to a shared depot, J. Bonwick and J. Adams, *Magazines and Vmem*, 2001; a front of any slab's objects
@@ -74,7 +74,7 @@ mod stats;
 mod stock;
 mod threads;
 
-pub use self::front::Front;
+pub use self::front::{Front, NoBins};
 pub use self::handle::{Malloc, MallocInstance, ThreadEnd};
 pub use self::settings::MallocSettings;
 pub use self::shared::SharedMalloc;

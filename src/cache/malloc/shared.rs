@@ -144,10 +144,11 @@ impl<T: MallocSettings> SharedMalloc<T> {
             }
         });
         let mut bytes_at_hand_most = 0;
-        self.threads.each(|front, block| {
+        self.threads.each(|block| {
             let mut bytes = 0;
             for (number, class) in classes.as_mut().iter_mut().enumerate() {
-                let objects = front.len(block, number);
+                // SAFETY: a block in use; there is a number for each class.
+                let objects = unsafe { Block::len(block, number) };
                 class.at_hand += objects;
                 bytes += objects * class.size;
             }

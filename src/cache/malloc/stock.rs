@@ -1,6 +1,7 @@
 //! The stock of chunks behind a global allocator.
 
 use core::alloc::Layout;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use crate::AllocError;
@@ -56,11 +57,12 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// of its objects, and where frees are not looked at.
     fn taken(&self, address: usize, number: u16) -> Option<u32>;
 
-    /// Notes that the object with the number `last` is taken from the slab at `address`; gives how many of the first objects had been taken before: all, where frees are not looked at.
+    /// Notes that the object with the number `last` is taken from the slab at `address`; gives the numbers of those that count as taken since then: none, where frees are not looked at. Those behind
+    /// `last` among them are nobody's.
     ///
     /// # Safety
     /// It has just been taken, and nobody else takes one from that slab at the same time.
-    unsafe fn note_taken(&self, address: usize, last: u32) -> u32;
+    unsafe fn note_taken(&self, address: usize, last: u32) -> Range<u32>;
 
     /// What stands in the first word of a free object at that address, where frees are looked at.
     #[inline(always)]
@@ -162,7 +164,7 @@ where
     }
 
     #[inline]
-    unsafe fn note_taken(&self, address: usize, last: u32) -> u32 {
+    unsafe fn note_taken(&self, address: usize, last: u32) -> Range<u32> {
         self.note_taken(address, last)
     }
 

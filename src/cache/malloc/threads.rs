@@ -3,32 +3,38 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::bin::{Place, Stacks};
-use super::front::Front;
+use super::bin::{Bin, Place, Stacks};
+use super::front::{Bins, PensOf, closed_bins};
 use super::grown::Grown;
+use super::quarantine::Pens;
 use super::settings::{MallocSettings, Numbers};
 use super::stock::ChunkStock;
 use crate::AllocError;
 use crate::cache::SizeClasses;
+use crate::check::{Checks, Fresh, Switch};
 use crate::lock::{HoldLock, Lock};
 use crate::source::{BackingSource, SideHeaders};
 
 /// As many blocks are made at once as go into so many chunks, or one.
 const CHUNKS: usize = 8;
 
-/// A thread's memory: this record, and the stacks of all classes behind it. Once made it is used again and again, by one thread at a time.
+/// A thread's memory: this record with its bins, and the stacks of all classes behind it. Once made it is used again and again, by one thread at a time.
 #[repr(C)]
 pub(super) struct Block<T: MallocSettings> {
     /// The next block that no thread has. Touched under the registry's lock.
     next_free: *mut Block<T>,
     /// The next of all blocks; never changes.
     next: *mut Block<T>,
-    /// The front of the thread that has the block. Written under the registry's lock; while it is held, what is not null lives.
-    front: AtomicPtr<Front<T>>,
+    /// Whether a thread has the block. Touched under the registry's lock.
+    taken: AtomicBool,
     /// The number of the block: its thread uses the depots of this number.
     pub(super) number: usize,
+    /// One for each class: open only while a thread has the block, and touched by that alone, but for what others may count.
+    bins: Bins<T>,
+    /// Freed objects that rest: none unless a thread has the block.
+    pens: PensOf<T>,
     /// Of each class.
     grown: <T::Classes as SizeClasses>::Array<Grown>,
 }
@@ -41,6 +47,35 @@ impl<T: MallocSettings> Block<T> {
     pub(super) const LEN: usize = (Self::RECORD_LEN
         + Numbers::<T>::STACKS[<T::Classes as SizeClasses>::COUNT] as usize * size_of::<Place>())
     .next_multiple_of(64);
+
+    /// The first of its bins, good for all.
+    pub(super) fn bins(&self) -> *const Bin {
+        ptr::from_ref(&self.bins).cast()
+    }
+
+    /// Closes the bins, which are empty.
+    pub(super) fn close_bins(&self) {
+        self.bins.as_ref().iter().for_each(Bin::close);
+    }
+
+    /// Where freed objects rest, if any do.
+    #[inline(always)]
+    pub(super) fn pens(&self) -> Option<&Pens<T>> {
+        <<<T::Chunks as ChunkStock>::Checks as Checks>::Quarantine as Switch>::get(&self.pens)
+    }
+
+    /// How many objects of a class its thread has at hand. Any thread may ask.
+    ///
+    /// # Safety
+    /// As [`stacks`](Block::stacks).
+    pub(super) unsafe fn len(block: NonNull<Self>, class: usize) -> usize {
+        // SAFETY: the caller's promise is the same.
+        let stacks = unsafe { Self::stacks(block, class) };
+        // SAFETY: blocks stay for good.
+        let record = unsafe { block.as_ref() };
+        let resting = record.pens().map_or(0, |pens| pens.len(class));
+        record.bins.as_ref()[class].len(stacks) + resting
+    }
 
     /// The larger stacks of a class. `class` is less than `COUNT`.
     #[inline]
@@ -118,18 +153,11 @@ impl<T: MallocSettings> Threads<T> {
         })
     }
 
-    /// A block for the thread that has `front`.
+    /// A block for this thread.
     ///
     /// # Errors
     /// When there is no memory for one.
-    ///
-    /// # Safety
-    /// `front` lives until the block comes back, and is not written to but by its bins.
-    pub(super) unsafe fn open(
-        &self,
-        chunks: &T::Chunks,
-        front: &Front<T>,
-    ) -> Result<NonNull<Block<T>>, AllocError> {
+    pub(super) fn open(&self, chunks: &T::Chunks) -> Result<NonNull<Block<T>>, AllocError> {
         let taken = self.enter(|lists| {
             if lists.free.is_null() {
                 lists.add(chunks)?;
@@ -138,7 +166,7 @@ impl<T: MallocSettings> Threads<T> {
             // SAFETY: a block of the list.
             lists.free = unsafe { (*block.as_ptr()).next_free };
             // SAFETY: as above.
-            unsafe { &(*block.as_ptr()).front }.store(ptr::from_ref(front).cast_mut(), Ordering::Relaxed);
+            unsafe { &(*block.as_ptr()).taken }.store(true, Ordering::Relaxed);
             Ok(block)
         });
         let block = taken.unwrap_or(Err(AllocError))?;
@@ -149,11 +177,11 @@ impl<T: MallocSettings> Threads<T> {
     /// Takes a block back.
     ///
     /// # Safety
-    /// It is from `open`, and nobody uses its stacks.
+    /// It is from `open`, its bins are closed, and nobody uses it any more.
     pub(super) unsafe fn close(&self, block: NonNull<Block<T>>) {
         self.enter(|lists| {
             // SAFETY: blocks are never given back to the stock.
-            unsafe { &(*block.as_ptr()).front }.store(ptr::null_mut(), Ordering::Relaxed);
+            unsafe { &(*block.as_ptr()).taken }.store(false, Ordering::Relaxed);
             // SAFETY: under the lock.
             unsafe { (*block.as_ptr()).next_free = lists.free };
             lists.free = block.as_ptr();
@@ -181,16 +209,15 @@ impl<T: MallocSettings> Threads<T> {
         self.grown.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Shows `see` the front of each thread, and its block. Threads neither come nor go meanwhile, but go on with what they have.
-    pub(super) fn each(&self, mut see: impl FnMut(&Front<T>, NonNull<Block<T>>)) {
+    /// Shows `see` the block of each thread. Threads neither come nor go meanwhile, but go on with what they have.
+    pub(super) fn each(&self, mut see: impl FnMut(NonNull<Block<T>>)) {
         self.enter(|lists| {
             let mut next = NonNull::new(lists.all);
             while let Some(block) = next {
                 // SAFETY: blocks are never given back to the stock.
                 let record = unsafe { block.as_ref() };
-                // SAFETY: while the lock is held what is noted there lives.
-                if let Some(front) = unsafe { record.front.load(Ordering::Relaxed).as_ref() } {
-                    see(front, block);
+                if record.taken.load(Ordering::Relaxed) {
+                    see(block);
                 }
                 next = NonNull::new(record.next);
             }
@@ -226,22 +253,22 @@ impl<T: MallocSettings> Threads<T> {
         unsafe { self.lock.let_go() };
     }
 
-    /// Forgets the threads that a forked child does not have: all but the one with `own`, which is null if there is none. Their blocks, and what they had at hand, are lost to the child.
+    /// Forgets the threads that a forked child does not have: all but the one that has the block `own`, which is null if none does. Their blocks, and what they had at hand, are lost to the child.
     ///
     /// # Safety
     /// The lock is held by `hold`, and this thread is the only one.
     #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
-    pub(super) unsafe fn forget_others(&self, own: *const Front<T>) {
+    pub(super) unsafe fn forget_others(&self, own: *const Block<T>) {
         // SAFETY: the caller's promise: nobody else is there to refer to the lists.
         let mut next = NonNull::new(unsafe { (*self.lists.get()).all });
         let mut open = 0;
         while let Some(block) = next {
             // SAFETY: blocks are never given back to the stock.
             let record = unsafe { block.as_ref() };
-            if !own.is_null() && record.front.load(Ordering::Relaxed).cast_const() == own {
+            if block.as_ptr().cast_const() == own {
                 open += 1;
             } else {
-                record.front.store(ptr::null_mut(), Ordering::Relaxed);
+                record.taken.store(false, Ordering::Relaxed);
             }
             next = NonNull::new(record.next);
         }
@@ -264,8 +291,10 @@ impl<T: MallocSettings> Lists<T> {
             let record = Block {
                 next_free: self.free,
                 next: self.all,
-                front: AtomicPtr::new(ptr::null_mut()),
+                taken: AtomicBool::new(false),
                 number: self.blocks,
+                bins: closed_bins::<T>(),
+                pens: Fresh::NEW,
                 grown: T::Classes::array(|_| Grown::new()),
             };
             // SAFETY: the run is ours, and aligned to a line, as are the blocks.
