@@ -345,7 +345,10 @@ fn what_is_taken_from_a_slab_is_noted() {
     static LONG: ChunkHeap<Pages, YieldLock, KeepAll, { 1 << 20 }, { usize::MAX }, Checked<Note>> =
         ChunkHeap::new(Pages);
     // Of the first objects of a step the others count as taken with them.
-    note(&LONG, [(0, (0, 4), 4), (5, (0, 8), 8), (131_071, (4, 131_072), 131_072), (2, (131_068, 3), 131_072)]);
+    note(
+        &LONG,
+        [(0, (0, 4), 4), (5, (0, 8), 8), (131_071, (4, 131_072), 131_072), (2, (131_068, 3), 131_072)],
+    );
 }
 
 /// Of a block of its own that is aligned to more than a region's front the first byte is the first of a region's length, whatever its user writes there.
