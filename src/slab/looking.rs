@@ -101,6 +101,8 @@ impl Shelves {
             kept: header.kept,
             // SAFETY: the slab is ours for as long as the borrow, and callers ask for numbers in range.
             is_free: |view, index| unsafe { K::is_free(view, index) },
+            // SAFETY: as above.
+            was_freed: |view, index| unsafe { K::was_freed(view, index) },
             // SAFETY: the slab is ours for as long as the borrow.
             is_damaged: |view| unsafe { K::lost_all_but(view) }.is_some(),
             view,

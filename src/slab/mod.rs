@@ -364,6 +364,7 @@ pub struct SlabInfo<'a> {
     free: u32,
     kept: u32,
     is_free: fn(SlabView, u32) -> bool,
+    was_freed: fn(SlabView, u32) -> bool,
     is_damaged: fn(SlabView) -> bool,
     view: SlabView,
     borrow: PhantomData<&'a ()>,
@@ -446,7 +447,7 @@ impl SlabInfo<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`Wrong::Foreign`] where no object is, [`Wrong::Interior`] inside one, [`Wrong::DoubleFree`] if the object is free.
+    /// [`Wrong::Foreign`] where no object is, [`Wrong::Interior`] inside one, [`Wrong::DoubleFree`] if the object is free, or was lost when it was.
     pub fn place_of(&self, address: usize) -> Result<(), Wrong> {
         // Before object 0 it is more than any object's offset.
         let offset = address.wrapping_sub(self.address()).wrapping_sub(self.first);
@@ -457,7 +458,7 @@ impl SlabInfo<'_> {
         if offset % self.stride != 0 {
             return Err(Wrong::Interior);
         }
-        if (self.is_free)(self.view, number as u32) { Err(Wrong::DoubleFree) } else { Ok(()) }
+        if (self.was_freed)(self.view, number as u32) { Err(Wrong::DoubleFree) } else { Ok(()) }
     }
 
     /// Whether the last take has found that a free object was written to.

@@ -146,6 +146,17 @@ pub unsafe trait FreeObjects {
     /// # Safety
     /// `slab` as for [`take`](FreeObjects::take); `index` is from `reserved` to below `end`.
     unsafe fn is_free(slab: SlabView, index: u32) -> bool;
+
+    /// Whether an object that comes back was brought back before: it is free, or was when it was lost. For judging frees, and as long as
+    /// [`is_free`](FreeObjects::is_free).
+    ///
+    /// # Safety
+    /// As [`is_free`](FreeObjects::is_free).
+    #[must_use]
+    unsafe fn was_freed(slab: SlabView, index: u32) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::is_free(slab, index) }
+    }
 }
 
 /// The words of a table of bits in which those from `from` to below `to` stand, and these bits in each.
@@ -341,7 +352,7 @@ unsafe impl FreeObjects for Bitmap {
 ///
 /// A policy `P` that [encodes](Checks::ENCODE), such as [`Hardened`](crate::check::Hardened), makes links of eight bytes (smaller objects take eight), encoded with a number
 /// that each slab has another one of. A link that was overwritten is not followed: the objects behind it are lost, and stay so until the heap is dropped with their slab; the heap, which has
-/// to have such a policy too, tells of it. Links are zero again when objects go out.
+/// to have such a policy too, tells of it. Who frees one of them again is found by its own link, if that is whole. Links are zero again when objects go out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IntrusiveList<P = Unchecked>(PhantomData<fn() -> P>);
 
@@ -352,6 +363,8 @@ struct Ends {
     /// The number of the first object that was never taken, as those behind it weren't.
     fresh: u32,
     key: Key,
+    /// Whether objects were lost, ever. The key's lowest bit says so, by being zero in the notes.
+    lost: bool,
 }
 
 impl<P: Checks> IntrusiveList<P> {
@@ -368,18 +381,22 @@ impl<P: Checks> IntrusiveList<P> {
         // SAFETY: the notes are the account's.
         let [first, fresh] = unsafe { slab.notes.read() };
         if P::ENCODE {
-            let (number, fresh, key) = (first & 0xffff, first >> 16, Key(fresh));
-            return Ends { first: if number == Self::BROKEN { Self::NONE } else { number }, fresh, key };
+            let (number, taken, key) = (first & 0xffff, first >> 16, Key(fresh | 1));
+            let first = if number == Self::BROKEN { Self::NONE } else { number };
+            return Ends { first, fresh: taken, key, lost: fresh & 1 == 0 };
         }
-        Ends { first, fresh, key: Key(0) }
+        Ends { first, fresh, key: Key(0), lost: false }
     }
 
     /// # Safety
     /// As [`FreeObjects::take`].
     #[inline(always)]
     const unsafe fn note(slab: SlabView, ends: &Ends) {
-        let notes =
-            if P::ENCODE { [ends.first | ends.fresh << 16, ends.key.0] } else { [ends.first, ends.fresh] };
+        let notes = if P::ENCODE {
+            [ends.first | ends.fresh << 16, ends.key.0 ^ ends.lost as u32]
+        } else {
+            [ends.first, ends.fresh]
+        };
         // SAFETY: the notes are the account's.
         unsafe { slab.notes.write(notes) };
     }
@@ -401,6 +418,30 @@ impl<P: Checks> IntrusiveList<P> {
         // SAFETY: the link was written when the object was put here.
         Some(u32::from(unsafe { object.cast::<u16>().read_unaligned() }))
     }
+
+    /// Whether an object is in the list, or was never taken; `None` if it is not found, and the list does not end as one does: there is no telling what it had behind.
+    ///
+    /// # Safety
+    /// As [`FreeObjects::is_free`].
+    unsafe fn find(slab: SlabView, index: u32) -> Option<bool> {
+        // SAFETY: the caller's promise is the same.
+        let Ends { first: mut next, fresh, key, .. } = unsafe { Self::ends(slab) };
+        if index >= fresh {
+            return Some(true);
+        }
+        // No more than were ever taken are in the list: whoever writes to free objects can't make this endless, nor lead it out of them.
+        for _ in slab.reserved..fresh {
+            if next == Self::NONE || next > fresh || next <= slab.reserved {
+                break;
+            }
+            if next - 1 == index {
+                return Some(true);
+            }
+            // SAFETY: the object is in the list, or at least one of the slab's that was taken once.
+            next = unsafe { Self::behind(slab, next - 1, key) }?;
+        }
+        (next == Self::NONE).then_some(false)
+    }
 }
 
 // SAFETY: K1: an object is in the list, or from the mark of those never taken on, or taken: it leaves the former two when it is taken. K2: links are
@@ -416,7 +457,7 @@ unsafe impl<P: Checks> FreeObjects for IntrusiveList<P> {
     unsafe fn start(slab: SlabView) {
         let key = if P::ENCODE { Key::new(slab.notes.addr().get()) } else { Key(0) };
         // SAFETY: the notes are the account's.
-        unsafe { Self::note(slab, &Ends { first: Self::NONE, fresh: slab.reserved, key }) };
+        unsafe { Self::note(slab, &Ends { first: Self::NONE, fresh: slab.reserved, key, lost: false }) };
     }
 
     #[inline(always)]
@@ -429,12 +470,7 @@ unsafe impl<P: Checks> FreeObjects for IntrusiveList<P> {
                 let index = ends.first - 1;
                 // SAFETY: the object is the first of the list.
                 ends.first = unsafe { Self::behind(slab, index, ends.key) }.unwrap_or(Self::BROKEN);
-                if P::ENCODE {
-                    // SAFETY: the object exists.
-                    let object = unsafe { slab.object(index) };
-                    // SAFETY: the link that has just been read; the object is free.
-                    unsafe { object.cast::<u64>().write_unaligned(0) };
-                }
+                ends.lost |= P::ENCODE && ends.first == Self::BROKEN;
                 index
             } else if ends.fresh < slab.end {
                 ends.fresh += 1;
@@ -443,7 +479,13 @@ unsafe impl<P: Checks> FreeObjects for IntrusiveList<P> {
                 break;
             };
             // SAFETY: the object exists.
-            out[taken].write(unsafe { slab.object(index) });
+            let object = unsafe { slab.object(index) };
+            if P::ENCODE {
+                // Nor has one that was never taken a link: what there was before the slab would be none of its own.
+                // SAFETY: the first bytes of an object that is still free, which is long enough (`OBJECT_MIN`).
+                unsafe { object.cast::<u64>().write_unaligned(0) };
+            }
+            out[taken].write(object);
             taken += 1;
         }
         // SAFETY: the notes are the account's.
@@ -486,23 +528,27 @@ unsafe impl<P: Checks> FreeObjects for IntrusiveList<P> {
     /// A link that leads nowhere ends the list, as far as this can be told.
     unsafe fn is_free(slab: SlabView, index: u32) -> bool {
         // SAFETY: the caller's promise is the same.
-        let Ends { first: mut next, fresh, key } = unsafe { Self::ends(slab) };
-        if index >= fresh {
-            return true;
+        let found = unsafe { Self::find(slab, index) };
+        found == Some(true)
+    }
+
+    /// As long as no link was found broken the list has all that were freed, and nobody's memory but that of free objects is looked at. From then on an object tells by its own link,
+    /// which is cleared when it goes out: whoever has it writes such a word with a chance of 2⁻⁴⁸.
+    unsafe fn was_freed(slab: SlabView, index: u32) -> bool {
+        // SAFETY: the caller's promise is the same.
+        let found = unsafe { Self::find(slab, index) };
+        if !P::ENCODE || found == Some(true) {
+            return found == Some(true);
         }
-        // No more than were ever taken are in the list: whoever writes to free objects can't make this endless, nor lead it out of them.
-        for _ in slab.reserved..fresh {
-            if next == Self::NONE || next > fresh || next <= slab.reserved {
-                break;
-            }
-            if next - 1 == index {
-                return true;
-            }
-            // SAFETY: the object is in the list, or at least one of the slab's that was taken once.
-            let Some(behind) = (unsafe { Self::behind(slab, next - 1, key) }) else { break };
-            next = behind;
+        // SAFETY: as above.
+        let Ends { key, lost, .. } = unsafe { Self::ends(slab) };
+        if found.is_some() && !lost {
+            return false;
         }
-        false
+        // SAFETY: the object exists.
+        let object = unsafe { slab.object(index) };
+        // SAFETY: it was taken once, as it is not free, and its first bytes were written then; it is as long as that at least.
+        unsafe { key.read(object, index) }.is_some()
     }
 
     #[inline(always)]
@@ -782,6 +828,47 @@ mod tests {
             Some(END - 8),
             "those that were never taken are left"
         );
+    }
+
+    /// From when a link was found broken objects tell by their own links whether they were freed; those that are in use have none.
+    #[test]
+    fn what_was_lost_is_known_to_have_been_freed() {
+        type List = IntrusiveList<Hardened>;
+        let freed = |view, from| -> Vec<u32> {
+            (from..END).filter(|&index| unsafe { List::was_freed(view, index) }).collect()
+        };
+        let mut parts = Parts::default();
+        let view = parts.start::<List>();
+        let key = unsafe { List::ends(view) }.key;
+        // As a slab that lay here before might have left them.
+        for index in RESERVED..END {
+            let object = unsafe { view.object(index) };
+            unsafe { key.write(object, index, 0) };
+        }
+        take::<List>(view, 10); // 2 to 11
+        assert_eq!(freed(view, RESERVED)[0], 12, "what is live has no link");
+        let last = unsafe { view.object(11) };
+        unsafe { key.write(last, 11, 0) };
+        assert_eq!(freed(view, RESERVED)[0], 12, "nor is it looked at as long as all links are whole");
+        unsafe { last.cast::<u64>().write(0) };
+        unsafe { List::put(view, [2, 3, 4, 5].into_iter()) };
+        let link = unsafe { view.object(4) };
+        let byte = unsafe { link.read() };
+        unsafe { link.write(byte ^ 1) };
+        let before = (free::<List>(view), freed(view, RESERVED));
+        assert_eq!((&before.0[..3], &before.1[..5]), (&[4, 5, 12][..], &[2, 3, 4, 5, 12][..]));
+        take::<List>(view, 2); // 5, and 4, which is found broken
+        let after = (free::<List>(view)[0], freed(view, RESERVED));
+        assert_eq!((after.0, &after.1[..3]), (12, &[2, 3, 12][..]), "what was lost counts as taken");
+        // It is remembered when the list is whole again.
+        unsafe { List::put(view, [4, 6].into_iter()) };
+        assert_eq!(
+            (free::<List>(view)[..3].to_vec(), freed(view, RESERVED)[..4].to_vec()),
+            ([4, 6, 12].to_vec(), [2, 3, 4, 6].to_vec())
+        );
+        assert_eq!(unsafe { List::ends(view) }.key, key);
+        take::<List>(view, 10); // 6, 4, and 12 to 19
+        assert_eq!(freed(view, RESERVED), [2, 3]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Free memory that was written to.
 
 use std::alloc::Layout;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use heapwright::cache::{Exactly, KeepAll, SlabCache};
+use heapwright::cache::{Exactly, KeepAll, ReleaseAtOnce, SlabCache};
 use heapwright::check::{Checks, Hardened, Off, On, Wrong};
 use heapwright::heap::SharedHeap;
 use heapwright::lock::NoLock;
@@ -15,7 +15,7 @@ use heapwright::source::Buffer;
 
 use crate::random::Random;
 use crate::told::{Keep, told};
-use crate::{flip, share};
+use crate::{flip, free, share};
 
 /// Links are encoded, and nothing else.
 struct Encoded;
@@ -57,7 +57,7 @@ impl Memory {
 type Cache<S, P, const FRONT: usize> = SlabCache<S, NoLock, Exactly<40, 8>, KeepAll, FRONT, P>;
 
 /// All there is, handed out.
-fn take_all<S: SlabSystem, P: Checks, const FRONT: usize>(cache: &Cache<S, P, FRONT>) -> Vec<NonNull<u8>> {
+fn take_all(cache: &impl SharedHeap) -> Vec<NonNull<u8>> {
     std::iter::from_fn(|| cache.try_alloc(LAYOUT).ok().map(NonNull::cast)).collect()
 }
 
@@ -141,5 +141,81 @@ fn links_that_were_written_to() {
     often!(Encoded, true;
         AlignedSlabs<_, 1024, IntrusiveList<Encoded>>, 0; AlignedSlabs<_, 2048, IntrusiveList<Encoded>>, 0;
         LargeSlabs<_, 1000, IntrusiveList<Encoded>>, 0;
+    );
+}
+
+/// A link is written to, and what is free is freed again, before that is found and after: each time it is told, and nothing else comes of it. Says how many objects were lost.
+fn freed_again<'a, S: SlabSystem<Source = Buffer<'a>>, P: Checks>(
+    slabs: &'a mut [MaybeUninit<u8>],
+    random: &mut Random,
+) -> usize {
+    let cache = SlabCache::<S, NoLock, Exactly<40, 8>, ReleaseAtOnce, 0, P>::over(Buffer::from_slice(slabs));
+    let mut live = take_all(&cache);
+    let count = live.len();
+    // The rest stays, so that no slab goes back.
+    let home = |block: &NonNull<u8>| {
+        let address = block.addr().get();
+        cache.slabs().find(|slab| (slab.address..slab.address + slab.len).contains(&address))
+    };
+    let slab = home(&live[0]).unwrap().address;
+    let mut free_ones = Vec::new();
+    for _ in 0..2 + random.below(count / 3) {
+        let block = live.swap_remove(1 + random.below(live.len() - 1));
+        // SAFETY: a live block, and its layout.
+        unsafe { cache.free(block, LAYOUT) };
+        free_ones.push(block);
+    }
+    let again_and_again = |blocks: &[NonNull<u8>]| {
+        for &block in blocks.iter().chain(blocks) {
+            free(&cache, block, LAYOUT);
+            let found: Vec<_> = told().iter().map(|misuse| (misuse.wrong, misuse.address)).collect();
+            assert_eq!(found, [(Wrong::DoubleFree, block.addr().get())]);
+        }
+    };
+    let broken = free_ones[random.below(free_ones.len())];
+    // SAFETY: memory that we have, though nobody may write there.
+    unsafe { flip(broken, random.below(8), random.below(8)) };
+    again_and_again(&free_ones);
+    let again = take_all(&cache);
+    let found: Vec<_> = told().iter().map(|misuse| (misuse.wrong, misuse.address)).collect();
+    assert_eq!(found, [(Wrong::Metadata, broken.addr().get())]);
+    let back: HashSet<_> = again.iter().copied().collect();
+    live.extend(again);
+    let all: HashSet<_> = live.iter().copied().collect();
+    assert_eq!(all.len(), live.len(), "no object is handed out twice");
+    let lost: Vec<_> = free_ones.into_iter().filter(|block| !back.contains(block)).collect();
+    assert_eq!(live.len() + lost.len(), count, "and none is gone but those");
+    again_and_again(&lost);
+    assert_eq!((cache.verify(), cache.stats().live), (Ok(()), count));
+    // All but one go; its slab stays.
+    for block in live.drain(1..) {
+        // SAFETY: a live block, and its layout.
+        unsafe { cache.free(block, LAYOUT) };
+    }
+    again_and_again(&lost);
+    assert_eq!((cache.verify(), cache.stats().live), (Ok(()), 1 + lost.len()));
+    assert_eq!(home(&live[0]).map(|slab| slab.address), Some(slab));
+    // SAFETY: a live block, and its layout.
+    unsafe { cache.free(live[0], LAYOUT) };
+    let homes: HashSet<_> = lost.iter().map(|block| home(block).unwrap().address).collect();
+    assert_eq!((told(), cache.stats().slabs), (vec![], homes.len()), "what has lost objects stays");
+    lost.len()
+}
+
+#[test]
+fn what_lies_behind_a_broken_link_is_not_freed_again() {
+    macro_rules! often {
+        ($policy:ty; $($system:ty;)*) => {$(
+            let (mut memory, mut random, mut lost) = (Memory::new(), Random::new(11), 0);
+            for _ in 0..share(100) {
+                lost += freed_again::<$system, $policy>(&mut memory.slabs, &mut random);
+            }
+            assert!(memory.is_whole() && lost > 0);
+        )*};
+    }
+    often!(Hardened<Keep>; AlignedSlabs<_, 1024, List>; AlignedSlabs<_, 2048, List>; LargeSlabs<_, 1000, List>;);
+    often!(Encoded;
+        AlignedSlabs<_, 1024, IntrusiveList<Encoded>>; AlignedSlabs<_, 2048, IntrusiveList<Encoded>>;
+        LargeSlabs<_, 1000, IntrusiveList<Encoded>>;
     );
 }
