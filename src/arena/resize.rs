@@ -17,7 +17,10 @@ impl<S: Sizing> View<'_, S> {
         old: Layout,
         new: Layout,
     ) -> Option<(u32, u32)> {
-        let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
+        let had = self.live_granules(address, old)?;
+        let Some(want) = self.fitting_granules(new.size()) else {
+            return self.refuse_resize(address, had, old);
+        };
         if let Some(done) = self.resize_here(address, had, want, new) {
             return Some(done);
         }
@@ -40,7 +43,7 @@ impl<S: Sizing> View<'_, S> {
             return Some((start, want));
         }
         if self.state.quick_max == 0 {
-            return None;
+            return self.refuse_resize(address, had, old);
         }
         // Merge everything and try each way again; the lists are off then, so this ends.
         super::quick::switch_off(self);
@@ -56,8 +59,19 @@ impl<S: Sizing> View<'_, S> {
         old: Layout,
         new: Layout,
     ) -> Option<(u32, u32)> {
-        let (had, want) = (self.live_granules(address, old)?, self.fitting_granules(new.size())?);
-        self.resize_here(address, had, want, new)
+        let had = self.live_granules(address, old)?;
+        let want = self.fitting_granules(new.size());
+        let done = want.and_then(|want| self.resize_here(address, had, want, new));
+        done.or_else(|| self.refuse_resize(address, had, old))
+    }
+
+    /// The block stays as it is, as it can't be resized. What was found behind it has been noted, and is not to be found again.
+    #[inline]
+    fn refuse_resize(&mut self, address: usize, had: u32, old: Layout) -> Option<(u32, u32)> {
+        if Self::ZONE > 0 {
+            self.enclose(self.index_of(address), had, old.size());
+        }
+        None
     }
 
     /// As `resize_where_it_stands`, for a live block of `had` granules that is to have `want`.

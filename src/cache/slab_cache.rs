@@ -559,12 +559,14 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks>
         if P::LOOKS && !unsafe { self.lets_back(ptr, old) } {
             return Err(AllocError);
         }
-        if !self.fits(new) {
-            return Err(AllocError);
+        let fits = self.fits(new);
+        if fits || P::LOOKS && self.fits(old) {
+            // If the block stays as it is, what was found behind it has been noted, and is not to be found again.
+            let size = if fits { new.size() } else { old.size() };
+            // SAFETY: a live object of ours, and nobody needs what lies behind that size.
+            unsafe { Watch::<P>::enclose(renewed(ptr), size, self.shape().stride()) };
         }
-        // SAFETY: a live object of ours, and nobody needs what lies behind the new size.
-        unsafe { Watch::<P>::enclose(renewed(ptr), new.size(), self.shape().stride()) };
-        Ok(self.block(renewed(ptr), new))
+        if fits { Ok(self.block(renewed(ptr), new)) } else { Err(AllocError) }
     }
 
     /// What does not fit where it is fits nowhere.

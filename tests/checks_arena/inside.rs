@@ -3,10 +3,11 @@
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
 
+use heapwright::arena::Arena;
 use heapwright::check::{Damage, Wrong};
-use heapwright::heap::{Chunk, ChunkKind};
+use heapwright::heap::{Chunk, ChunkKind, Heap, Inspect, SharedHeap};
 use heapwright::lock::NoLock;
-use heapwright::sizing::{Bounded, Sizing4KiB, Sizing16MiB, Sizing128KiB};
+use heapwright::sizing::{Bounded, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
 use crate::subject::{Borrowed, Hard, Inline, Live, Look, Play, Sourced, times, told};
 
@@ -213,7 +214,7 @@ fn a_link_of_any_value_is_found() {
                 let before_hole = hole.ptr.addr().get() - heap.byte(0).addr();
                 let free = |live: Live| {
                     // SAFETY: a live block, with its layout.
-                    unsafe { heapwright::heap::SharedHeap::free(&heap, live.ptr, live.layout) };
+                    unsafe { heap.free(live.ptr, live.layout) };
                 };
                 free(hole);
                 let byte = heap.byte(before_hole);
@@ -247,14 +248,14 @@ fn a_wrong_size_in_the_right_granules_is_found() {
             }
             let wrong = Layout::from_size_align(other, 1).expect("a small layout");
             // SAFETY: none: that it is refused is what is tested.
-            unsafe { heapwright::heap::SharedHeap::free(&heap, live.ptr, wrong) };
+            unsafe { heap.free(live.ptr, wrong) };
             let found = told();
             let [misuse] = found.as_slice() else { panic!("{found:?} for {other} of {size}") };
             assert_eq!(misuse.wrong, Wrong::WrongLayout, "{other} of {size}: {misuse}");
         }
         assert!(live.is_whole(size));
         // SAFETY: the block is live, and its layout this one.
-        unsafe { heapwright::heap::SharedHeap::free(&heap, live.ptr, layout) };
+        unsafe { heap.free(live.ptr, layout) };
         assert_eq!(told(), []);
     }
 }
@@ -273,8 +274,55 @@ fn the_first_wrong_byte_is_told() {
     // SAFETY: the zone behind the block, of 13 bytes.
     unsafe { block.as_ptr().wrapping_add(4).write_bytes(0x11, 2) };
     // SAFETY: the block is live, and its layout this one.
-    unsafe { heapwright::heap::SharedHeap::free(&heap, block, layout) };
+    unsafe { heap.free(block, layout) };
     let found = told();
     let damage = Damage { offset: 4, expected: 0xbb ^ 13, found: 0x11 };
     assert_eq!(found.iter().map(|misuse| misuse.damage).collect::<Vec<_>>(), [Some(damage)]);
+}
+
+/// A resize that finds damage, and has no room, tells of it; the free does not tell again.
+#[test]
+fn damage_is_told_once() {
+    fn once<S: Sizing>(memory: &mut [MaybeUninit<u8>]) {
+        let layout = Layout::new::<[u8; 20]>();
+        let heap = Borrowed::<S, NoLock>::new(memory);
+        // Too large for the region, and for what is left of it.
+        for new in [Layout::new::<[u8; 100_000]>(), Layout::new::<[u8; 2000]>()] {
+            let block = heap_alloc(&heap, layout).cast::<u8>();
+            let rest: Vec<_> = std::iter::from_fn(|| heap.try_alloc(layout).ok()).collect();
+            let byte = block.as_ptr().wrapping_add(23);
+            // SAFETY: the zone of a live block; nobody uses it meanwhile.
+            unsafe { byte.write(1) };
+            for found in [1, 0] {
+                // SAFETY: the block is live, and its layout this one.
+                assert!(unsafe { heap.try_resize(block, layout, new) }.is_err());
+                let told = told();
+                assert!(
+                    told.len() == found && told.iter().all(|misuse| misuse.wrong == Wrong::WrittenBehind)
+                );
+            }
+            for block in rest.into_iter().map(|block| block.cast()).chain([block]) {
+                // SAFETY: the block is live, and its layout this one.
+                unsafe { heap.free(block, layout) };
+            }
+            assert_eq!((told(), heap.usage().objects), (vec![], 0));
+        }
+        assert_eq!(heap.misuses(), 2);
+        // The same where the block stands, of a core, which tells who asks.
+        let mut arena = Arena::<S>::from_slice(memory);
+        let block = arena.alloc(layout).expect("room").cast::<u8>();
+        let _behind = arena.alloc(layout).expect("room");
+        // SAFETY: the zone of a live block; nobody uses it meanwhile.
+        unsafe { block.as_ptr().wrapping_add(23).write(1) };
+        for found in [true, false] {
+            // SAFETY: the block is live, and its layout this one.
+            assert!(unsafe { arena.resize_in_place(block, layout, Layout::new::<[u8; 2000]>()) }.is_err());
+            assert_eq!(arena.take_finding().is_some(), found);
+        }
+        assert_eq!(arena.misuses(), 1);
+    }
+    let mut memory = vec![MaybeUninit::uninit(); 4099];
+    once::<Hard<Sizing4KiB>>(&mut memory);
+    once::<Hard<Sizing128KiB>>(&mut memory);
+    once::<Hard<Sizing16MiB>>(&mut memory);
 }

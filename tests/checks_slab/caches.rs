@@ -261,6 +261,47 @@ fn what_is_written_behind() {
     each!(Kind::Behind, Hardened<Keep>, IntrusiveList<Hardened<Keep>>, share(SUBJECTS));
 }
 
+/// Writes `byte` behind a block, to the end of its object.
+fn fill_behind<S: SlabSystem, P: Checks, const FRONT: usize>(
+    cache: &Cache<S, P, FRONT>,
+    block: NonNull<u8>,
+    size: usize,
+    byte: u8,
+) {
+    // SAFETY: it lies behind the block, in its zone.
+    let behind = unsafe { block.add(size) };
+    // SAFETY: as above; the zone ends with the slot and its own bytes.
+    unsafe { behind.write_bytes(byte, cache.slot_size() + P::RED_ZONE - size) };
+}
+
+/// What was told, and where.
+fn kinds() -> Vec<(Wrong, usize)> {
+    told().iter().map(|misuse| (misuse.wrong, misuse.address)).collect()
+}
+
+/// A resize that finds damage, and has no room, tells of it; the free does not tell again.
+#[test]
+fn damage_is_told_once() {
+    let layout = Layout::new::<[u8; 100]>();
+    type Slabs = AlignedSlabs<Pages, 4096>;
+    let cache = Cache::<Slabs, Hardened<Keep>, 4>::with_layout(Pages, layout).unwrap();
+    let small = Layout::new::<[u8; 30]>();
+    let block = cache.try_alloc(small).unwrap().cast::<u8>();
+    fill_behind(&cache, block, small.size(), 0x33);
+    assert!(!is_resized(&cache, block, small, Layout::new::<[u8; 1000]>()));
+    assert_eq!(kinds(), [(Wrong::WrittenBehind, block.addr().get())]);
+    assert!(!is_resized(&cache, block, small, Layout::new::<[u8; 1000]>()));
+    assert!(is_resized(&cache, block, small, layout));
+    free(&cache, block, layout);
+    assert_eq!((told(), cache.misuses(), cache.stats().live), (vec![], 1, 0));
+    assert!(!is_resized(&cache, block, small, Layout::new::<[u8; 1000]>()));
+    assert_eq!(
+        kinds(),
+        [(Wrong::DoubleFree, block.addr().get())],
+        "what is wrong is told though it has no room"
+    );
+}
+
 /// Without a mistake nothing is told.
 fn right<S: SlabSystem<Source: Fresh>, P: Checks, const FRONT: usize>(steps: usize) {
     for size in [8, 24, 100, 1000] {

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use heapwright::cache::{Chunks, Classes, KeepAll, SizeClasses, SlabHeap};
 use heapwright::check::{Checked, Checks, Hardened, Wrong};
-use heapwright::heap::{Locked, SharedHeap};
+use heapwright::heap::{Locked, NoHeap, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, IntrusiveList, LargeSlabs, SideSlabs, SlabSystem};
 use heapwright::source::{Pages, SourceHeap};
@@ -290,4 +290,22 @@ fn unchecked_is_nothing() {
         size_of::<General<Unchecked>>(),
         Classes::COUNT * (size_of::<Slabs>() + 20 * size_of::<usize>()) + 2 * size_of::<usize>()
     );
+}
+
+/// A resize that finds damage, and has no room, tells of it; the free does not tell again.
+#[test]
+fn damage_is_told_once() {
+    type Small = SlabHeap<Few, AlignedSlabs<Pages>, NoHeap, KeepAll, 8, Hardened<Keep>>;
+    let heap = Locked::<Small, NoLock>::over(Pages, NoHeap);
+    let layout = Layout::new::<[u8; 20]>();
+    let block = heap.try_alloc(layout).unwrap().cast::<u8>();
+    // SAFETY: it lies behind the block, in its zone.
+    unsafe { flip(block, 22, 3) };
+    for found in [1, 0] {
+        assert!(!is_resized(&heap, block, layout, Layout::new::<[u8; 5000]>()), "it has no class");
+        let told = told();
+        assert!(told.len() == found && told.iter().all(|misuse| misuse.wrong == Wrong::WrittenBehind));
+    }
+    free(&heap, block, layout);
+    assert_eq!((told(), heap.misuses(), heap.usage().objects), (vec![], 1, 0));
 }

@@ -162,7 +162,17 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
         if !back {
             return Err(AllocError);
         }
-        let block = self.alloc(new)?;
+        let block = match (self.alloc(new), from) {
+            (Ok(block), _) => block,
+            (Err(AllocError), class) => {
+                if let Some(class) = class.filter(|_| old.size() > 0) {
+                    // What was found behind the block has been noted, and is not to be found again.
+                    // SAFETY: a live object of ours, and nobody needs what lies behind its size.
+                    unsafe { Watch::<P>::enclose(renewed(ptr), old.size(), Self::stride(class)) };
+                }
+                return Err(AllocError);
+            }
+        };
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
         unsafe { block.cast::<u8>().copy_from_nonoverlapping(ptr, old.size().min(new.size())) };
         match from {
