@@ -21,13 +21,20 @@ pub(crate) struct Refused {
     pub(crate) protect: bool,
     /// To make them usable again.
     pub(crate) unprotect: bool,
+    /// To make anything untouchable but whole pages of 64 KiB, as a kernel does that has no others.
+    pub(crate) small_pages: bool,
 }
 
+/// The length of a large page.
+const LARGE_PAGE: usize = 64 << 10;
+
 impl Refused {
-    pub(crate) const NOTHING: Self = Refused { blocks: |_| false, protect: false, unprotect: false };
+    pub(crate) const NOTHING: Self =
+        Refused { blocks: |_| false, protect: false, unprotect: false, small_pages: false };
     pub(crate) const BLOCKS: Self = Refused { blocks: |_| true, ..Self::NOTHING };
     pub(crate) const PROTECT: Self = Refused { protect: true, ..Self::NOTHING };
     pub(crate) const UNPROTECT: Self = Refused { unprotect: true, ..Self::NOTHING };
+    pub(crate) const SMALL_PAGES: Self = Refused { small_pages: true, ..Self::NOTHING };
 
     /// Refuses this on this thread while `work` runs.
     pub(crate) fn during<R>(self, work: impl FnOnce() -> R) -> R {
@@ -41,6 +48,11 @@ impl Refused {
 /// Blocks that this thread has got from sources of this kind, less those that it has given back.
 pub(crate) fn blocks_out() -> usize {
     OUT.get()
+}
+
+/// Whether a range is of whole large pages.
+fn is_large(ptr: NonNull<u8>, len: usize) -> bool {
+    ptr.addr().get() % LARGE_PAGE == 0 && len % LARGE_PAGE == 0
 }
 
 /// What fresh memory holds that is not zero.
@@ -87,7 +99,7 @@ unsafe impl<const ZEROED: bool, const PROTECTS: bool> BackingSource for Fickle<Z
     }
 
     unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
-        if !PROTECTS || REFUSED.get().protect {
+        if !PROTECTS || REFUSED.get().protect || REFUSED.get().small_pages && !is_large(ptr, len) {
             return Err(AllocError);
         }
         // SAFETY: the caller's promise is the same.
@@ -97,6 +109,13 @@ unsafe impl<const ZEROED: bool, const PROTECTS: bool> BackingSource for Fickle<Z
     unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
         if !PROTECTS || REFUSED.get().unprotect {
             return Err(AllocError);
+        }
+        if REFUSED.get().small_pages && !is_large(ptr, len) {
+            // What is no whole page of that kernel is none of this one's.
+            // SAFETY: a byte of the range.
+            let inside = unsafe { ptr.add(1) };
+            // SAFETY: it was refused to protect the range, and this is a part of it.
+            return unsafe { Pages.unprotect(inside, len - 1) };
         }
         // SAFETY: the caller's promise is the same.
         unsafe { Pages.unprotect(ptr, len) }

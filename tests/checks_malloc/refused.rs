@@ -37,6 +37,7 @@ macro_rules! fickle {
 fickle!(SCARCE, ScarceHeap, ScarceParts, true, Checked<Note>);
 fickle!(SCANTY, ScantyHeap, ScantyParts, true, Hardened<Note>);
 fickle!(STUCK, StuckHeap, StuckParts, true, Hardened<Note>);
+fickle!(COARSE, CoarseHeap, CoarseParts, true, Hardened<Note>);
 fickle!(DIRTY, DirtyHeap, DirtyParts, false, Hardened<Note>);
 fickle!(PLAIN, PlainHeap, PlainParts, false, Checked<Note>);
 
@@ -337,6 +338,52 @@ fn guards_that_stay_are_counted_once() {
     // SAFETY: nobody else uses the stock.
     assert_eq!(unsafe { OTHERS.look_up(slab.addr().get() + CHUNK) }, Err(Wrong::Foreign), "it has no guard");
     give(&OTHERS, [slab]);
+}
+
+/// Where pages are longer than guards there are none of these, and nothing else is missed: blocks go back, and grow and shrink where they stand.
+#[test]
+fn where_pages_are_large_blocks_without_guards_come_and_go() {
+    // In this process there are other tests, whose guards count as well.
+    if let Some(output) = ending("refused::where_pages_are_large_blocks_without_guards_come_and_go") {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return assert!(output.status.success(), "{errors}");
+    }
+    let alloc = |size| {
+        // SAFETY: the size is not zero.
+        let block = unsafe { CoarseHeap.alloc(layout(size)) };
+        // SAFETY: live, and so long.
+        unsafe { block.write_bytes(7, size) };
+        block
+    };
+    // SAFETY: live, with its layout.
+    let free = |block, size| unsafe { CoarseHeap.dealloc(block, layout(size)) };
+    // Whether blocks stay where they are: of 100,000 bytes with as many chunks, more, fewer; and one of its own.
+    let resized = || {
+        [(100_000, 110_000), (100_000, 200_000), (200_000, 50_000), (2 << 20, 1 << 20)].map(|(from, to)| {
+            let block = alloc(from);
+            // SAFETY: live, with its layout.
+            let moved = unsafe { CoarseHeap.realloc(block, layout(from), to) };
+            assert!(holds(NonNull::new(moved).unwrap(), from.min(to), 7));
+            free(moved, to);
+            moved == block
+        })
+    };
+    let usual = resized();
+    assert_eq!(usual, [true; 4]);
+    let used = CoarseHeap.stats().chunks.chunks_used;
+    Refused::SMALL_PAGES.during(|| {
+        // More often than there may be guards.
+        for round in 0..17_000 {
+            free(alloc(100_000), 100_000);
+            if round % 1000 == 0 {
+                free(alloc(2 << 20), 2 << 20);
+            }
+        }
+        assert_eq!((resized(), CoarseHeap.stats().chunks.chunks_used), (usual, used));
+    });
+    let slab = slab(COARSE.stock());
+    give(COARSE.stock(), [slab]);
+    assert_eq!(found(), []);
 }
 
 /// Who asks for a guard is told whether it is one, and who asks for its end whether it can be used.

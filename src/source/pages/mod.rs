@@ -341,8 +341,13 @@ unsafe impl BackingSource for Pages {
     }
 
     unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
-        // SAFETY: pages that were protected: the caller's promise.
-        unsafe { os::set_access(ptr, len, true) }
+        // What is no whole page was never protected.
+        let (_, start, pages) = whole_pages(ptr, len);
+        if pages == 0 {
+            return Ok(());
+        }
+        // SAFETY: whole pages of a live block: the caller's promise.
+        unsafe { os::set_access(start, pages, true) }
     }
 
     fn good_size(&self, layout: Layout) -> usize {
@@ -424,6 +429,28 @@ mod tests {
         unsafe { rustix::mm::mlock(ptr.as_ptr().cast(), layout.size()) }.unwrap();
         unsafe { Pages.purge(ptr, layout.size()) };
         check(ptr, layout, 0..layout.size());
+        unsafe { Pages.release(ptr, layout) };
+    }
+
+    /// Where pages are longer than a range, or begin elsewhere, nothing is protected, and the end of that is no failure.
+    #[test]
+    fn what_is_no_whole_page_is_not_protected_and_can_be_unprotected() {
+        let page = Pages::page_size();
+        let (ptr, layout) = nines(4);
+        let at = |offset| unsafe { ptr.add(offset) };
+        for (from, len) in
+            [(0, 0), (0, page / 2), (1, page), (page / 2, page), (page, page + 1), (1, page - 1)]
+        {
+            assert_eq!(unsafe { Pages.protect(at(from), len) }, Err(AllocError), "{from} {len}");
+            check(ptr, layout, 0..0);
+            assert_eq!(unsafe { Pages.unprotect(at(from), len) }, Ok(()), "{from} {len}");
+            check(ptr, layout, 0..0);
+        }
+        // Of several such ranges side by side, those that were protected can be used again.
+        if unsafe { Pages.protect(at(page), page) }.is_ok() {
+            assert_eq!(unsafe { Pages.unprotect(at(page / 2), 2 * page) }, Ok(()));
+        }
+        check(ptr, layout, 0..0);
         unsafe { Pages.release(ptr, layout) };
     }
 
