@@ -83,6 +83,25 @@ use crate::slab::{Lookup, Shape, ShapeError, Slab, SlabSystem, Taken};
 /// assert_eq!(cache.misuses(), 1);
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
+///
+/// With a red zone behind each block, where it ends can't be told from its pointer:
+/// ```compile_fail,E0080
+/// use heapwright::cache::{Exactly, KeepAll, SlabCache};
+/// use heapwright::check::Hardened;
+/// use heapwright::heap::{SharedHeap, UsableSize};
+/// use heapwright::lock::NoLock;
+/// use heapwright::slab::AlignedSlabs;
+/// use heapwright::source::StaticBuffer;
+/// use std::alloc::Layout;
+///
+/// static RAM: StaticBuffer<8192> = StaticBuffer::new();
+/// type Buffers = SlabCache<AlignedSlabs<&'static StaticBuffer<8192>, 1024>, NoLock, Exactly<64, 8>, KeepAll, 16, Hardened>;
+/// let cache = Buffers::over(&RAM);
+/// let block = cache.try_alloc(Layout::new::<u64>())?.cast::<u8>();
+/// // "a red zone begins where a block ends, which its pointer does not tell .."
+/// let size = unsafe { cache.usable_size(block) };
+/// # Ok::<(), heapwright::AllocError>(())
+/// ```
 pub type SlabCache<S, L = NoLock, Z = AtRunTime, R = KeepAll, const FRONT: usize = 128, P = Unchecked> =
     Locked<SlabCore<S, Z, R, FRONT, P>, L>;
 
@@ -724,11 +743,13 @@ impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize, P: Check
     }
 }
 
-// SAFETY: V1: every block is a slot, which fits all layouts that it was asked for with.
+// SAFETY: V1: every block is a slot, which fits all layouts that it was asked for with; where it is shorter than its slot nobody can ask.
 unsafe impl<S: SlabSystem, Z: Slot, R: Retention, L: Lock, const FRONT: usize, P: Checks> UsableSize
     for Locked<SlabCore<S, Z, R, FRONT, P>, L>
 {
+    /// With a red zone behind blocks it does not compile: where a block ends is known to who asked for it alone.
     unsafe fn usable_size(&self, _: NonNull<u8>) -> usize {
+        const { P::BLOCKS_ARE_SLOTS };
         self.slot_layout().size()
     }
 }

@@ -13,6 +13,11 @@ pub(super) trait SlabChecks: Checks {
     const LOOKS: bool = Self::Frees::ON;
     /// Bytes behind each block, at least, that are not its user's.
     const ZONE: usize = if Self::LOOKS { Self::RED_ZONE } else { 0 };
+    /// That a block is as long as its slot: no program with a policy of which this is not true can ask for it.
+    const BLOCKS_ARE_SLOTS: () = assert!(
+        Self::ZONE == 0,
+        "a red zone begins where a block ends, which its pointer does not tell: remember the size that was asked for, or take a policy whose `RED_ZONE` is 0"
+    );
     /// Whether free objects are zero.
     const ZEROES: bool = Self::LOOKS && Self::ZERO_FREED;
     /// Whether objects at hand are left there until there are some.

@@ -11,7 +11,7 @@ use core::ptr::NonNull;
 /// |---|---|
 /// | `Malloc` and the presets made of it | the region's table of sizes: a load and some arithmetic; for blocks of more than 16 chunks, the record before them |
 /// | [`ChunkHeap`](crate::cache::ChunkHeap) | the same |
-/// | [`SlabCache`](crate::cache::SlabCache) | its layout |
+/// | [`SlabCache`](crate::cache::SlabCache) | its layout. With a [`RED_ZONE`](crate::check::Checks::RED_ZONE) blocks are as long as was asked for, which no pointer tells: then to ask is a compile error |
 ///
 /// ```
 /// # #[cfg(feature = "os")] {
@@ -35,7 +35,8 @@ use core::ptr::NonNull;
 /// # Safety
 /// An implementation keeps this:
 /// - **V1** (a size that fits) the size is no less than was asked for, no more than the block has, and one that may come back as the
-///   size of the block's layout, whatever its alignment was.
+///   size of the block's layout, whatever its alignment was. Who has written beyond what was asked for brings this size back, and not that: a general
+///   allocator with red zones takes those bytes for damage else.
 pub unsafe trait UsableSize {
     /// Bytes of a live block, from its first on.
     ///

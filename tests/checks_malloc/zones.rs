@@ -74,6 +74,34 @@ fn a_zone_that_is_all_one_byte_is_damaged() {
     all(&HardenedHeap, 8);
 }
 
+/// What is usable can be written by who brings the usable size back; behind the size that was asked for it is zone.
+#[test]
+fn who_uses_more_than_was_asked_for_says_so() {
+    fn more<A: GlobalAlloc + UsableSize>(heap: &A) {
+        for size in [100, 130, 40_000, 700_000] {
+            let write_all = || {
+                let block = alloc(heap, size);
+                let end = usable(heap, block);
+                assert!(end > size);
+                // SAFETY: live, and so long.
+                unsafe { block.write_bytes(3, end) };
+                (block, end)
+            };
+            let (block, end) = write_all();
+            free(heap, block, layout(end));
+            assert_eq!(found(), [], "{end} of {size}");
+            let (block, _) = write_all();
+            free(heap, block, layout(size));
+            written_behind(size, 3);
+        }
+    }
+    more(&HardenedHeap);
+    more(&ZonedHeap);
+    let block = alloc(&HardenedHeap, 100);
+    assert_eq!(usable(&HardenedHeap, block), 104);
+    free(&HardenedHeap, block, layout(100));
+}
+
 /// Blocks without a class that grow and shrink, where they stand or by moving: all of them can be written, and the zone moves along.
 #[test]
 fn zones_and_guards_follow_long_blocks_that_are_resized() {

@@ -379,6 +379,7 @@ unsafe impl<I: MallocInstance> GlobalAlloc for Malloc<I> {
     }
 }
 
+/// What red zones take is not counted in. Of a block that comes back with the size that was asked for, what lies behind that is taken for zone, though: who has written there brings the usable size back.
 // SAFETY: V1: the stock's, which knows the size of a slab's objects, and of its own blocks.
 unsafe impl<I: MallocInstance> UsableSize for Malloc<I> {
     #[inline]
