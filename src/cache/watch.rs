@@ -7,6 +7,9 @@ use core::ptr::NonNull;
 
 use crate::check::{Checks, Damage, Finding, Fresh, Misuse, Switch, Wrong, ZONE, first_other};
 
+/// Bytes of a free object in which its slab may keep a link.
+const LINK_LEN: usize = size_of::<u64>();
+
 /// What a policy says about slabs. All of it goes with [`Checks::Frees`]: without, there is nobody to tell what is found.
 pub(super) trait SlabChecks: Checks {
     /// Whether what comes back is looked at.
@@ -72,7 +75,7 @@ impl<P: Checks> Watch<P> {
         }
     }
 
-    /// Whether a block of `layout`, at the `object` of `stride` bytes, may come back: it does unless it is wrong, and then stays as it is. What is wrong, and what was
+    /// Whether a block of `layout`, at the `object` of `stride` bytes, may come back: it does unless it is wrong, or may be free already, and then stays as it is. What is wrong, and what was
     /// written behind it, is noted.
     ///
     /// # Safety
@@ -90,10 +93,12 @@ impl<P: Checks> Watch<P> {
         }
         // SAFETY: the caller's promise.
         let damage = unsafe { differing(object, layout.size(), Self::zone_end(stride), ZONE) };
-        if let Some(damage) = damage {
-            self.note(Misuse::new(Wrong::WrittenBehind, object.addr().get(), layout).with_damage(damage));
-        }
-        true
+        let Some(damage) = damage else { return true };
+        self.note(Misuse::new(Wrong::WrittenBehind, object.addr().get(), layout).with_damage(damage));
+        // A zone that is all zero may be that of a free object, which its slab has lost with its own link, in the first word: nobody gets it twice.
+        let from = if stride > LINK_LEN { layout.size().max(LINK_LEN) } else { layout.size() };
+        // SAFETY: the caller's promise.
+        !P::ZEROES || unsafe { differing(object, from, stride, 0) }.is_some()
     }
 
     /// Makes an object ready to be a block of `layout`; that it was written to while it was free is noted.

@@ -48,7 +48,7 @@
 //! could not check, and no slower.
 //!
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
-//! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way, but if freed memory is zeroed and the zone is all zero: then it may be free, and stays where it is.
+//! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way, but if freed memory is zeroed and the zone is all zero: then it may be free, and stays where it is. (In an arena marks tell that it is not: there it goes.)
 //!
 //! [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap are the exception: they write to the block, or beside it, where the layout says, before the heap within sees it. A free with a wrong layout, or of a pointer from elsewhere, is found there, but may have written over a live neighbour. Where that matters,
 //! let the policy of the heap within do the checks alone.

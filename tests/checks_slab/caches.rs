@@ -279,6 +279,48 @@ fn kinds() -> Vec<(Wrong, usize)> {
     told().iter().map(|misuse| (misuse.wrong, misuse.address)).collect()
 }
 
+/// A zone that is all zero may be that of a free object: the block stays where it is, and can be used.
+fn zeroed_behind<S: SlabSystem<Source: Fresh>, const FRONT: usize>() {
+    let layout = Layout::new::<[u8; 100]>();
+    let cache = Cache::<S, Hardened<Keep>, FRONT>::with_layout(Fresh::fresh(), layout).unwrap();
+    for size in [1, 7, 8, 9, 100] {
+        let layout = Layout::from_size_align(size, 1).unwrap();
+        let block = cache.try_alloc(layout).unwrap().cast::<u8>();
+        // SAFETY: the block is so long.
+        unsafe { block.write_bytes(0x44, size) };
+        let is_told = || assert_eq!(kinds(), [(Wrong::WrittenBehind, block.addr().get())], "{size}");
+        fill_behind(&cache, block, size, 0);
+        free(&cache, block, layout);
+        is_told();
+        assert!(!is_resized(&cache, block, layout, layout));
+        is_told();
+        // SAFETY: the block is so long.
+        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), size) };
+        assert!(bytes.iter().all(|&byte| byte == 0x44) && cache.stats().live == 1);
+        let other = cache.try_alloc(layout).unwrap().cast::<u8>();
+        assert_ne!(other, block);
+        // A single byte that is not zero tells that somebody has it.
+        fill_behind(&cache, block, size, 0);
+        // SAFETY: it lies in the zone.
+        let last = unsafe { block.add(cache.slot_size() + 7) };
+        // SAFETY: as above.
+        unsafe { last.write(1) };
+        free(&cache, block, layout);
+        is_told();
+        free(&cache, other, layout);
+        assert_eq!((told(), cache.stats().live, cache.verify()), (vec![], 0, Ok(())));
+    }
+}
+
+#[test]
+fn a_zone_of_zeroes_may_be_that_of_a_free_object() {
+    type List = IntrusiveList<Hardened<Keep>>;
+    zeroed_behind::<AlignedSlabs<Pages, 4096, Bitmap>, 16>();
+    zeroed_behind::<AlignedSlabs<Pages, 0, List>, 0>();
+    zeroed_behind::<LargeSlabs<Pages, 6000, IndexStack>, 7>();
+    zeroed_behind::<SideSlabs<Apart, List>, 128>();
+}
+
 /// A resize that finds damage, and has no room, tells of it; the free does not tell again.
 #[test]
 fn damage_is_told_once() {

@@ -219,3 +219,40 @@ fn what_lies_behind_a_broken_link_is_not_freed_again() {
         LargeSlabs<_, 1000, IntrusiveList<Encoded>>;
     );
 }
+
+/// A free object whose own link is broken, and that of the one before it as well, is found by its zone, which is zero: nobody gets it twice.
+#[test]
+fn what_was_lost_with_its_own_link_stays_lost() {
+    let mut memory = Memory::new();
+    type Slabs<'a> = AlignedSlabs<Buffer<'a>, 2048, List>;
+    let cache = Cache::<Slabs<'_>, Hardened<Keep>, 0>::over(Buffer::from_slice(&mut memory.slabs));
+    let mut live = take_all(&cache);
+    let count = live.len();
+    let freed: Vec<_> = live.drain(3..7).collect();
+    for &block in &freed {
+        // SAFETY: a live block, and its layout.
+        unsafe { cache.free(block, LAYOUT) };
+    }
+    for block in &freed[2..] {
+        // SAFETY: memory that we have, though nobody may write there.
+        unsafe { flip(*block, 5, 2) };
+    }
+    let is_told = || {
+        for (&block, wrong) in freed.iter().zip([Wrong::DoubleFree, Wrong::DoubleFree, Wrong::WrittenBehind])
+        {
+            for layout in [LAYOUT, Layout::new::<[u8; 3]>()] {
+                free(&cache, block, layout);
+                let found: Vec<_> = told().iter().map(|misuse| (misuse.wrong, misuse.address)).collect();
+                assert_eq!(found, [(wrong, block.addr().get())]);
+            }
+        }
+    };
+    is_told();
+    live.extend(take_all(&cache));
+    let found: Vec<_> = told().iter().map(|misuse| (misuse.wrong, misuse.address)).collect();
+    assert_eq!(found, [(Wrong::Metadata, freed[3].addr().get())]);
+    is_told();
+    let all: HashSet<_> = live.iter().collect();
+    assert_eq!((all.len(), live.len()), (count - 3, count - 3), "no object is handed out twice");
+    assert_eq!((cache.verify(), cache.stats().live), (Ok(()), count));
+}
