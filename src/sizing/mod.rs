@@ -262,7 +262,7 @@ impl<S: Sizing> Sizing for Bounded<S> {
 /// One more bit per granule tells where objects start. By it every double free, every free of a foreign or interior pointer and every free with a layout that can't
 /// be the object's is found, and resizes likewise: the call is refused, counted ([`Locked::misuses`](crate::heap::Locked::misuses)), and told to the policy's
 /// [`Report`](crate::check::Report) when the lock is free. It also makes [`Locked::chunks`](crate::heap::Locked::chunks) show single objects. Not found is a stale pointer to a
-/// place where another object of as many granules lives by then.
+/// place where another object of as many granules lives by then, nor a free with size zero, which does nothing.
 ///
 /// | policy | beside that | cost |
 /// |---|---|---|
