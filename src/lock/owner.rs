@@ -13,7 +13,8 @@ use crate::describe::{Cost, Describe, Tree};
 /// Choose it when code of your own runs under the lock (a source, a core) and could come back to the heap it serves: the
 /// inner request then fails with [`AllocError`](crate::AllocError), as with [`NoLock`](super::NoLock). It adds a word to `L`, and to each
 /// entry the address of a thread-local, one load and one store, to each exit one store. Fairness, priorities and interrupts are
-/// those of `L`; an interrupt or signal handler counts as the thread that it interrupted, so it gets `None` too.
+/// those of `L`; an interrupt or signal handler counts as the thread that it interrupted. During the work it gets `None` too; but between the
+/// taking of `L` and the noting of the name, and between the name's end and the release of `L`, it finds another one, and waits for `L` for ever: so this is no lock for handlers.
 ///
 /// Threads are told apart by the address of a thread-local variable. On targets without native thread-locals the standard library
 /// keeps them on the heap: don't use it in a `#[global_allocator]` there. (Linux, Windows and Apple's systems have native ones.)
