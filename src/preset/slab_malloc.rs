@@ -242,6 +242,8 @@ crate::malloc! {
     /// A block freed twice is found as long as nobody has written to its first word in between, or has been given its memory, and unless two threads do it at the same moment; blocks of more than 32 KiB
     /// as long as nobody has been given theirs. A free object holds a mark in its first word, which nobody can foresee; no block is longer for it.
     ///
+    /// It has no use for memory at addresses of more than 48 bits, which few systems give a program unasked: see [`ChunkHeap`]. Nor has `HardenedMalloc`.
+    ///
     /// Its parts are in [`CheckedSettings`], what is checked, in [`check`](crate::check).
     pub static CHECKED_MALLOC as CheckedMalloc: CheckedSettings = ChunkHeap::new(Pages);
 

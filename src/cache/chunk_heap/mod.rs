@@ -65,7 +65,8 @@ use crate::source::{BackingSource, SideHeaders};
 /// a region's addresses (of those of 64 chunks of 64 KiB), and of their memory what headers of slabs in use take: 576 bytes each.
 ///
 /// With a policy that looks at frees there is a table of 128 KiB in this value, and for each 16 GiB of addresses (with chunks of 32 KiB) in which it has memory 2 MiB from the source, which stay: four bytes for each
-/// chunk. Over pages only what is touched of both takes memory: a page for each 32 MiB in use.
+/// chunk. Over pages only what is touched of both takes memory: a page for each 32 MiB in use. It tells of addresses below 2⁴⁸ (on 64 bits): what the source has beyond is of no use to such a stock, and requests
+/// fail. Linux, Windows and Apple's systems give programs none of these unless they ask; a system that maps there, as Solaris and illumos are said to (neither was tried), has no use for a stock that looks at frees.
 ///
 /// ```
 /// # #[cfg(feature = "os")] {
