@@ -10,10 +10,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
-use heapwright::heap::{Heap, Locked, SharedHeap};
+use heapwright::heap::{
+    Chunk, ChunkKind, Corruption, Cursor, Heap, Inspect, Locked, Owns, SharedHeap, Usage,
+};
 use heapwright::lock::Lock;
 use heapwright::source::BackingSource;
 
@@ -97,6 +100,46 @@ unsafe impl Heap for Through {
     }
 }
 
+// SAFETY: it never says that a block is its own which is not: there are no others here.
+unsafe impl Owns for Through {
+    fn owns(&self, _: NonNull<u8>, _: Layout) -> bool {
+        true
+    }
+}
+
+/// What no heap answers that was not entered.
+impl Inspect for Through {
+    fn usage(&self) -> Usage {
+        Usage { total: 7, used: 7, free: 0, objects: 1 }
+    }
+
+    fn next_chunk(&mut self, cursor: &mut Cursor) -> Option<Chunk> {
+        cursor.offset += 7;
+        (cursor.offset == 7).then_some(Chunk { offset: 0, len: 7, kind: ChunkKind::Used })
+    }
+
+    fn verify(&mut self) -> Result<(), Corruption> {
+        Err(Corruption { rule: "it says so", offset: 0 })
+    }
+
+    fn misuses(&self) -> usize {
+        1
+    }
+}
+
+/// Whether the heap's core answers when it is asked about itself: all of these ways, or none.
+fn answers<L: Lock>(heap: &Locked<Through, L>, bait: NonNull<u8>) -> bool {
+    let entered = heap.look(|_| ()).is_some();
+    assert_eq!(heap.usage(), if entered { Through::new(|_| {}).usage() } else { Usage::default() });
+    assert_eq!(heap.chunks().count(), usize::from(entered));
+    assert_eq!(heap.verify().is_err(), entered);
+    assert_eq!(heap.misuses(), usize::from(entered));
+    assert_eq!(heap.owns(bait, LAYOUT), entered);
+    // SAFETY: the work does nothing.
+    assert_eq!(unsafe { heap.enter(|_| ()) }.is_ok(), entered);
+    entered
+}
+
 /// From inside the heap: every kind of request is refused.
 fn ask<L: Lock>(heap: &Locked<Through, L>, bait: NonNull<u8>) {
     assert_eq!(heap.try_alloc(LAYOUT), Err(AllocError));
@@ -105,7 +148,14 @@ fn ask<L: Lock>(heap: &Locked<Through, L>, bait: NonNull<u8>) {
     assert!(unsafe { GlobalAlloc::alloc(heap, LAYOUT) }.is_null());
     // SAFETY: the bait is a live block of this heap, and `LAYOUT` its own.
     assert_eq!(unsafe { heap.try_resize(bait, LAYOUT, LONGER) }, Err(AllocError));
-    // SAFETY: as above, and the new size is not zero.
+    // SAFETY: as above.
+    assert_eq!(unsafe { heap.try_resize_zeroed(bait, LAYOUT, LONGER) }, Err(AllocError));
+    assert_eq!(heap.try_alloc_batch(LAYOUT, &mut [MaybeUninit::uninit(); 3]), 0);
+    assert_eq!(heap.release_unused(), 0);
+    assert!(!answers(heap, bait));
+    // SAFETY: the layout is not of size zero.
+    assert!(unsafe { GlobalAlloc::alloc_zeroed(heap, LAYOUT) }.is_null());
+    // SAFETY: the bait is a live block of this heap, `LAYOUT` its own, and the new size is not zero.
     assert!(unsafe { GlobalAlloc::realloc(heap, bait.as_ptr(), LAYOUT, LONGER.size()) }.is_null());
     #[cfg(feature = "allocator-api2-04")]
     assert!(allocator_api2_04::boxed::Box::try_new_in(1, heap).is_err());
@@ -117,6 +167,21 @@ fn ask<L: Lock>(heap: &Locked<Through, L>, bait: NonNull<u8>) {
 fn free<L: Lock>(heap: &Locked<Through, L>, bait: NonNull<u8>) {
     // SAFETY: the bait is a live block of this heap, `LAYOUT` its own, and nobody uses it again but to see it leaked.
     unsafe { heap.free(bait, LAYOUT) };
+}
+
+/// The same in other ways; that it is freed more than once does no harm, as none is a free.
+fn free_in_other_ways<L: Lock>(heap: &Locked<Through, L>, bait: NonNull<u8>) {
+    // SAFETY: as in `free`.
+    unsafe { heap.free_batch(LAYOUT, &[bait]) };
+    // SAFETY: as in `free`.
+    unsafe { GlobalAlloc::dealloc(heap, bait.as_ptr(), LAYOUT) };
+    // SAFETY: as in `free`. A resize to nothing is a free.
+    assert!(unsafe { heap.try_resize(bait, LAYOUT, Layout::new::<()>()) }.is_ok());
+    #[cfg(feature = "allocator-api2-04")]
+    // SAFETY: as in `free`.
+    unsafe {
+        allocator_api2_04::alloc::Allocator::deallocate(&heap, bait, LAYOUT);
+    }
 }
 
 /// A heap with a live block that will be the bait.
@@ -135,6 +200,7 @@ fn requests_are_refused<L: Lock>(heap: &Locked<Through, L>) {
     // SAFETY: the block is live, ours, and of this size and alignment.
     unsafe { bait.cast::<[u64; 4]>().write([1, 2, 3, 4]) };
 
+    assert!(answers(heap, bait));
     let block = heap.try_alloc(LAYOUT).unwrap();
     assert_eq!(BETRAYALS.get(), 1);
     let zeroed = heap.try_alloc_zeroed(LAYOUT).unwrap();
@@ -183,6 +249,12 @@ macro_rules! tells_reentry {
                     const { Locked::new(Through::new(|bait| FREED.with(|heap| free(heap, bait)))) };
             }
 
+            thread_local! {
+                static FREED_OTHERWISE: Locked<Through, $lock> = const {
+                    Locked::new(Through::new(|bait| FREED_OTHERWISE.with(|heap| free_in_other_ways(heap, bait))))
+                };
+            }
+
             #[test]
             fn requests_are_refused() {
                 ASKED.with(super::requests_are_refused);
@@ -191,6 +263,11 @@ macro_rules! tells_reentry {
             #[test]
             fn a_free_leaks() {
                 FREED.with(super::a_free_leaks);
+            }
+
+            #[test]
+            fn a_free_in_another_way_leaks() {
+                FREED_OTHERWISE.with(super::a_free_leaks);
             }
         }
     };

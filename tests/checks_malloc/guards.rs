@@ -260,6 +260,31 @@ fn guards_leave_mappings_for_others() {
     slabs.into_iter().for_each(|slab| unsafe { source.release_slab(slab) });
 }
 
+/// Runs lie side by side in a region; what is longer than all of them has a mapping of its own, with guards and without.
+#[cfg(target_os = "linux")]
+#[test]
+fn blocks_above_512_kib_are_mappings_of_their_own() {
+    use heapwright::check::{Checks, Unchecked};
+    fn own<C: Checks>() {
+        let stock = ChunkHeap::<Small, SpinLock, KeepAll, CHUNK, { usize::MAX }, C>::new(Small);
+        let mut source = Chunks(&stock);
+        let counts = || (stock.stats().regions, stock.stats().large_blocks);
+        let (longest, longer) = (Layout::new::<[u8; 512 << 10]>(), Layout::new::<[u8; (512 << 10) + 1]>());
+        let runs = [(); 3].map(|()| source.acquire(longest).unwrap().cast::<u8>());
+        assert_eq!(counts(), (1, 0));
+        let blocks = [(); 3].map(|()| source.acquire(longer).unwrap().cast::<u8>());
+        assert_eq!(counts(), (1, 3));
+        // SAFETY: live, with these layouts.
+        runs.into_iter().for_each(|run| unsafe { source.release(run, longest) });
+        // SAFETY: as above.
+        blocks.into_iter().for_each(|block| unsafe { source.release(block, longer) });
+        stock.release();
+        assert_eq!(counts(), (0, 0));
+    }
+    own::<Hardened<Note>>();
+    own::<Unchecked>();
+}
+
 /// Pages, without huge ones behind them, which would all have to be there.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]

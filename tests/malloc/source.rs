@@ -66,6 +66,7 @@ unsafe impl<W: Ledger> BackingSource for Watched<W> {
     const ALIGN_MAX: usize = Pages::ALIGN_MAX;
     const ZEROED: bool = true;
     const LAZY: bool = Pages::LAZY;
+    const PROTECTS: bool = Pages::PROTECTS;
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let mut account = W::account().lock().unwrap();
@@ -96,5 +97,14 @@ unsafe impl<W: Ledger> BackingSource for Watched<W> {
         W::account().lock().unwrap().purged.push(len);
         // SAFETY: the caller's promise is the same.
         unsafe { Pages.purge(ptr, len) };
+    }
+    unsafe fn protect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.protect(ptr, len) }
+    }
+
+    unsafe fn unprotect(&mut self, ptr: NonNull<u8>, len: usize) -> Result<(), AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.unprotect(ptr, len) }
     }
 }

@@ -176,6 +176,34 @@ fn thousands_of_short_lived_threads_leave_nothing() {
     assert!(many.chunks.bytes_mapped <= few.chunks.bytes_mapped + (4 << 20), "few\n{few}\nmany\n{many}");
 }
 
+/// A thread that ends by a panic gives back what it owned and what it had at hand; destructors of its thread-locals run as ever.
+#[test]
+fn threads_that_end_by_a_panic_leave_nothing() {
+    let _alone = alone();
+    let dropped = DROPPED.load(Ordering::Relaxed);
+    let run = |count: usize| {
+        for seed in 0..count {
+            let thread = thread::spawn(move || {
+                FIRST.set(Some(Late(vec!["of a thread that panics".into()])));
+                let owned: Vec<Box<[u8]>> = (0..500).map(|number| vec![1; 1 + number * 7].into()).collect();
+                // Without a message, which the harness would keep.
+                panic::resume_unwind(Box::new((seed, owned)));
+            });
+            let payload = thread.join().unwrap_err().downcast::<(usize, Vec<Box<[u8]>>)>().unwrap();
+            assert_eq!((payload.0, payload.1.len()), (seed, 500));
+        }
+        Global.release();
+        Global.stats()
+    };
+    let (few, many) = (run(20), run(times(1000)));
+    assert_eq!(DROPPED.load(Ordering::Relaxed) - dropped, 20 + times(1000));
+    // The harness may begin a thread of its own meanwhile, or two.
+    assert!(many.threads <= few.threads + 2, "few\n{few}\nmany\n{many}");
+    assert!(many.bytes_of_threads <= few.bytes_of_threads, "few\n{few}\nmany\n{many}");
+    assert!(many.bytes_live <= few.bytes_live + (64 << 10), "few\n{few}\nmany\n{many}");
+    assert!(many.chunks.bytes_mapped <= few.chunks.bytes_mapped + (4 << 20), "few\n{few}\nmany\n{many}");
+}
+
 #[test]
 fn many_more_threads_than_processors_and_what_they_hold_is_bounded() {
     let _alone = alone();

@@ -98,6 +98,13 @@ impl Drop for Books {
 #[derive(Clone, Debug)]
 pub(crate) struct Via(Rc<Books>);
 
+impl Via {
+    /// Whether blocks can become so long without copying: every third size can't be had so.
+    pub(crate) fn remaps_to(size: usize) -> bool {
+        size < 1 << 40 && size % 3 != 1
+    }
+}
+
 // SAFETY: B1: blocks of the system's heap, which the books give back when they go. B2: the system aligns as asked. B3: it unwinds
 // only where a test has failed. B4: an error comes before anything is changed. B5: it calls nobody. B6: every size is a good one.
 // B7: the books are one.
@@ -132,8 +139,7 @@ unsafe impl BackingSource for Via {
         new_size: usize,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let new = Layout::from_size_align(new_size, old.align()).map_err(|_| AllocError)?;
-        // Every third size can't be had without copying.
-        if self.0.turns.next() || new_size >= 1 << 40 || new_size % 3 == 1 {
+        if self.0.turns.next() || !Self::remaps_to(new_size) {
             return Err(AllocError);
         }
         let own = self.0.strike(block, old);

@@ -151,25 +151,53 @@ fn by_global_alloc(heap: &impl GlobalAlloc) {
         heap.realloc(std::ptr::null_mut(), layout, 100)
     };
     assert!(grown.is_null());
-    for layout in table().into_iter().filter(|layout| layout.size() <= 4096 && layout.align() <= 1 << 16) {
+    let [mut met, mut refused] = [0; 2];
+    // What is between is the source's to refuse, and would have to be zeroed.
+    let is_asked = |layout: &Layout| layout.size() > isize::MAX as usize / 8 || has_answer_in_memory(*layout);
+    for layout in table().into_iter().filter(is_asked) {
         // SAFETY: heapwright defines requests of size zero too.
         let block = unsafe { heap.alloc_zeroed(layout) };
         if block.is_null() {
             assert!(layout.size() > 0, "{layout:?}");
+            refused += 1;
             continue;
         }
+        met += 1;
         assert_eq!(block.addr() % layout.align(), 0, "{layout:?}");
-        // SAFETY: the block is live, of this layout; the size is no more than what a layout can have.
-        let grown = unsafe { heap.realloc(block, layout, layout.size() + 9) };
-        if grown.is_null() {
-            // SAFETY: as above; a failed call has changed nothing.
-            unsafe { heap.dealloc(block, layout) };
-            continue;
+        check_and_mark(block, layout.size(), 0, 0x6B);
+        let (mut block, mut layout) = (block, layout);
+        for size in [layout.size() + 9, layout.size() / 2 + 1] {
+            // SAFETY: the block is live, of this layout; the size is no more than what a layout can have.
+            let resized = unsafe { heap.realloc(block, layout, size) };
+            if resized.is_null() {
+                // A failed call has changed nothing.
+                continue;
+            }
+            assert_eq!(resized.addr() % layout.align(), 0, "{layout:?}");
+            check_and_mark(resized, layout.size().min(size), 0x6B, 0x6B);
+            (block, layout) = (resized, Layout::from_size_align(size, layout.align()).unwrap());
+            // SAFETY: all of a live block.
+            unsafe { block.write_bytes(0x6B, size) };
         }
-        assert_eq!(grown.addr() % layout.align(), 0, "{layout:?}");
-        let longer = Layout::from_size_align(layout.size() + 9, layout.align()).unwrap();
+        let most = isize::MAX as usize - (layout.align() - 1);
+        // SAFETY: the block is live, of this layout; the size is no more than what a layout can have.
+        assert!(unsafe { heap.realloc(block, layout, most) }.is_null(), "{layout:?} to {most}");
+        check_and_mark(block, layout.size(), 0x6B, 0x6B);
         // SAFETY: the block is live, of this layout.
-        unsafe { heap.dealloc(grown, longer) };
+        unsafe { heap.dealloc(block, layout) };
+    }
+    assert!(met > 500 && refused > 100, "{met} are met, {refused} refused");
+}
+
+/// Looks at the ends and the middle of a block, all of which is to hold `old`, and writes `new` to all of it.
+fn check_and_mark(block: *mut u8, len: usize, old: u8, new: u8) {
+    for at in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|&at| at < len) {
+        // SAFETY: a byte of a live block that was written.
+        assert_eq!(unsafe { block.add(at).read() }, old, "byte {at} of {len}");
+    }
+    if len > 0 && new != old {
+        // SAFETY: all of a live block.
+        unsafe { block.write_bytes(new, len) };
     }
 }
 
@@ -235,9 +263,7 @@ fn every_layout_of_global(name: &str, heap: &impl GlobalAlloc, count: usize) {
     let mut random = Random(0x1A70_0076);
     let random = (0..count).map(|_| random_layout(&mut random));
     let mut met = 0;
-    for layout in
-        table().into_iter().filter(|layout| layout.size() < 1 << 30 || layout.size() > 1 << 60).chain(random)
-    {
+    for layout in table().into_iter().chain(random) {
         // SAFETY: heapwright defines requests of size zero too.
         let Some(block) = std::ptr::NonNull::new(unsafe { heap.alloc(layout) }) else {
             assert!(layout.size() > 0, "{name}: {layout:?}");

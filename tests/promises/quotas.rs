@@ -9,7 +9,7 @@ use heapwright::combine::Quota;
 use heapwright::heap::Heap;
 use heapwright::source::{BackingSource, Limited, SourceHeap};
 
-use crate::books::{Books, Random};
+use crate::books::{Books, Random, Via};
 use crate::scale;
 use crate::scenario::layout;
 
@@ -21,6 +21,8 @@ trait Bounded {
     fn limit_used_left(&self) -> [usize; 3];
     fn cost(&self, layout: Layout) -> usize;
     fn take(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError>;
+    /// Whether a resize may be refused though there is room for it.
+    fn may_refuse(old: Layout, new: Layout) -> bool;
     /// # Safety
     /// As `Heap::resize`.
     unsafe fn resize(
@@ -45,6 +47,11 @@ impl<H: Heap> Bounded for Quota<H> {
 
     fn take(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         self.alloc(layout)
+    }
+
+    /// The heap below can move whatever it can't resize in place.
+    fn may_refuse(_: Layout, _: Layout) -> bool {
+        false
     }
 
     unsafe fn resize(
@@ -76,6 +83,11 @@ impl<B: BackingSource> Bounded for Limited<B> {
         self.acquire(layout)
     }
 
+    /// Sources know no other alignment, and no smaller size; this one refuses every third size.
+    fn may_refuse(old: Layout, new: Layout) -> bool {
+        old.align() != new.align() || new.size() < old.size() || !Via::remaps_to(new.size())
+    }
+
     unsafe fn resize(
         &mut self,
         ptr: NonNull<u8>,
@@ -96,7 +108,7 @@ impl<B: BackingSource> Bounded for Limited<B> {
 }
 
 /// Random requests against a quota of `limit` bytes.
-fn model(bounded: &mut impl Bounded, limit: usize, count: usize) {
+fn model<Q: Bounded>(bounded: &mut Q, limit: usize, count: usize) {
     let mut random = Random(limit as u64);
     let mut live: Vec<(NonNull<u8>, Layout)> = Vec::new();
     let mut used = 0;
@@ -121,10 +133,16 @@ fn model(bounded: &mut impl Bounded, limit: usize, count: usize) {
                 let (ptr, old) = live[at];
                 let (before, after) = (bounded.cost(old), bounded.cost(new));
                 // SAFETY: the block is live, of this layout.
-                if let Ok(made) = unsafe { bounded.resize(ptr, old, new) } {
-                    assert!(after <= left + before, "{old:?} to {new:?}, {left} bytes left");
-                    live[at] = (made.cast(), new);
-                    used = used - before + after;
+                match unsafe { bounded.resize(ptr, old, new) } {
+                    Ok(made) => {
+                        assert!(after <= left + before, "{old:?} to {new:?}, {left} bytes left");
+                        live[at] = (made.cast(), new);
+                        used = used - before + after;
+                    }
+                    Err(AllocError) => assert!(
+                        after > left + before || Q::may_refuse(old, new),
+                        "{old:?} to {new:?} is refused, {left} bytes left"
+                    ),
                 }
             }
             _ if !live.is_empty() => {

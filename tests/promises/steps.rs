@@ -1,6 +1,7 @@
 //! The longest call of heaps whose calls are said to be bounded, in machine instructions: it does not grow with what the heap holds.
 //!
-//! A child process makes the calls, and its parent has it stop after each instruction. That is exact, whatever else the machine does.
+//! A child process makes the calls, and its parent has it stop after each instruction. That is exact, whatever else the machine does. Where processes can't
+//! be traced nothing is counted, and a line says so; with `HEAPWRIGHT_COUNTS=1`, as `.ci/run` has it, that is a failure.
 
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
@@ -9,9 +10,10 @@ use std::rc::Rc;
 
 use heapwright::arena::Arena;
 use heapwright::cache::{Exactly, KeepAll, SlabCore};
+use heapwright::check::{self, Checks, Unchecked};
 use heapwright::heap::Heap;
 use heapwright::preset::FirmwareSizing;
-use heapwright::sizing::{Bounded, Sizing, Sizing4KiB, Sizing16MiB};
+use heapwright::sizing::{Bounded, Checked, Sizing, Sizing4KiB, Sizing16MiB};
 use heapwright::slab::{AlignedSlabs, Bitmap, FreeObjects, IndexStack};
 
 use crate::books::{Books, Random, Via};
@@ -22,7 +24,7 @@ use crate::scenario::layout;
 const BEGIN: i32 = libc::SIGUSR1;
 const END: i32 = libc::SIGUSR2;
 
-/// How many pairs of calls are counted: a step takes some microseconds.
+/// How many pairs of requests and frees are counted, and half as many resizes: a step takes some microseconds.
 fn calls() -> usize {
     if is_long() { 1000 } else { 12 }
 }
@@ -30,6 +32,14 @@ fn calls() -> usize {
 fn tell(signal: i32) {
     // SAFETY: the parent stops the child at each signal, and keeps it from it.
     unsafe { libc::raise(signal) };
+}
+
+/// Says that nothing is counted, which is a failure if counts are asked for.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn none_counted() {
+    let wanted = std::env::var("HEAPWRIGHT_COUNTS").is_ok_and(|value| value == "1");
+    assert!(!wanted, "processes can't be traced here, and HEAPWRIGHT_COUNTS=1 asks for counts");
+    eprintln!("skipped: processes can't be traced here, so that no instructions are counted");
 }
 
 /// Runs `work` in a child; gives the instructions between each pair of its marks. Nothing where processes can't be traced.
@@ -54,6 +64,9 @@ fn counts(work: impl FnOnce()) -> Option<Vec<usize>> {
         // SAFETY: a child of ours, and a place for its status.
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
         if libc::WIFEXITED(status) {
+            if !stopped {
+                none_counted();
+            }
             return stopped.then_some(counts);
         }
         assert!(libc::WIFSTOPPED(status), "the child ended with {status:#x}");
@@ -119,6 +132,16 @@ fn calls_on_a_heap_with_holes(heap: &mut impl Heap) {
         let (ptr, layout) = live.swap_remove(random.below(live.len()));
         // SAFETY: the block is live, of this layout.
         marked(|| unsafe { heap.dealloc(ptr, layout) });
+        if number % 2 > 0 {
+            continue;
+        }
+        let at = random.below(live.len());
+        let (ptr, old) = live[at];
+        let new = self::layout(8 + random.below(40) * 8, old.align());
+        // SAFETY: the block is live, of the old layout.
+        if let Ok(made) = marked(|| unsafe { heap.resize_in_place(ptr, old, new) }) {
+            live[at] = (made.cast(), new);
+        }
     }
 }
 
@@ -134,11 +157,16 @@ fn arena<S: Sizing>(len: usize) -> Option<usize> {
 /// Whatever an arena of a bounded sizing holds, no call is much longer than in one that is a hundredth as large.
 #[test]
 fn calls_of_bounded_arenas_do_not_grow_with_the_arena() {
-    let Some(small) = arena::<Bounded<Sizing16MiB>>(20_000) else { return };
-    let Some(large) = arena::<Bounded<Sizing16MiB>>(2 << 20) else { return };
-    assert!(large <= 2 * small, "{large} instructions in 2 MiB, {small} in 20 kB");
+    fn check<S: Sizing>() -> Option<usize> {
+        let (small, large) = (arena::<S>(20_000)?, arena::<S>(2 << 20)?);
+        let name = std::any::type_name::<S>();
+        assert!(large <= 2 * small, "{name}: {large} instructions in 2 MiB, {small} in 20 kB");
+        Some(small)
+    }
+    let Some(small) = check::<Bounded<Sizing16MiB>>() else { return };
     let Some(firmware) = arena::<FirmwareSizing<{ 64 << 10 }>>(64 << 10) else { return };
     assert!(firmware <= 2 * small, "{firmware} instructions in a StaticHeap of 64 KiB, {small} in 20 kB");
+    check::<Bounded<Checked<Sizing16MiB, check::Checked>>>();
 }
 
 /// The count sees it where a bound is missing: one bit for each granule is looked at.
@@ -150,20 +178,25 @@ fn calls_of_arenas_without_a_bound_do() {
 }
 
 /// The longest call of a cache with objects all over its slabs. Slabs are there before.
-fn cache<K: FreeObjects + 'static>(objects: usize) -> Option<usize> {
+fn cache<K: FreeObjects + 'static, P: Checks>(objects: usize) -> Option<usize> {
     longest(move || {
         let books = Rc::new(Books::default());
         let mut cache =
-            SlabCore::<AlignedSlabs<Via, 4096, K>, Exactly<32, 8>, KeepAll, 0>::new(books.source());
-        let (mut random, one) = (Random(16), layout(32, 8));
+            SlabCore::<AlignedSlabs<Via, 4096, K>, Exactly<32, 8>, KeepAll, 0, P>::new(books.source());
+        let (mut random, one, less) = (Random(16), layout(32, 8), layout(24, 8));
         let mut live: Vec<_> = (0..objects).map(|_| cache.alloc(one).unwrap().cast::<u8>()).collect();
         for _ in 0..objects / 2 {
             let block = live.swap_remove(random.below(live.len()));
             // SAFETY: the block is live, of this layout.
             unsafe { cache.dealloc(block, one) };
         }
-        for _ in 0..calls() {
+        for number in 0..calls() {
             live.push(marked(|| cache.alloc(one)).unwrap().cast());
+            if number % 2 == 0 {
+                let block = live[random.below(live.len())];
+                // SAFETY: the block is live, of this layout, and a free may have the old one or the new.
+                marked(|| unsafe { cache.resize_in_place(block, one, less) }).unwrap();
+            }
             let block = live.swap_remove(random.below(live.len()));
             // SAFETY: the block is live, of this layout.
             marked(|| unsafe { cache.dealloc(block, one) });
@@ -173,10 +206,11 @@ fn cache<K: FreeObjects + 'static>(objects: usize) -> Option<usize> {
 
 #[test]
 fn calls_of_caches_do_not_grow_with_the_cache() {
-    fn check<K: FreeObjects + 'static>() {
-        let (Some(small), Some(large)) = (cache::<K>(400), cache::<K>(40_000)) else { return };
+    fn check<K: FreeObjects + 'static, P: Checks>() {
+        let (Some(small), Some(large)) = (cache::<K, P>(400), cache::<K, P>(40_000)) else { return };
         assert!(large <= 2 * small, "{large} instructions with 40,000 objects, {small} with 400");
     }
-    check::<IndexStack>();
-    check::<Bitmap>();
+    check::<IndexStack, Unchecked>();
+    check::<Bitmap, Unchecked>();
+    check::<IndexStack, check::Checked>();
 }
