@@ -40,7 +40,8 @@ use crate::slab::{Lookup, Shape, ShapeError, Slab, SlabSystem, Taken};
 /// counted ([`misuses`](Locked::misuses)), and told. The guide's chapter [`caches`](crate::guide::caches#checks) says what the rest of a policy comes to, and what it costs.
 ///
 /// Dropped while blocks are out (which only a leaked handle or a raw pointer can bring about), it gives back the slabs without live blocks, and leaves
-/// the others as they are, for good. Cost: an allocation and a free are O(1), bookkeeping apart.
+/// the others as they are, for good. Cost: an allocation and a free are O(1), bookkeeping apart; but where the
+/// source has no more, an allocation goes through the slabs asleep to find what is left.
 ///
 /// ```
 /// use heapwright::cache::{For, SlabCache};

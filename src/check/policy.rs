@@ -57,7 +57,8 @@ pub trait Checks: Sized + 'static {
 
 /// What is done about a misuse, by a function of a type.
 ///
-/// It is called when no lock of the heap is held, on the thread that made the mistake, and may use memory of that very heap. What is found wrong with that memory is told as well, one report within the
+/// It is called when no lock of the heap is held, on the thread whose call has found the misuse, before that call returns, and may use memory of that very heap. For a wrong free or resize that is the wrong call itself; what was
+/// written behind a block is found by the call that frees or resizes it, what was written to a freed one by the call that takes its memory next, which may be anybody's. What is found wrong with the memory that a report uses is told as well, one report within the
 /// other; with `std` up to eight, so that a heap of which much is damaged does not exhaust the stack. When it returns, the program goes on. A panic in it is an abort: nothing unwinds out of a heap.
 ///
 /// | | what it does |

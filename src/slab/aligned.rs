@@ -33,7 +33,7 @@ use crate::source::BackingSource;
 /// each would take a TLB entry.
 ///
 /// A slab that is released inside a region has its pages purged; a region of which all slabs are released goes back to the source.
-/// Cost: take and put are O(1), bookkeeping apart. 13 words (104 bytes) per system, and the source.
+/// Cost: take and put are O(1), bookkeeping apart, and but for a take when the source has no more: it goes through the slabs asleep. 13 words (104 bytes) per system, and the source.
 ///
 /// ```
 /// use heapwright::cache::SlabCache;

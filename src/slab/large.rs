@@ -28,7 +28,7 @@ use crate::source::BackingSource;
 ///  │ header │ table │ object  │ object  │ …              address's high bits; 8 bytes per slab
 ///  └────────┴───────┴─────────┴─────────┴───             and place, from the same source
 /// ```
-/// Cost: a take is O(1); a put looks into the map, O(1) on average (the guide's chapter [`performance`](crate::guide::performance) has figures). The map takes no memory for the first few slabs, then
+/// Cost: a take is O(1), unless the source has no more: then it goes through the slabs asleep. A put looks into the map, O(1) on average (the guide's chapter [`performance`](crate::guide::performance) has figures). The map takes no memory for the first few slabs, then
 /// 11 to 64 bytes per slab, from the same source, and shrinks again.
 ///
 /// ```

@@ -45,7 +45,7 @@ use crate::slab::{Shape, SlabSystem};
 /// class that has gone quiet is never in the way; in that case it costs O(classes + slabs released).
 ///
 /// # Cost
-/// An allocation and a free are O(1), bookkeeping apart. Each class takes `size_of::<S>()` and 4 + `FRONT` words in this value (and the policy's
+/// An allocation and a free are O(1), bookkeeping apart, as long as the source has memory. Each class takes `size_of::<S>()` and 4 + `FRONT` words in this value (and the policy's
 /// state, if it has any), and nothing else while it is not used; all of it zero, so that a static heap lies in `.bss`.
 /// Objects of one size can be resized where they stand as long as they stay in their class; larger ones as the next heap can.
 ///
