@@ -24,9 +24,10 @@ use crate::scenario::layout;
 const BEGIN: i32 = libc::SIGUSR1;
 const END: i32 = libc::SIGUSR2;
 
-/// How many pairs of requests and frees are counted, and half as many resizes: a step takes some microseconds.
-fn calls() -> usize {
-    if is_long() { 1000 } else { 12 }
+/// How many pairs of requests and frees are counted, and half as many resizes: a step takes some microseconds, and a call of a hardened heap many steps.
+fn calls<P: Checks>() -> usize {
+    let usual = if P::ENCODE { 4 } else { 12 };
+    if is_long() { 1000 } else { usual }
 }
 
 fn tell(signal: i32) {
@@ -106,7 +107,7 @@ fn marked<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Fills a heap with blocks of many sizes, frees some so that no two free ones are neighbours, and then makes calls that are counted.
-fn calls_on_a_heap_with_holes(heap: &mut impl Heap) {
+fn calls_on_a_heap_with_holes(heap: &mut impl Heap, calls: usize) {
     let mut random = Random(15);
     let mut blocks: Vec<(NonNull<u8>, Layout)> = Vec::with_capacity(1 << 16);
     loop {
@@ -123,7 +124,7 @@ fn calls_on_a_heap_with_holes(heap: &mut impl Heap) {
             live.push((ptr, layout));
         }
     }
-    for number in 0..calls() {
+    for number in 0..calls {
         let layout = layout(8 + random.below(40) * 8, if number % 4 == 0 { 64 } else { 8 });
         let made = marked(|| heap.alloc(layout));
         if let Ok(made) = made {
@@ -145,12 +146,29 @@ fn calls_on_a_heap_with_holes(heap: &mut impl Heap) {
     }
 }
 
+/// Makes calls, which are counted, on a heap most of which is one hole, out of which they take and to which they give.
+fn calls_beside_one_hole(heap: &mut impl Heap, len: usize, calls: usize) {
+    let (most, small) = (layout(len / 10 * 8, 8), layout(40, 8));
+    let hole = heap.alloc(most).expect("there is room").cast();
+    heap.alloc(small).expect("there is room");
+    // SAFETY: the block is live, of this layout.
+    unsafe { heap.dealloc(hole, most) };
+    for _ in 0..calls {
+        let made = marked(|| heap.alloc(small)).expect("there is room");
+        // SAFETY: the block is live, of this layout.
+        marked(|| unsafe { heap.dealloc(made.cast(), small) });
+    }
+}
+
 /// The longest call in an arena of so many bytes.
 fn arena<S: Sizing>(len: usize) -> Option<usize> {
     let mut memory = vec![MaybeUninit::<u8>::uninit(); len];
     longest(move || {
+        let calls = calls::<S::Checks>();
         let mut arena = Arena::<S>::from_slice(&mut memory);
-        calls_on_a_heap_with_holes(&mut arena);
+        calls_on_a_heap_with_holes(&mut arena, calls);
+        let mut arena = Arena::<S>::from_slice(&mut memory);
+        calls_beside_one_hole(&mut arena, len, calls);
     })
 }
 
@@ -167,6 +185,7 @@ fn calls_of_bounded_arenas_do_not_grow_with_the_arena() {
     let Some(firmware) = arena::<FirmwareSizing<{ 64 << 10 }>>(64 << 10) else { return };
     assert!(firmware <= 2 * small, "{firmware} instructions in a StaticHeap of 64 KiB, {small} in 20 kB");
     check::<Bounded<Checked<Sizing16MiB, check::Checked>>>();
+    check::<Bounded<Checked<Sizing16MiB, check::Hardened>>>();
 }
 
 /// The count sees it where a bound is missing: one bit for each granule is looked at.
@@ -190,7 +209,7 @@ fn cache<K: FreeObjects + 'static, P: Checks>(objects: usize) -> Option<usize> {
             // SAFETY: the block is live, of this layout.
             unsafe { cache.dealloc(block, one) };
         }
-        for number in 0..calls() {
+        for number in 0..calls::<P>() {
             live.push(marked(|| cache.alloc(one)).unwrap().cast());
             if number % 2 == 0 {
                 let block = live[random.below(live.len())];
