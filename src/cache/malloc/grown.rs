@@ -7,7 +7,7 @@
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::bin::{Place, Stacks};
 use super::settings::{MallocSettings, Numbers};
@@ -27,19 +27,19 @@ pub(super) struct Grown {
     /// The base of the first stack; null while the class has its first stacks.
     base: AtomicPtr<Place>,
     /// Places of each.
-    most: AtomicUsize,
+    most: AtomicU32,
     /// The room that was granted, in objects; 0 while the class has its first stacks.
-    room: Cell<usize>,
+    room: Cell<u32>,
     /// Objects that were given back to what is shared, and then objects that were taken from there: of the last run of each.
-    given: Cell<usize>,
-    taken: Cell<usize>,
+    given: Cell<u32>,
+    taken: Cell<u32>,
 }
 
 impl Grown {
     pub(super) const fn new() -> Self {
         Grown {
             base: AtomicPtr::new(ptr::null_mut()),
-            most: AtomicUsize::new(0),
+            most: AtomicU32::new(0),
             room: Cell::new(0),
             given: Cell::new(0),
             taken: Cell::new(0),
@@ -50,22 +50,22 @@ impl Grown {
     #[inline]
     pub(super) fn stacks(&self) -> Option<Stacks> {
         let base = self.base.load(Ordering::Relaxed);
-        (!base.is_null()).then(|| Stacks { base, most: self.most.load(Ordering::Relaxed) })
+        (!base.is_null()).then(|| Stacks { base, most: self.most.load(Ordering::Relaxed) as usize })
     }
 
     /// The room that a class may take without being granted more.
     pub(super) fn granted<T: MallocSettings>(&self, class: usize) -> usize {
-        self.room.get().max(Numbers::<T>::front_slots(class))
+        (self.room.get() as usize).max(Numbers::<T>::front_slots(class))
     }
 
-    /// Notes that objects were taken from what is shared.
+    /// Notes that objects were taken from what is shared: no more than on a stack.
     pub(super) fn took(&self, count: usize) {
-        self.taken.set(self.taken.get().saturating_add(count));
+        self.taken.set(self.taken.get().saturating_add(count as u32));
     }
 
     /// Notes that objects were given back.
     pub(super) fn gave(&self, count: usize) {
-        self.given.set(self.given.get().saturating_add(count));
+        self.given.set(self.given.get().saturating_add(count as u32));
     }
 
     /// Whether many objects were given back and then as many taken: asked before others are given back, once for each such turn.
@@ -74,7 +74,7 @@ impl Grown {
             return false;
         }
         let (given, taken) = (self.given.take(), self.taken.take());
-        given.min(taken) >= long
+        given.min(taken) as usize >= long
     }
 
     /// Bytes that count against the thread's share when a class has such a room: of the objects on both stacks, and their places.
@@ -96,14 +96,16 @@ impl Grown {
             return None;
         }
         let room = 2 * self.granted::<T>(class);
-        let charge =
-            charged.get() - Self::charge::<T>(class, self.room.get()) + Self::charge::<T>(class, room);
+        // No more than that, so that the places of a run whose length is a power of two can be told as well.
+        let granted = u32::try_from(room).ok().filter(|&room| room <= u32::MAX / 4)?;
+        let charge = charged.get() - Self::charge::<T>(class, self.room.get() as usize)
+            + Self::charge::<T>(class, room);
         if charge > shared.grown_share() {
             return None;
         }
         let larger = if room <= stacks.most { stacks } else { Self::make(shared, room)? };
         charged.set(charge);
-        self.room.set(room);
+        self.room.set(granted);
         // What has room now would have been given back.
         self.gave(long);
         Some((larger, room))
@@ -133,7 +135,7 @@ impl Grown {
     pub(super) unsafe fn replace<T: MallocSettings>(&self, shared: &'static SharedMalloc<T>, stacks: Stacks) {
         let former = self.stacks();
         self.base.store(stacks.base, Ordering::Relaxed);
-        self.most.store(stacks.most, Ordering::Relaxed);
+        self.most.store(stacks.most as u32, Ordering::Relaxed);
         if let Some(former) = former.filter(|former| former.base != stacks.base) {
             // SAFETY: the caller's promise.
             unsafe { Self::unmake(shared, former) };
@@ -151,7 +153,7 @@ impl Grown {
         former: Stacks,
         charged: &Cell<usize>,
     ) {
-        charged.set(charged.get() - Self::charge::<T>(class, self.room.get()));
+        charged.set(charged.get() - Self::charge::<T>(class, self.room.get() as usize));
         self.room.set(0);
         self.given.set(0);
         self.taken.set(0);
