@@ -5,7 +5,8 @@
 //! one only if both ends of the block tell it and the tables, which lie apart, have the marks of a block's ends in both places, and that of a live object behind it. So each look costs a few
 //! words, however long the block is. A link that fails counts as none, and a length that fails is told by the tables alone, which takes reading them over the block; what does not agree is
 //! noted at the end of the call, and the lists are made anew from the tables ([`View::mend`]). So nothing outside of free memory is ever followed; and to have a live object taken for free, one
-//! has to write two words that are right for their places and the secret.
+//! has to write two words that are right for their places and the secret. What nothing confirms is the end of a list: a word that is changed so that it tells just that hides the blocks behind it, until
+//! one beside them is freed, whose neighbour's link to the one before it fails then.
 //!
 //! Invariant, beside those of a [`View`], while links are read:
 //! - **A7** (runs) under `ENCODE` a free block is followed by the first granule of a live object, which has its start mark. (Free blocks do not touch each other

@@ -31,7 +31,7 @@
 //! | what comes back is looked at | a mark on the first granule of each live object: every wrong call is found, whatever came before, but one for a place where another object of as many granules lives by now, and one with size zero, which frees nothing |
 //! | writes behind a block | `RED_ZONE` bytes and the rest of the last granule, which also tell the size: blocks are as long as was asked for |
 //! | writes to a freed block | free memory is zero, and looked at when it is handed out, or taken into a block that grows |
-//! | links that lie in free memory are encoded | and believed only if the marks, which lie apart, and the words at both ends agree; what does not is [`Metadata`](Wrong::Metadata), and the lists are made anew. [`Sizing4KiB`](crate::sizing::Sizing4KiB) has none |
+//! | links that lie in free memory are encoded | and believed only if the marks, which lie apart, and the words at both ends agree; what does not is [`Metadata`](Wrong::Metadata), and the lists are made anew. Only a link that is changed to tell the end of its list is told late, when a block beside one of those behind it is freed. [`Sizing4KiB`](crate::sizing::Sizing4KiB) has none |
 //! | freed memory rests, chance, guard pages | not there: a block has one place, and there are no pages. [`Quarantine`](crate::combine::Quarantine) goes around it, as does [`RedZones`](crate::combine::RedZones) for writes before a block |
 //!
 //! What a policy is in a general allocator:

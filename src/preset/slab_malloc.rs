@@ -179,7 +179,7 @@ crate::malloc! {
     /// assert_eq!(describe::<SlabMalloc>().to_string(), "\
     /// Malloc, a static for all threads (408728 bytes)
     /// ├─ classes: Classes, 76 sizes from 8 bytes to 32 KiB
-    /// ├─ stacks of each thread: two per class of up to 32 objects and 8 KiB, those that grow up to 6 MiB for all threads (22304 bytes)
+    /// ├─ stacks of each thread: two per class of up to 32 objects and 8 KiB, those that grow up to 6 MiB for all threads (21104 bytes)
     /// ├─ depots of each class: 4 of up to 64 objects and 16 KiB
     /// ├─ slabs of each class: SideSlabs of 32 KiB, 1 bit per object
     /// ├─ lock of each depot and class: YieldLock (1 byte)
@@ -213,7 +213,7 @@ crate::malloc! {
     /// assert_eq!(describe::<CompactMalloc>().to_string(), "\
     /// Malloc, a static for all threads (408728 bytes)
     /// ├─ classes: Classes, 76 sizes from 8 bytes to 32 KiB
-    /// ├─ stacks of each thread: two per class of up to 8 objects and 2 KiB (10912 bytes)
+    /// ├─ stacks of each thread: two per class of up to 8 objects and 2 KiB (9712 bytes)
     /// ├─ depots of each class: 1 of up to 16 objects and 4 KiB
     /// ├─ slabs of each class: SideSlabs of 32 KiB, 1 bit per object
     /// ├─ lock of each depot and class: YieldLock (1 byte)

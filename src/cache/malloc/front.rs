@@ -348,6 +348,8 @@ impl<T: MallocSettings> Front<T> {
             unsafe { block.as_ref() }.close_bins();
             self.bins.set(self.closed);
             self.block.set(ptr::null_mut());
+            // Before the lock, which may be one that uses the heap.
+            self.phase.set(Phase::Closed);
             // SAFETY: it is from `open`, and the bins are closed.
             unsafe { shared.threads.close(block) };
         }
