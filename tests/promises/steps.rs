@@ -149,12 +149,11 @@ fn calls_on_a_heap_with_holes(heap: &mut impl Heap, calls: usize) {
 /// Makes calls, which are counted, on a heap most of which is one hole, out of which they take and to which they give.
 fn calls_beside_one_hole(heap: &mut impl Heap, len: usize, calls: usize) {
     let (most, small) = (layout(len / 10 * 8, 8), layout(40, 8));
-    let hole = heap.alloc(most).expect("there is room").cast();
-    heap.alloc(small).expect("there is room");
+    let (Ok(hole), Ok(_)) = (heap.alloc(most), heap.alloc(small)) else { panic!("there is room for both") };
     // SAFETY: the block is live, of this layout.
-    unsafe { heap.dealloc(hole, most) };
+    unsafe { heap.dealloc(hole.cast(), most) };
     for _ in 0..calls {
-        let made = marked(|| heap.alloc(small)).expect("there is room");
+        let Ok(made) = marked(|| heap.alloc(small)) else { panic!("there is room") };
         // SAFETY: the block is live, of this layout.
         marked(|| unsafe { heap.dealloc(made.cast(), small) });
     }
