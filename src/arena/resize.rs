@@ -68,9 +68,7 @@ impl<S: Sizing> View<'_, S> {
     /// The block stays as it is, as it can't be resized. What was found behind it has been noted, and is not to be found again.
     #[inline]
     fn refuse_resize(&mut self, address: usize, had: u32, old: Layout) -> Option<(u32, u32)> {
-        if Self::ZONE > 0 {
-            self.enclose(self.index_of(address), had, old.size());
-        }
+        self.enclose(self.index_of(address), had, old.size());
         None
     }
 

@@ -846,6 +846,8 @@ mod tests {
             unsafe { key.write(object, index, 0) };
         }
         take::<List>(view, 10); // 2 to 11
+        unsafe { List::put(view, [11].into_iter()) };
+        take::<List>(view, 1); // 11
         assert_eq!(freed(view, RESERVED)[0], 12, "what is live has no link");
         let last = unsafe { view.object(11) };
         unsafe { key.write(last, 11, 0) };
@@ -869,6 +871,13 @@ mod tests {
         assert_eq!(unsafe { List::ends(view) }.key, key);
         take::<List>(view, 10); // 6, 4, and 12 to 19
         assert_eq!(freed(view, RESERVED), [2, 3]);
+        // Nor is it forgotten when others are lost.
+        unsafe { List::put(view, [12, 13].into_iter()) };
+        let link = unsafe { view.object(13) };
+        let byte = unsafe { link.read() };
+        unsafe { link.write(byte ^ 1) };
+        take::<List>(view, 1); // 13
+        assert_eq!(freed(view, RESERVED), [2, 3, 12]);
     }
 
     #[test]

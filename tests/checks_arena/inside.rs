@@ -9,7 +9,7 @@ use heapwright::heap::{Chunk, ChunkKind, Heap, Inspect, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::sizing::{Bounded, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
-use crate::subject::{Borrowed, Hard, Inline, Live, Look, Play, Sourced, times, told};
+use crate::subject::{Borrowed, Found, Hard, Inline, Live, Look, Play, Sourced, times, told};
 
 /// Writes behind a block are found when it is freed, and when it is resized.
 fn behind<H: Look>(heap: &H, count: usize, seed: u64) {
@@ -232,6 +232,28 @@ fn a_link_of_any_value_is_found() {
             }
         }
     }
+}
+
+/// Without zones a block is as long as its granules, and all of it stays as it is when it can't be resized.
+#[test]
+fn a_resize_that_is_refused_changes_nothing() {
+    fn refused<S: Sizing>(memory: &mut [MaybeUninit<u8>]) {
+        let layout = Layout::new::<[u8; 21]>();
+        let heap = Borrowed::<S, NoLock>::new(memory);
+        let block = heap.try_alloc(layout).unwrap();
+        assert_eq!(block.len(), 24);
+        // SAFETY: the block is so long.
+        unsafe { block.cast::<u8>().write_bytes(7, block.len()) };
+        // SAFETY: the block is live, and its layout this one.
+        assert!(unsafe { heap.try_resize(block.cast(), layout, Layout::new::<[u8; 100_000]>()) }.is_err());
+        // SAFETY: it has been written, and is not used otherwise.
+        assert_eq!(unsafe { block.as_ref() }, [7; 24]);
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.free(block.cast(), layout) };
+    }
+    let mut memory = vec![MaybeUninit::uninit(); 2051];
+    refused::<Found<Sizing16MiB>>(&mut memory);
+    refused::<Sizing16MiB>(&mut memory);
 }
 
 /// A size that takes as many granules is told by the zone.

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::ptr::NonNull;
 
 use heapwright::cache::{AtRunTime, Chunks, KeepAll, SlabCache, UntypedObjectAlloc};
-use heapwright::check::{Checked, Checks, Hardened, Wrong};
-use heapwright::heap::SharedHeap;
+use heapwright::check::{Checked, Checks, Hardened, Off, On, Wrong};
+use heapwright::heap::{Heap, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, IntrusiveList, LargeSlabs, SideSlabs, SlabSystem};
 use heapwright::source::Pages;
@@ -342,6 +342,51 @@ fn damage_is_told_once() {
         [(Wrong::DoubleFree, block.addr().get())],
         "what is wrong is told though it has no room"
     );
+}
+
+/// A core that is told the size zero of a block, which the layers above it never do, leaves its bytes alone.
+#[test]
+fn a_size_of_zero_writes_no_zone_over_a_block() {
+    let (layout, zero) = (Layout::new::<[u8; 100]>(), Layout::new::<()>());
+    let cache = Cache::<AlignedSlabs<Pages, 4096>, Hardened<Keep>, 4>::with_layout(Pages, layout).unwrap();
+    let block = cache.try_alloc(layout).unwrap();
+    // SAFETY: the block is so long.
+    unsafe { block.cast::<u8>().write_bytes(9, layout.size()) };
+    // SAFETY: a live block; what is wrong with its size is what the test is about.
+    let resize = |core: &mut _| unsafe {
+        Heap::resize_in_place(core, block.cast(), zero, Layout::new::<[u8; 1000]>())
+    };
+    // SAFETY: the closure calls the core and nothing else.
+    assert!(unsafe { cache.enter(resize) }.unwrap().is_err());
+    // SAFETY: it has been written, and is not used otherwise.
+    assert!(unsafe { block.as_ref() }[..layout.size()].iter().all(|&byte| byte == 9));
+    assert_eq!(kinds(), [(Wrong::WrittenBehind, block.cast::<u8>().addr().get())]);
+    free(&cache, block.cast(), layout);
+    assert_eq!(told(), []);
+}
+
+/// A zone of one byte, and zeroes in what is free.
+struct Short;
+
+impl Checks for Short {
+    type Frees = On;
+    type Quarantine = Off;
+    type Report = Keep;
+    const RED_ZONE: usize = 1;
+    const ZERO_FREED: bool = true;
+}
+
+/// A block whose zone was written to comes back, as long as that is not zero, also where there is no more than the zone behind the first word.
+#[test]
+fn what_was_written_behind_comes_back_from_the_shortest_slots() {
+    for size in [7, 8, 15, 16] {
+        let layout = Layout::from_size_align(size, 1).unwrap();
+        let cache = Cache::<AlignedSlabs<Pages, 4096>, Short, 0>::with_layout(Pages, layout).unwrap();
+        let block = cache.try_alloc(layout).unwrap().cast::<u8>();
+        fill_behind(&cache, block, size, 5);
+        free(&cache, block, layout);
+        assert_eq!((kinds(), cache.stats().live), (vec![(Wrong::WrittenBehind, block.addr().get())], 0));
+    }
 }
 
 /// Without a mistake nothing is told.

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use heapwright::cache::{Chunks, Classes, KeepAll, SizeClasses, SlabHeap};
 use heapwright::check::{Checked, Checks, Hardened, Wrong};
-use heapwright::heap::{Locked, NoHeap, SharedHeap};
+use heapwright::heap::{Heap as Core, Locked, NoHeap, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, IntrusiveList, LargeSlabs, SideSlabs, SlabSystem};
 use heapwright::source::{Pages, SourceHeap};
@@ -308,4 +308,25 @@ fn damage_is_told_once() {
     }
     free(&heap, block, layout);
     assert_eq!((told(), heap.misuses(), heap.usage().objects), (vec![], 1, 0));
+}
+
+/// A core that is told the size zero of a block, which the layers above it never do, leaves its bytes alone.
+#[test]
+fn a_size_of_zero_writes_no_zone_over_a_block() {
+    type Small = SlabHeap<Few, AlignedSlabs<Pages>, NoHeap, KeepAll, 8, Hardened<Keep>>;
+    let heap = Locked::<Small, NoLock>::over(Pages, NoHeap);
+    let (layout, zero) = (Layout::new::<u64>(), Layout::new::<()>());
+    let block = heap.try_alloc(layout).unwrap();
+    // SAFETY: the block is so long.
+    unsafe { block.cast::<u8>().write_bytes(9, layout.size()) };
+    // SAFETY: a live block; what is wrong with its size is what the test is about.
+    let resize =
+        |core: &mut _| unsafe { Core::resize(core, block.cast(), zero, Layout::new::<[u8; 5000]>()) };
+    // SAFETY: the closure calls the core and nothing else.
+    assert!(unsafe { heap.enter(resize) }.unwrap().is_err());
+    // SAFETY: it has been written, and is not used otherwise.
+    assert_eq!(unsafe { block.as_ref() }[..layout.size()], [9; 8]);
+    told();
+    free(&heap, block.cast(), layout);
+    assert_eq!((told(), heap.usage().objects), (vec![], 0));
 }

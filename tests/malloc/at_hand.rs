@@ -1,13 +1,15 @@
 //! How much is at hand, and in depots, after what.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ptr::NonNull;
 use std::sync::mpsc;
 use std::thread;
 
+use heapwright::AllocError;
 use heapwright::cache::malloc::MallocInstance;
 use heapwright::cache::{ChunkHeap, ClassStats, Classes, KeepAll, Malloc, MallocSettings};
 use heapwright::lock::YieldLock;
-use heapwright::source::Pages;
+use heapwright::source::{BackingSource, Pages};
 
 use crate::source::{Ledger, Watched, ledger};
 
@@ -106,6 +108,48 @@ fn threads_that_only_free_come_to_have_stacks() {
         heap.flush();
         assert_eq!(thread::spawn(free).join().unwrap(), at_hand, "{count}");
         assert_eq!(class(heap, 48).live, 0);
+    }
+}
+
+/// Pages that hold anything when they have been purged.
+#[derive(Clone)]
+struct Littered;
+
+// SAFETY: B1 to B7 are those of `Pages`; what is purged is undefined here.
+unsafe impl BackingSource for Littered {
+    const GRANULE: usize = Pages::GRANULE;
+    const ALIGN_MAX: usize = Pages::ALIGN_MAX;
+
+    fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        Pages.acquire(layout)
+    }
+
+    unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.release(block, layout) };
+    }
+
+    unsafe fn purge(&mut self, ptr: NonNull<u8>, len: usize) {
+        // SAFETY: the caller's promise: nobody needs what these bytes hold.
+        unsafe { ptr.write_bytes(0xee, len) };
+    }
+}
+
+heap!(LITTERED as LitteredMalloc, InLitter, over Littered: Littered);
+
+/// The stacks of a thread that is gone are made anew for the next, whatever they hold by then.
+#[test]
+fn stacks_that_were_purged_are_opened_anew() {
+    let heap = LitteredMalloc;
+    for _ in 0..3 {
+        let work = move || {
+            let sizes = [8, 48, 200];
+            let blocks = sizes.map(|size| take(&heap, 40, size));
+            sizes.into_iter().zip(blocks).for_each(|(size, blocks)| give(&heap, blocks, size));
+        };
+        thread::spawn(work).join().unwrap();
+        assert_eq!((heap.stats().threads, heap.stats().bytes_live, heap.stats().bytes_at_hand), (0, 0, 0));
+        heap.release();
     }
 }
 

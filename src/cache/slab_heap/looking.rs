@@ -165,7 +165,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
         let block = match (self.alloc(new), from) {
             (Ok(block), _) => block,
             (Err(AllocError), class) => {
-                if let Some(class) = class.filter(|_| old.size() > 0) {
+                if let Some(class) = class {
                     // What was found behind the block has been noted, and is not to be found again.
                     // SAFETY: a live object of ours, and nobody needs what lies behind its size.
                     unsafe { Watch::<P>::enclose(renewed(ptr), old.size(), Self::stride(class)) };

@@ -3,6 +3,7 @@
 use core::alloc::Layout;
 
 use super::{UpTo, alloc, free, holes, layout, take, with};
+use crate::AllocError;
 use crate::arena::quick;
 use crate::arena::shape::Shape;
 use crate::arena::view::{HOT_OFF, View};
@@ -110,6 +111,20 @@ fn what_the_lists_take_is_given_back_when_nothing_else_is_free() {
             let one = layout(view, 1);
             while view.alloc(one).is_ok() {}
             assert_eq!((view.state.quick_max, view.state.used()), (0, view.shape.granules));
+        });
+    }
+    full::<Sizing128KiB>();
+    full::<UpTo<1001, 64>>();
+}
+
+/// The first request that finds no room has the block at hand merged and the lists' memory given back at once: the next finds no more than that did.
+#[test]
+fn all_that_is_kept_is_merged_before_a_request_is_refused() {
+    fn full<S: Sizing>() {
+        with_lists::<S>(|view| {
+            let two = layout(view, 2);
+            while view.alloc(two).is_ok() {}
+            assert_eq!((view.state.quick_max, view.alloc(two)), (0, Err(AllocError)));
         });
     }
     full::<Sizing128KiB>();
