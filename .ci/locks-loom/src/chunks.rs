@@ -130,7 +130,7 @@ fn what_is_handed_over_is_found() {
                     let slab = stock.chunks().acquire_slab(SIZE).expect("there is memory");
                     let second = slab.addr().get() + SIZE;
                     // SAFETY: the slab is this thread's.
-                    assert_eq!(unsafe { stock.note_taken(second, 1) }, 0, "none has been taken");
+                    assert_eq!(unsafe { stock.note_taken(second, 1) }, 0..2, "none has been taken");
                     object.store(second, Ordering::Release);
                     slab.addr()
                 }
