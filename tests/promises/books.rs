@@ -101,7 +101,7 @@ pub(crate) struct Via(Rc<Books>);
 impl Via {
     /// Whether blocks can become so long without copying: every third size can't be had so.
     pub(crate) fn remaps_to(size: usize) -> bool {
-        size < 1 << 40 && size % 3 != 1
+        (size as u64) < 1 << 40 && size % 3 != 1
     }
 }
 
@@ -113,7 +113,8 @@ unsafe impl BackingSource for Via {
     const ALIGN_MAX: usize = 1 << 20;
 
     fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let possible = layout.size() > 0 && layout.size() < 1 << 40 && layout.align() <= Self::ALIGN_MAX;
+        let possible =
+            layout.size() > 0 && (layout.size() as u64) < 1 << 40 && layout.align() <= Self::ALIGN_MAX;
         if self.0.turns.next() || !possible {
             return Err(AllocError);
         }

@@ -126,7 +126,7 @@ fn random_layout(random: &mut Random) -> Layout {
 fn every_layout(name: &str, heap: &impl SharedHeap, count: usize) {
     for layout in table() {
         let met = ask(heap, layout, layout.size() % 2 == 1 && has_answer_in_memory(layout));
-        assert!(!met || layout.size() <= 1 << 40, "{name}: {layout:?} is met");
+        assert!(!met || layout.size() as u64 <= 1 << 40, "{name}: {layout:?} is met");
     }
     let mut random = Random(0x1A70_0075);
     let (mut old, mut met) = (Layout::new::<u8>(), 0);
