@@ -32,7 +32,7 @@ impl<S: Sizing> View<'_, S> {
 
     /// The links, if they lead to where they may; otherwise none, and that is kept in mind.
     pub(super) fn believed(&self, index: u32, node: Node) -> Node {
-        let len = self.len_by_tables(index);
+        let len = self.believed_len(index);
         if self.agree(index, node, len, |neighbour| self.told_len(neighbour).is_some()) {
             return node;
         }
@@ -55,7 +55,7 @@ impl<S: Sizing> View<'_, S> {
     }
 
     /// The granules of the free block at `start`. If its words do not tell them, the tables do, and that is kept in mind.
-    pub(super) fn len_by_tables(&self, start: u32) -> u32 {
+    pub(super) fn believed_len(&self, start: u32) -> u32 {
         self.told_len(start).unwrap_or_else(|| {
             self.broken_at(start);
             self.run_from(start)
@@ -63,15 +63,15 @@ impl<S: Sizing> View<'_, S> {
     }
 
     /// The same for the free block that ends before granule `end`.
-    pub(super) fn len_by_tables_back(&self, end: u32) -> u32 {
-        let told = self.told_len_back(end);
-        let begins_there =
-            |&len: &u32| end.checked_sub(len).and_then(|start| self.told_len(start)) == Some(len);
-        told.filter(begins_there).unwrap_or_else(|| {
-            let start = self.start_before(end);
-            self.broken_at(start);
-            end - start
-        })
+    pub(super) fn believed_len_back(&self, end: u32) -> u32 {
+        let len = self.last_len(end);
+        // (No block tells of no granules.)
+        if end.checked_sub(len).and_then(|start| self.told_len(start)) == Some(len) {
+            return len;
+        }
+        let start = self.start_before(end);
+        self.broken_at(start);
+        end - start
     }
 
     /// The first granule of the free block that ends before granule `end`, by the tables alone.

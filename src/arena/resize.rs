@@ -143,10 +143,8 @@ impl<S: Sizing> View<'_, S> {
             self.wipe(index - before, start - (index - before));
             self.give(index - before, start - (index - before));
         }
-        if start != index {
-            // Only now, so that a free block before it can still be told from it (A7).
-            self.end(index);
-        }
+        // Only now, so that a free block before it can still be told from it (A7).
+        self.end(index);
         let whole_end = old_end + after;
         if whole_end > end {
             self.wipe(end, whole_end - end);

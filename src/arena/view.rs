@@ -538,7 +538,7 @@ impl<S: Sizing> View<'_, S> {
     #[inline]
     pub(super) fn len_from_start(&self, index: u32) -> u32 {
         if Self::ENCODE {
-            return self.len_by_tables(index);
+            return self.believed_len(index);
         }
         let ptr = self.at(index);
         // The top bit of the links' last word.
@@ -550,10 +550,9 @@ impl<S: Sizing> View<'_, S> {
     #[inline]
     pub(super) fn len_from_end(&self, end: u32) -> u32 {
         if Self::ENCODE {
-            return self.len_by_tables_back(end);
+            return self.believed_len_back(end);
         }
-        let len = self.load_link(self.at(end).wrapping_sub(4));
-        if len & SINGLE != 0 { 1 } else { len }
+        self.last_len(end)
     }
 
     /// What the first words of a free block of more than one granule tell of its length: not less than two.
@@ -562,11 +561,11 @@ impl<S: Sizing> View<'_, S> {
         (len > 1).then_some(len)
     }
 
-    /// What the last words of the free block that ends before granule `end` tell of its length: not less than one.
-    pub(super) fn told_len_back(&self, end: u32) -> Option<u32> {
+    /// What the last word of the free block that ends before granule `end` tells of its length.
+    #[inline]
+    pub(super) fn last_len(&self, end: u32) -> u32 {
         let len = self.load_link(self.at(end).wrapping_sub(4));
-        let len = if len & SINGLE != 0 { 1 } else { len };
-        (len > 0).then_some(len)
+        if len & SINGLE != 0 { 1 } else { len }
     }
 
     /// Whether the words of the free block at `index`, which has so many granules, tell that.

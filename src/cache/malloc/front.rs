@@ -343,17 +343,17 @@ impl<T: MallocSettings> Front<T> {
     /// Gives back all, for good: the thread ends.
     pub(super) fn close(&self, shared: &'static SharedMalloc<T>) {
         self.flush(shared);
-        if let Some(block) = self.block() {
+        let own = self.block();
+        // Before the registry's lock, which may be one that uses the heap.
+        self.phase.set(Phase::Closed);
+        if let Some(block) = own {
             // SAFETY: the block is this thread's, and stays.
             unsafe { block.as_ref() }.close_bins();
             self.bins.set(self.closed);
             self.block.set(ptr::null_mut());
-            // Before the lock, which may be one that uses the heap.
-            self.phase.set(Phase::Closed);
             // SAFETY: it is from `open`, and the bins are closed.
             unsafe { shared.threads.close(block) };
         }
-        self.phase.set(Phase::Closed);
     }
 
     /// Puts a freed object to rest, and gives one that has rested; the same where none rest, or nobody would see to their end.
