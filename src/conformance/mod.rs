@@ -30,7 +30,8 @@
 //!
 //! # What is done
 //! Each script of operations, fixed ones that heaps have failed at before and random ones, runs on a heap of its own and on a shadow of it,
-//! which knows where each block is and what was written to it. The laws that are held against the heap are those of [`Law`]. In particular:
+//! which knows where each block is and what was written to it. A heap that is a static is the same for all scripts: nobody else may use it
+//! meanwhile, another test neither, as what they take and give back would pass for the heap's mistakes. The laws that are held against the heap are those of [`Law`]. In particular:
 //! - blocks come back with every size from the requested to the returned one, and by pointers that are good for that size only (which Miri
 //!   sees);
 //! - the heap moves while blocks are live, and its old place is overwritten;

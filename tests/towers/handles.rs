@@ -4,7 +4,7 @@ use heapwright::arena::{StaticArena, Teaspoon};
 use heapwright::cache::{Classes, Exactly, KeepAll, SlabCache, SlabHeap};
 use heapwright::combine::StackFirst;
 use heapwright::conformance::{Source, global, shared, shared_over};
-use heapwright::heap::{Locked, Of};
+use heapwright::heap::Locked;
 use heapwright::lock::{NoLock, SpinLock, TicketLock};
 use heapwright::preset::{StaticHeap, TinyHeap4KiB, TinyHeap16MiB, TinyHeap128KiB};
 use heapwright::sizing::{Bounded, Checked, Sizing4KiB, Sizing16MiB, Sizing128KiB};
@@ -20,8 +20,13 @@ fn over<L: heapwright::lock::Lock>(source: Source) -> Over<L> {
     Locked::new(SourceHeap::new(source))
 }
 
+type Board = StaticArena<40_000, Sizing16MiB>;
+
+// One for each row: tests run side by side, and a check wants its heap for itself.
 heapwright::instance! {
-    static BOARD as Board: StaticArena<40_000, Sizing16MiB> = StaticArena::new();
+    static SHARED as Shared: Board = StaticArena::new();
+    static BY_REFERENCE as ByReference: Board = StaticArena::new();
+    static BY_GLOBAL_ALLOC as ByGlobalAlloc: Board = StaticArena::new();
 }
 
 rows! {
@@ -42,8 +47,8 @@ rows! {
     tiny_4kib: shared(TinyHeap4KiB::<3000>::new).threads();
     tiny_128kib: shared(TinyHeap128KiB::<30_000>::new).threads();
     tiny_16mib: shared(TinyHeap16MiB::<60_000>::new).threads();
-    instance: shared(|| Board).moves().threads();
-    by_reference: shared(|| BOARD_TOO.heap()).moves().threads();
+    instance: shared(|| Shared).moves().threads();
+    by_reference: shared(|| ByReference.heap()).moves().threads();
     slab_cache: shared_over(SlabCache::<AlignedSlabs<Source>, SpinLock, Exactly<48, 8>>::over).sizes_to(48).moves().threads();
     slab_cache_large: shared_over(SlabCache::<LargeSlabs<Source>, NoLock, Exactly<500, 32>>::over).sizes_to(500).moves();
     slab_heap: shared_over(|source: Source| {
@@ -63,11 +68,8 @@ rows! {
     global_heap: shared(|| GlobalHeap).moves().threads();
     global_by_global_alloc: global(|| std::alloc::System).threads();
     static_heap_by_global_alloc: global(StaticHeap::<30_000>::new).threads();
-    instance_by_global_alloc: global(|| Board).threads();
+    instance_by_global_alloc: global(|| ByGlobalAlloc).threads();
 }
-
-/// The same heap by reference.
-const BOARD_TOO: Of<BOARD> = Board;
 
 #[cfg(feature = "std")]
 rows! {
@@ -98,11 +100,13 @@ mod version_02 {
 
     use super::*;
 
+    heapwright::instance! { static INSTANCE as Instance: Board = StaticArena::new(); }
+
     rows! {
         locked: allocator_02(|| Locked::<_, SpinLock>::new(SourceHeap::new(GlobalHeap))).threads();
         static_arena: allocator_02_ref(StaticArena::<40_000, Sizing16MiB>::new).threads();
         stack_first: allocator_02_ref(|| StackFirst::<300, GlobalHeap>::new(GlobalHeap));
-        instance: allocator_02(|| Board).threads();
+        instance: allocator_02(|| Instance).threads();
         theirs: allocator_02(|| allocator_api2_02::alloc::Global).threads();
     }
 }
@@ -113,11 +117,13 @@ mod version_03 {
 
     use super::*;
 
+    heapwright::instance! { static INSTANCE as Instance: Board = StaticArena::new(); }
+
     rows! {
         locked: allocator_03(|| Locked::<_, SpinLock>::new(SourceHeap::new(GlobalHeap))).threads();
         static_arena: allocator_03_ref(StaticArena::<40_000, Sizing16MiB>::new).threads();
         stack_first: allocator_03_ref(|| StackFirst::<300, GlobalHeap>::new(GlobalHeap));
-        instance: allocator_03(|| Board).threads();
+        instance: allocator_03(|| Instance).threads();
     }
 }
 
@@ -127,11 +133,13 @@ mod version_04 {
 
     use super::*;
 
+    heapwright::instance! { static INSTANCE as Instance: Board = StaticArena::new(); }
+
     rows! {
         locked: allocator_04(|| Locked::<_, SpinLock>::new(SourceHeap::new(GlobalHeap))).threads();
         static_arena: allocator_04_ref(StaticArena::<40_000, Sizing16MiB>::new).threads();
         stack_first: allocator_04_ref(|| StackFirst::<300, GlobalHeap>::new(GlobalHeap));
-        instance: allocator_04(|| Board).threads();
+        instance: allocator_04(|| Instance).threads();
         theirs: allocator_04(|| allocator_api2_04::alloc::Global).threads();
     }
 
