@@ -199,6 +199,18 @@ fn every_broken_link_is_found() {
 /// Every value that a byte of the first link of a lone hole can have, be it the number of a granule that is another end of a free block.
 #[test]
 fn a_link_of_any_value_is_found() {
+    any_value_is_found(|_| 0, |[before, behind]| (before, behind));
+}
+
+/// The same of the last word, which tells how long the hole is to whoever frees the block behind it.
+#[test]
+fn a_length_of_any_value_is_found() {
+    any_value_is_found(|len| len - 4, |[before, behind]| (behind, before));
+    any_value_is_found(|len| len - 1, |[before, behind]| (behind, before));
+}
+
+/// Gives a byte of a hole, found by the hole's length, each value, and frees the first of the two neighbours that `order` names.
+fn any_value_is_found(byte: fn(usize) -> usize, order: fn([Live; 2]) -> (Live, Live)) {
     let step = if cfg!(miri) { 51 } else { 1 };
     let layout = |len: usize| Layout::from_size_align(len, 1).expect("a small layout");
     for before in 0..4 {
@@ -210,19 +222,22 @@ fn a_link_of_any_value_is_found() {
                 let mut live: Vec<_> = (0..before).map(|_| take(8)).collect();
                 let neighbour = take(8);
                 let hole = take(8 * len);
-                live.push(take(8));
-                let before_hole = hole.ptr.addr().get() - heap.byte(0).addr();
+                let (freed, kept) = order([neighbour, take(8)]);
+                live.push(kept);
+                let start = hole.ptr.addr().get() - heap.byte(0).addr();
                 let free = |live: Live| {
                     // SAFETY: a live block, with its layout.
                     unsafe { heap.free(live.ptr, live.layout) };
                 };
                 free(hole);
-                let byte = heap.byte(before_hole);
+                let hole =
+                    heap.chunks().into_iter().find(|chunk| chunk.offset == start).expect("what was freed");
+                let byte = heap.byte(start + byte(hole.len));
                 // SAFETY: free memory of the region, which the heap has written to.
                 let was = unsafe { byte.read() };
                 // SAFETY: as above; what is written there is the misuse that this test is about.
                 unsafe { byte.write(was ^ value as u8) };
-                free(neighbour);
+                free(freed);
                 live.extend(drain(&heap));
                 let found: Vec<_> = told().iter().map(|misuse| misuse.wrong).collect();
                 assert_eq!(found, [Wrong::Metadata], "{value} after {before} before {len}");
