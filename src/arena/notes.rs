@@ -141,6 +141,16 @@ impl<S: Sizing> View<'_, S> {
         Some(index)
     }
 
+    /// As [`Heap::judge`](crate::heap::Heap::judge).
+    pub(super) fn lets_back(&mut self, address: usize, layout: Layout) -> bool {
+        if Self::CHECKED {
+            let Some(index) = self.admit(address, layout) else { return false };
+            // What was found behind the block has been noted, and is not to be found again.
+            self.enclose(index, self.granules_for(layout.size()) as u32, layout.size());
+        }
+        true
+    }
+
     /// Notes what is wrong with a call for a block that can't be at `address`.
     #[cold]
     #[inline(never)]

@@ -312,6 +312,11 @@ unsafe impl<S: Sizing> Heap for View<'_, S> {
 
     const CHECKS: bool = Self::CHECKED;
 
+    #[inline]
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        self.lets_back(ptr.addr().get(), layout)
+    }
+
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {
         self.finding(type_name::<Self>())
@@ -452,6 +457,12 @@ macro_rules! forward_to_view {
             }
 
             const CHECKS: bool = View::<S>::CHECKED;
+
+            #[inline]
+            unsafe fn judge(&mut $self, ptr: NonNull<u8>, layout: Layout) -> bool {
+                // SAFETY: the caller's promise is the same.
+                unsafe { $view.judge(ptr, layout) }
+            }
 
             #[inline(always)]
             fn take_finding(&mut $self) -> Option<Finding> {

@@ -481,14 +481,12 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCo
     /// As [`Heap::dealloc`], but for what is looked at.
     #[inline(always)]
     unsafe fn take_back(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        if P::LOOKS {
-            // SAFETY: the caller's promise is the same.
-            if !unsafe { self.lets_back(ptr, layout) } {
-                return;
-            }
-            // SAFETY: a live object of ours, which is free now.
-            unsafe { Watch::<P>::clear(renewed(ptr), self.shape().stride()) };
+        // SAFETY: the caller's promise is the same.
+        if P::LOOKS && !unsafe { self.lets_back(ptr, layout) } {
+            return;
         }
+        // SAFETY: a live object of ours, which is free now.
+        unsafe { Watch::<P>::clear(renewed(ptr), self.shape().stride()) };
         // SAFETY: the caller's promise: a live block.
         unsafe { self.give(ptr) };
     }
@@ -579,14 +577,12 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks>
         if P::LOOKS && !unsafe { self.lets_back(ptr, old) } {
             return Err(AllocError);
         }
-        let fits = self.fits(new);
-        if fits || P::LOOKS && self.fits(old) {
-            // If the block stays as it is, what was found behind it has been noted, and is not to be found again.
-            let size = if fits { new.size() } else { old.size() };
-            // SAFETY: a live object of ours, and nobody needs what lies behind that size.
-            unsafe { Watch::<P>::enclose(renewed(ptr), size, self.shape().stride()) };
+        if !self.fits(new) {
+            return Err(AllocError);
         }
-        if fits { Ok(self.block(renewed(ptr), new)) } else { Err(AllocError) }
+        // SAFETY: a live object of ours, and nobody needs what lies behind that size.
+        unsafe { Watch::<P>::enclose(renewed(ptr), new.size(), self.shape().stride()) };
+        Ok(self.block(renewed(ptr), new))
     }
 
     /// What does not fit where it is fits nowhere.
@@ -622,6 +618,11 @@ unsafe impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks>
     }
 
     const CHECKS: bool = P::LOOKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        !P::LOOKS || unsafe { self.lets_back(ptr, layout) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

@@ -98,7 +98,13 @@ impl<P: Checks> Watch<P> {
         // A zone that is all zero may be that of a free object, which its slab has lost with its own link, in the first word: nobody gets it twice.
         let from = if stride > LINK_LEN { layout.size().max(LINK_LEN) } else { layout.size() };
         // SAFETY: the caller's promise.
-        !P::ZEROES || unsafe { differing(object, from, stride, 0) }.is_some()
+        let back = !P::ZEROES || unsafe { differing(object, from, stride, 0) }.is_some();
+        if back && layout.size() > 0 {
+            // What has been noted is not to be found again, if the block stays after all.
+            // SAFETY: the caller's promise, and nobody needs what lies behind its size. (No block has the size zero: such a one says nothing of where it ends.)
+            unsafe { Self::enclose(object, layout.size(), stride) };
+        }
+        back
     }
 
     /// Makes an object ready to be a block of `layout`; that it was written to while it was free is noted.

@@ -50,8 +50,13 @@
 //! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way, but if freed memory is zeroed and the zone is all zero: then it may be free, and stays where it is. (In an arena marks tell that it is not: there it goes.)
 //!
-//! [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap are the exception: they write to the block, or beside it, where the layout says, before the heap within sees it. A free with a wrong layout, or of a pointer from elsewhere, is found there, but may have written over a live neighbour. Where that matters,
-//! let the policy of the heap within do the checks alone.
+//! Nor has a combinator around the heap, which [asks](crate::heap::Heap::judge) it before a block is wiped, counted, moved to another heap or taken out of a list. Exceptions:
+//! - [`FreeLists`](crate::combine::FreeLists) keep blocks that are live to the heap behind them: a block with a class that is freed twice, or with a wrong layout, is not found, as lists do not look. Where frees are to be looked at, take a
+//!   [`SlabHeap`](crate::cache::SlabHeap) with a policy instead.
+//! - [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap that does not check, and [`Zeroing`](crate::combine::Zeroing) when blocks leave, write to the block, or beside it, where the layout says. A free with a wrong layout, or of a pointer from
+//!   elsewhere, may have written over a live neighbour.
+//! - A shell that another heap uses, as a source or by reference, tells for itself and is asked by nobody (but by [`StackFirst`](crate::combine::StackFirst)): what is around it takes the call for done. So it is with the heap around a `Quarantine` or `RedZones` whose handler tells at
+//!   once: there take [`Later`].
 //!
 //! A report says what is wrong, and not whose mistake it is. Where the block was allocated, and where it was freed before, is known to a traced heap: `Traced<Recall<Backtraces>, ..>` of
 //! [`trace`](crate::trace) keeps the call sites of both, and `AbortWith` is a [`Report`] that tells them.

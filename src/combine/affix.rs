@@ -189,6 +189,11 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
     /// `layout` is the layout of a live block of such a heap: its size one from the requested to the returned.
     #[inline(always)]
     unsafe fn live_parts(layout: Layout) -> Parts {
+        if P::CHECKS {
+            // A layout that no block has, if it comes to that, so that the heap finds it wrong.
+            let parts = || Parts { all: layout, before: 0, len: layout.size() };
+            return Self::parts(layout).unwrap_or_else(|AllocError| parts());
+        }
         let (before, align) = Self::before(layout.align());
         let len = Self::len(layout);
         // SAFETY: without a suffix, no more than the heap's block is long; with one, just what it was asked for. The alignment is that of the request.
@@ -341,7 +346,8 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise.
         let (parts, new_parts) = (unsafe { Self::live_parts(old) }, Self::parts(new)?);
-        if parts.before != new_parts.before {
+        // SAFETY: the caller's promise is the same.
+        if parts.before != new_parts.before || P::CHECKS && !unsafe { self.judge(ptr, old) } {
             return Err(AllocError);
         }
         // SAFETY: the caller's promise.
@@ -369,6 +375,10 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise.
         let (parts, new_parts) = (unsafe { Self::live_parts(old) }, Self::parts(new)?);
+        // SAFETY: the caller's promise is the same.
+        if P::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
         // SAFETY: the caller's promise.
         let suffix = unsafe { Self::take_suffix(ptr, old) };
         // SAFETY: the caller's promise.
@@ -448,6 +458,15 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     }
 
     const CHECKS: bool = P::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise.
+        let parts = unsafe { Self::live_parts(layout) };
+        // SAFETY: the caller's promise.
+        let outer = unsafe { Self::outer(ptr, &parts) };
+        // SAFETY: a live block of the heap, and its layout.
+        unsafe { self.heap.judge(outer, parts.all) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

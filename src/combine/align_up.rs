@@ -83,6 +83,10 @@ impl<const A: usize, P: Heap> AlignUp<A, P> {
     /// `layout` is the layout of a live block of such a heap: its size one from the requested to the returned.
     #[inline(always)]
     unsafe fn aligned_live(layout: Layout) -> Layout {
+        if P::CHECKS {
+            // A layout that no block has, if it comes to that, so that the heap finds it wrong.
+            return Self::aligned(layout).unwrap_or(layout);
+        }
         let align = if layout.align() < A { A } else { layout.align() };
         // SAFETY: a power of two. The block has this alignment and at least this size, and `alloc` has cut it to what such a layout may have.
         unsafe { Layout::from_size_align_unchecked(layout.size(), align) }
@@ -184,6 +188,13 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
     }
 
     const CHECKS: bool = P::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise.
+        let aligned = unsafe { Self::aligned_live(layout) };
+        // SAFETY: the caller's promise, and what the heap was asked for.
+        unsafe { self.heap.judge(ptr, aligned) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

@@ -222,6 +222,26 @@ pub(super) fn alloc_batch<A: Around>(
     got
 }
 
+/// Whether a block may come back, as far as the heap within checks: asked before a hook does something to it.
+///
+/// # Safety
+/// As [`Heap::dealloc`].
+#[inline(always)]
+unsafe fn may_come_back<A: Around>(around: &mut A, ptr: NonNull<u8>, layout: Layout) -> bool {
+    // SAFETY: the caller's promise is the same.
+    !A::Heap::CHECKS || unsafe { around.heap_mut().judge(ptr, layout) }
+}
+
+/// As [`Heap::judge`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn judge<A: Around>(around: &mut A, ptr: NonNull<u8>, layout: Layout) -> bool {
+    // SAFETY: the caller's promise is the same.
+    (!A::KEEPS || around.admit_block(ptr, layout).is_ok()) && unsafe { may_come_back(around, ptr, layout) }
+}
+
 /// As [`Heap::dealloc`].
 ///
 /// # Safety
@@ -229,6 +249,10 @@ pub(super) fn alloc_batch<A: Around>(
 #[inline(always)]
 pub(super) unsafe fn dealloc<A: Around>(around: &mut A, ptr: NonNull<u8>, layout: Layout) {
     // SAFETY: the caller's promise is the same.
+    if !unsafe { may_come_back(around, ptr, layout) } {
+        return;
+    }
+    // SAFETY: as above.
     if unsafe { around.leaves(ptr, layout) } {
         // SAFETY: the caller's promise is the same.
         unsafe { around.heap_mut().dealloc(ptr, layout) };
@@ -247,6 +271,11 @@ pub(super) unsafe fn dealloc_at_hand<A: Around>(around: &mut A, ptr: NonNull<u8>
         return false;
     }
     // SAFETY: the caller's promise is the same.
+    if !unsafe { may_come_back(around, ptr, layout) } {
+        // All that is to be done with it.
+        return true;
+    }
+    // SAFETY: as above.
     let taken = unsafe { around.heap_mut().dealloc_at_hand(ptr, layout) };
     if taken {
         around.freed(layout, 1);
@@ -266,6 +295,20 @@ pub(super) unsafe fn dealloc_batch<A: Around>(around: &mut A, layout: Layout, bl
             unsafe { dealloc(around, block, layout) };
         }
         return;
+    }
+    if A::Heap::CHECKS && blocks.len() != 1 {
+        // One after the other: one of them may be there twice.
+        for block in blocks.chunks(1) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { dealloc_batch(around, layout, block) };
+        }
+        return;
+    }
+    for &block in blocks.iter().filter(|_| A::Heap::CHECKS) {
+        // SAFETY: as above.
+        if !unsafe { may_come_back(around, block, layout) } {
+            return;
+        }
     }
     if A::LOOKS {
         for &block in blocks {
@@ -295,6 +338,10 @@ where
             unsafe { dealloc(around, ptr, layout) };
         }
         return owned;
+    }
+    // SAFETY: the caller's promise, and the block is the heap's.
+    if A::Heap::CHECKS && around.heap().owns(ptr, layout) && !unsafe { may_come_back(around, ptr, layout) } {
+        return true;
     }
     // SAFETY: the caller's promise is the same.
     let owned = unsafe { around.heap_mut().try_dealloc(ptr, layout) };
@@ -366,10 +413,11 @@ pub(super) unsafe fn resize<A: Around>(
     old: Layout,
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
+    // SAFETY: the caller's promise is the same.
+    if (A::KEEPS || A::Heap::CHECKS) && !unsafe { judge(around, ptr, old) } {
+        return Err(AllocError);
+    }
     if A::LOOKS {
-        if A::KEEPS {
-            around.admit_block(ptr, old)?;
-        }
         // SAFETY: the caller's promise is the same.
         if let Ok(block) = unsafe { resize_here(around, ptr, old, new) } {
             return Ok(block);
@@ -494,6 +542,12 @@ macro_rules! heap_around {
 
             const CHECKS: bool =
                 <$heap as $crate::heap::Heap>::CHECKS || <Self as $crate::combine::around::Around>::FINDS;
+
+            #[inline]
+            unsafe fn judge(&mut self, ptr: core::ptr::NonNull<u8>, layout: core::alloc::Layout) -> bool {
+                // SAFETY: the caller's promise is the same.
+                unsafe { $crate::combine::around::judge(self, ptr, layout) }
+            }
 
             #[inline(always)]
             fn take_finding(&mut self) -> Option<$crate::check::Finding> {

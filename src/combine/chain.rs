@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use super::region::{self, Growth};
 use crate::AllocError;
 use crate::arena::Arena;
-use crate::check::{Finding, Wrong};
+use crate::check::Finding;
 use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Heap, Owns, Reset};
 use crate::sizing::{Sizing, describe_sizing};
@@ -174,9 +174,8 @@ impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
 /// takes three instructions more than there; one that none meets asks each. A free and a resize ask each heap whether a block is its own.
 ///
 /// # Checks
-/// What a heap [finds](Heap::take_finding) is passed on. A free that it refuses, as it finds a [`Wrong::DoubleFree`], [`Foreign`](Wrong::Foreign), [`Interior`](Wrong::Interior) or
-/// [`WrongLayout`](Wrong::WrongLayout), is not counted, and a resize that it refuses for one of these is refused by the chain. A heap that has found something keeps its chunk until that was taken:
-/// it goes back with [`release_unused`](Heap::release_unused), or when it has served again.
+/// What a heap [finds](Heap::take_finding) is passed on. A free that it finds [wrong](Heap::judge) is not counted, and a resize that it finds wrong is refused by the chain. A heap that has found something
+/// keeps its chunk until that was taken: it goes back with [`release_unused`](Heap::release_unused), or when it has served again.
 ///
 /// What a heap refuses and does not say that way is counted as a free: after it the heap may be taken for one without blocks. So in a chain let a handler that is told at once, as a
 /// [`Quarantine`](super::Quarantine)'s may be, end the process, as [`Abort`](crate::check::Abort) does; or use [`Later`](crate::check::Later).
@@ -266,24 +265,18 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
         unsafe { &mut *found }
     }
 
-    /// Takes what a heap that checks has found, keeps the first, and says whether a call was refused by it.
+    /// Takes what a heap that checks has found, and keeps the first.
     ///
     /// # Safety
     /// Heaps check, the node is live, and there is no reference to it.
-    unsafe fn note(node: NonNull<Node<F::Heap>>) -> bool {
+    unsafe fn note(node: NonNull<Node<F::Heap>>) {
         // SAFETY: the caller's promise.
         let this = unsafe { Self::node(node) };
-        let mut refused = false;
         while let Some(finding) = this.heap.take_finding() {
             // SAFETY: heaps check, and this is the only reference to the place.
             let kept = unsafe { Self::found(node) };
             *kept = kept.or(Some(finding));
-            refused |= matches!(
-                finding.misuse().wrong,
-                Wrong::DoubleFree | Wrong::Foreign | Wrong::Interior | Wrong::WrongLayout
-            );
         }
-        refused
     }
 
     /// Whether a heap without a block has found something that nobody was told, as far as it can tell: what it keeps back is looked at.
@@ -300,24 +293,6 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
         unsafe { Self::note(node) };
         // SAFETY: as above.
         unsafe { Self::found(node) }.is_some()
-    }
-
-    /// Runs `call` on a heap, and says whether it refused it, as it found it wrong.
-    ///
-    /// # Safety
-    /// The node is live, and there is no reference to it.
-    #[inline(always)]
-    unsafe fn judge<R>(node: NonNull<Node<F::Heap>>, call: impl FnOnce(&mut F::Heap) -> R) -> (R, bool) {
-        if F::Heap::CHECKS {
-            // What was found before is not about this call.
-            // SAFETY: heaps check, and the caller's promise.
-            unsafe { Self::note(node) };
-        }
-        // SAFETY: the caller's promise.
-        let done = call(&mut unsafe { Self::node(node) }.heap);
-        // SAFETY: as above.
-        let refused = F::Heap::CHECKS && unsafe { Self::note(node) };
-        (done, refused)
     }
 
     /// Counts `count` new blocks of a heap.
@@ -508,11 +483,14 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         if F::Heap::CHECKS {
             let Some(place) = self.owner(ptr, layout) else { return };
+            // SAFETY: it is in the list, and this is the only reference to it.
+            let heap = &mut unsafe { Self::node(place.node) }.heap;
             // SAFETY: a block of this heap, live by the caller's promise.
-            let free = |heap: &mut F::Heap| unsafe { heap.dealloc(ptr, layout) };
-            // SAFETY: it is in the list, and there is no reference to it.
-            let ((), refused) = unsafe { Self::judge(place.node, free) };
-            self.uncount(place, usize::from(!refused));
+            if unsafe { heap.judge(ptr, layout) } {
+                // SAFETY: as above.
+                unsafe { heap.dealloc(ptr, layout) };
+                self.uncount(place, 1);
+            }
             return;
         }
         let mut before = None;
@@ -554,12 +532,15 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let Place { node, .. } = self.owner(ptr, old).ok_or(AllocError)?;
+        // SAFETY: it is in the list, and this is the only reference to it.
+        let heap = &mut unsafe { Self::node(node) }.heap;
         // SAFETY: a live block of this heap.
-        let resize = |heap: &mut F::Heap| unsafe { heap.resize(ptr, old, new) };
-        // SAFETY: it is in the list, and there is no reference to it.
-        let (resized, refused) = unsafe { Self::judge(node, resize) };
-        if resized.is_ok() || refused {
-            return resized;
+        if F::Heap::CHECKS && !unsafe { heap.judge(ptr, old) } {
+            return Err(AllocError);
+        }
+        // SAFETY: as above.
+        if let Ok(block) = unsafe { heap.resize(ptr, old, new) } {
+            return Ok(block);
         }
         let block = self.alloc(new)?;
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
@@ -647,6 +628,15 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
     }
 
     const CHECKS: bool = F::Heap::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // What is no heap's is not freed.
+        let Some(Place { node, .. }) = self.owner(ptr, layout) else { return false };
+        // SAFETY: it is in the list, and this is the only reference to it.
+        let heap = &mut unsafe { Self::node(node) }.heap;
+        // SAFETY: a block of this heap, live by the caller's promise.
+        unsafe { heap.judge(ptr, layout) }
+    }
 
     fn take_finding(&mut self) -> Option<Finding> {
         let mut at = self.first.filter(|_| F::Heap::CHECKS);

@@ -104,6 +104,7 @@ mod erased {
         fn alloc_batch_dyn(&mut self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize;
         unsafe fn dealloc_batch_dyn(&mut self, layout: Layout, blocks: &[NonNull<u8>]);
         fn release_unused_dyn(&mut self) -> usize;
+        unsafe fn judge_dyn(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool;
         fn take_finding_dyn(&mut self) -> Option<Finding>;
     }
 }
@@ -178,6 +179,10 @@ impl<H: Heap> ErasedCore for H {
     }
     fn release_unused_dyn(&mut self) -> usize {
         self.release_unused()
+    }
+    unsafe fn judge_dyn(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.judge(ptr, layout) }
     }
     fn take_finding_dyn(&mut self) -> Option<Finding> {
         self.take_finding()
@@ -262,6 +267,11 @@ unsafe impl Heap for DynCore<'_> {
 
     // Whether the core behind it does is not known here.
     const CHECKS: bool = true;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.core.judge_dyn(ptr, layout) }
+    }
 
     fn take_finding(&mut self) -> Option<Finding> {
         self.core.take_finding_dyn()

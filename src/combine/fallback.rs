@@ -106,7 +106,7 @@ impl<P: Owns, S: Heap> Fallback<P, S> {
 /// Moves a block from one heap to another.
 ///
 /// # Errors
-/// When that one has no room; the block is as it was.
+/// When that one has no room, or the first one finds that this is no block of its own; the block is as it was.
 ///
 /// # Safety
 /// `ptr` is a live block of `from`, `old` its layout, and `new` is not of size zero.
@@ -117,6 +117,10 @@ pub(super) unsafe fn move_block<A: Heap, B: Heap>(
     old: Layout,
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
+    // SAFETY: the caller's promise.
+    if A::CHECKS && !unsafe { from.judge(ptr, old) } {
+        return Err(AllocError);
+    }
     let block = to.alloc(new)?;
     // SAFETY: both are live blocks of at least that many bytes, of heaps that hold them at the same time, so they do not overlap (H1).
     unsafe { block.cast::<u8>().copy_from_nonoverlapping(ptr, old.size().min(new.size())) };
@@ -197,6 +201,10 @@ unsafe impl<P: Owns, S: Heap> Heap for Fallback<P, S> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        if Self::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
         if self.first.owns(ptr, old) {
             // SAFETY: the caller's promise, and the block is the first's.
             if let Ok(block) = unsafe { self.first.resize(ptr, old, new) } {
@@ -250,6 +258,16 @@ unsafe impl<P: Owns, S: Heap> Heap for Fallback<P, S> {
     }
 
     const CHECKS: bool = P::CHECKS || S::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if self.first.owns(ptr, layout) {
+            // SAFETY: the caller's promise, and the block is the first's.
+            unsafe { self.first.judge(ptr, layout) }
+        } else {
+            // SAFETY: the caller's promise, and the block is not the first's.
+            unsafe { self.second.judge(ptr, layout) }
+        }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

@@ -35,6 +35,9 @@ const AT_ONCE: usize = 32;
 /// [`SlabHeap`](crate::cache::SlabHeap) is as fast, gives memory back by whole slabs and can serve one size with what another has freed; it takes its memory by slabs from
 /// a source. Lists need no such thing, cost 8 bytes per class, and take blocks from anywhere.
 ///
+/// Lists do not look at what is put into them. Even where `P` checks, a block with a class that is freed twice, or with a wrong layout, is not found, and is handed out twice: to `P` it is live for
+/// as long as it is in a list. A `SlabHeap` with a policy finds it.
+///
 /// ```
 /// # #[cfg(feature = "alloc")] {
 /// use core::alloc::Layout;
@@ -421,6 +424,10 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        if P::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
         let (old_class, class) = (Self::class(old), Self::class(new));
         let (old, asked) = (Self::asked(old), Self::asked(new));
         let (ptr, len) = match (old_class, class) {
@@ -442,6 +449,10 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        if P::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
         if Self::class(old).is_none() && Self::class(new).is_none() {
             // SAFETY: the caller's promise: the block is the heap's own; after an error it is as it was (H4).
             return self.with_room(|lists| unsafe { lists.heap.resize(ptr, old, new) });
@@ -515,6 +526,12 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
     }
 
     const CHECKS: bool = P::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let ptr = if Self::class(layout).is_some() { whole(ptr) } else { ptr };
+        // SAFETY: a live block of the heap, and what it was asked for, by a pointer good for all of it.
+        unsafe { self.heap.judge(ptr, Self::asked(layout)) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

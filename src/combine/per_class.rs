@@ -125,6 +125,10 @@ impl<C: SizeClasses, H: Heap> PerClass<C, H> {
     /// `layout` is the layout of a live block of this heap.
     #[inline(always)]
     unsafe fn live_class(layout: Layout) -> (usize, Layout) {
+        if H::CHECKS {
+            // A layout that no block has, so that the heap that gets it finds it wrong.
+            return Self::class(layout).unwrap_or((0, layout));
+        }
         // SAFETY: a live block has a class, since what has none is refused (K3).
         unsafe { Self::class(layout).unwrap_unchecked() }
     }
@@ -206,7 +210,8 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
         // SAFETY: the caller's promise.
         let (old_class, old_slot) = unsafe { Self::live_class(old) };
         let (class, slot) = Self::class(new).ok_or(AllocError)?;
-        if class != old_class {
+        // SAFETY: the caller's promise is the same.
+        if class != old_class || H::CHECKS && !unsafe { self.judge(ptr, old) } {
             return Err(AllocError);
         }
         if slot == old_slot {
@@ -227,6 +232,10 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
         // SAFETY: the caller's promise.
         let (old_class, old_slot) = unsafe { Self::live_class(old) };
         let (class, slot) = Self::class(new).ok_or(AllocError)?;
+        // SAFETY: the caller's promise is the same.
+        if H::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
         if class == old_class {
             if slot == old_slot {
                 return Ok(mem::slice(whole(ptr), slot.size()));
@@ -276,6 +285,15 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
     }
 
     const CHECKS: bool = H::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise.
+        let (class, slot) = unsafe { Self::live_class(layout) };
+        // SAFETY: K2.
+        let heap = unsafe { self.heap(class) };
+        // SAFETY: a live block of that heap, and what it was asked for.
+        unsafe { heap.judge(whole(ptr), slot) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

@@ -87,9 +87,29 @@ impl<R: Round, P: Heap> Quantize<R, P> {
     /// `layout` is the layout of a live block of such a heap: its size one from the requested to the returned.
     #[inline(always)]
     unsafe fn live_quantum(layout: Layout) -> Layout {
+        if P::CHECKS {
+            // A layout that no block has, if it comes to that, so that the heap finds it wrong.
+            return Self::quantum(layout).unwrap_or(layout);
+        }
         let size = R::round(layout);
         // SAFETY: the size is the one that the request was rounded to (Q2), which was part of a layout with this alignment.
         unsafe { Layout::from_size_align_unchecked(size, layout.align()) }
+    }
+
+    /// A block that stays as it is, with a quantum of its own.
+    ///
+    /// # Errors
+    /// When the heap finds that it is none.
+    ///
+    /// # Safety
+    /// It is a live block of the heap, and `quantum` what it was asked for.
+    #[inline(always)]
+    unsafe fn same(&mut self, ptr: NonNull<u8>, quantum: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise.
+        if P::CHECKS && !unsafe { self.heap.judge(whole(ptr), quantum) } {
+            return Err(AllocError);
+        }
+        Ok(mem::slice(whole(ptr), quantum.size()))
     }
 }
 
@@ -143,7 +163,8 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
         // SAFETY: the caller's promise.
         let (old, new) = (unsafe { Self::live_quantum(old) }, Self::quantum(new)?);
         if old == new {
-            return Ok(mem::slice(whole(ptr), new.size()));
+            // SAFETY: a live block of the heap, and what it was asked for.
+            return unsafe { self.same(ptr, new) };
         }
         // SAFETY: a live block of the heap, and what it was asked for.
         expose_some(unsafe { self.heap.resize_in_place(whole(ptr), old, new) }, new.size())
@@ -159,7 +180,8 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
         // SAFETY: the caller's promise.
         let (old, new) = (unsafe { Self::live_quantum(old) }, Self::quantum(new)?);
         if old == new {
-            return Ok(mem::slice(whole(ptr), new.size()));
+            // SAFETY: a live block of the heap, and what it was asked for.
+            return unsafe { self.same(ptr, new) };
         }
         // SAFETY: a live block of the heap, and what it was asked for. Quanta are no less than the sizes, so all that is to be kept is.
         expose_some(unsafe { self.heap.resize(whole(ptr), old, new) }, new.size())
@@ -198,6 +220,13 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
     }
 
     const CHECKS: bool = P::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise.
+        let quantum = unsafe { Self::live_quantum(layout) };
+        // SAFETY: a live block of the heap, and what it was asked for.
+        unsafe { self.heap.judge(whole(ptr), quantum) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

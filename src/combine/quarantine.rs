@@ -27,9 +27,8 @@ use crate::heap::Heap;
 /// When `P` refuses a request all of them go back, and it is asked again; so they do with [`release_unused`](Heap::release_unused) and when the
 /// heap is dropped. Memory that is scarce is not kept from those who need it.
 ///
-/// A block is filled before `P` is asked, and as far as the layout says that it came with. So where `P` checks, a free with a wrong layout or of a
-/// pointer from elsewhere is found, but not harmless: it has written over what lies there, which may be a live neighbour. `P` finds it when the block
-/// leaves the queue. Where such a call is to do nothing, leave the quarantine out.
+/// A block is filled as far as the layout says that it came with. Where `P` [checks](Heap::CHECKS), it is [asked](Heap::judge) before, and a free with a wrong layout or of a pointer from
+/// elsewhere does nothing. Where it does not, such a free writes over what lies there, which may be a live neighbour.
 ///
 /// # Cost
 /// 3 words for each of the `N` blocks, and the memory of the blocks that wait. A free writes the whole block, reads the one that leaves the

@@ -58,9 +58,9 @@ use crate::mem::{self, align_up};
 /// # Ok::<(), heapwright::AllocError>(())
 /// ```
 ///
-/// Zones are looked for where the layout says, and written there before `P` is asked. So where `P` checks, a free or resize with a wrong layout, or of
-/// a pointer from elsewhere, is found, but not harmless: up to `PRE` (rounded up) and `POST` bytes are written that may be a live neighbour's. Where
-/// such a call is to do nothing, leave the zones out: a policy with a [`RED_ZONE`](crate::check::Checks::RED_ZONE) looks behind blocks as well.
+/// Zones are looked for, and written, where the layout says. Where `P` [checks](Heap::CHECKS), it is [asked](Heap::judge) before, and a free or resize with a wrong layout, or of a pointer from elsewhere, does
+/// nothing. Where it does not, such a call reads and writes up to `PRE` (rounded up) and `POST` bytes that may be a live neighbour's. A policy with a [`RED_ZONE`](crate::check::Checks::RED_ZONE) looks
+/// behind blocks as well.
 ///
 /// It can't tell whether a block is its own ([`Owns`](crate::heap::Owns)): the zone before a foreign block may lie in another's. Where a free
 /// is routed by ownership, put the zones around the whole.
@@ -164,11 +164,27 @@ impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> RedZones<PRE, PO
         mem::slice(unsafe { whole.add(place.before) }, size)
     }
 
-    /// Looks at the zones of a block that came back, and reports what is wrong. False: the block was freed before.
+    /// Whether a block is the heap's, as far as that checks: asked before its zones are looked at, which are where its layout says.
+    ///
+    /// # Safety
+    /// As [`Heap::dealloc`]; `place` is that of the block's layout.
+    #[inline]
+    unsafe fn is_theirs(&mut self, ptr: NonNull<u8>, place: Place) -> bool {
+        // SAFETY: the caller's promise.
+        let whole = unsafe { Self::whole(ptr, place) };
+        // SAFETY: the block within is live, and was asked for by this layout.
+        !P::CHECKS || unsafe { self.heap.judge(whole, place.whole) }
+    }
+
+    /// Looks at a block that came back, and at its zones, and reports what is wrong. False: it may not, as it was freed before, or is no block of the heap.
     ///
     /// # Safety
     /// The block is live, `layout` is its own, and `place` that of this layout.
     unsafe fn check(&mut self, ptr: NonNull<u8>, layout: Layout, place: Place) -> bool {
+        // SAFETY: the caller's promise is the same.
+        if !unsafe { self.is_theirs(ptr, place) } {
+            return false;
+        }
         // SAFETY: the caller's promise is the same.
         let whole = unsafe { Self::whole(ptr, place) };
         // SAFETY: the bytes before the block were filled when it was handed out.
@@ -373,6 +389,12 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
     }
 
     const CHECKS: bool = P::CHECKS || R::LATER;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let Ok(place) = Self::place(layout) else { return false };
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.check(ptr, layout, place) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

@@ -162,6 +162,10 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
             return unsafe { self.frames[frame].resize(ptr, old, new) };
         }
         // SAFETY: as above.
+        if A::CHECKS && !unsafe { self.frames[frame].judge(ptr, old) } {
+            return Err(AllocError);
+        }
+        // SAFETY: as above.
         if let Ok(block) = unsafe { self.frames[frame].resize_in_place(ptr, old, new) } {
             return Ok(block);
         }
@@ -199,6 +203,11 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
     }
 
     const CHECKS: bool = A::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise, and the block is this frame's. What is no frame's is not freed.
+        self.owner(ptr, layout).is_some_and(|frame| unsafe { self.frames[frame].judge(ptr, layout) })
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

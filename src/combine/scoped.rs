@@ -237,6 +237,10 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
     #[inline]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         let Some(whole) = whole(layout) else { return };
+        // SAFETY: the caller's promise is the same.
+        if P::CHECKS && !unsafe { self.judge(ptr, layout) } {
+            return;
+        }
         let record = record_of(ptr);
         // SAFETY: the block is live, so its record is in the list.
         unsafe { self.unlink(record) };
@@ -274,6 +278,10 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
+        if P::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
+        // SAFETY: as above.
         if let Some((base, old_whole, new_whole)) = unsafe { Self::as_one(ptr, old, new) } {
             // SAFETY: the parent's block, with one of its own layouts.
             let block = unsafe { self.parent.resize(base, old_whole, new_whole) }?;
@@ -310,7 +318,12 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
         let Some(whole) = whole(layout) else { return };
-        for some in blocks.chunks(BATCH) {
+        // Where the parent checks, one after the other: one of them may be there twice.
+        for some in blocks.chunks(if P::CHECKS { 1 } else { BATCH }) {
+            // SAFETY: the caller's promise is the same.
+            if P::CHECKS && !some.iter().all(|&ptr| unsafe { self.judge(ptr, layout) }) {
+                continue;
+            }
             let mut bases = [NonNull::dangling(); BATCH];
             for (base, &ptr) in bases.iter_mut().zip(some) {
                 let record = record_of(ptr);
@@ -328,6 +341,12 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
     }
 
     const CHECKS: bool = P::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let Some(whole) = whole(layout) else { return false };
+        // SAFETY: the parent's block, with one of its own layouts.
+        unsafe { self.parent.judge(base_of(record_of(ptr), layout.align()), whole) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

@@ -344,6 +344,16 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
 
     const CHECKS: bool = A::CHECKS || B::CHECKS;
 
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if R::first(layout) {
+            // SAFETY: the caller's promise, and the rule led the block's request to this heap.
+            unsafe { self.first.judge(ptr, layout) }
+        } else {
+            // SAFETY: as above.
+            unsafe { self.second.judge(ptr, layout) }
+        }
+    }
+
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {
         self.first.take_finding().or_else(|| self.second.take_finding())

@@ -305,6 +305,10 @@ trait Route<A: SharedHeap> {
         let kept = old.size().min(new.size());
         let Some(offset) = self.offset(ptr) else {
             // SAFETY: a block that is not in the buffer is the heap's; the caller's promise is the same.
+            if !unsafe { is_theirs(self.behind(), ptr, old) } {
+                return Err(AllocError);
+            }
+            // SAFETY: as above.
             if let Ok(block) = unsafe { self.behind().try_resize(ptr, old, new) } {
                 return Ok(block);
             }
@@ -330,6 +334,20 @@ trait Route<A: SharedHeap> {
         unsafe { self.free_inline(offset, old.size()) };
         Ok(block)
     }
+}
+
+/// Whether a block is the heap's, as far as its core checks: asked before it is moved to the buffer.
+///
+/// # Safety
+/// As [`Heap::judge`].
+unsafe fn is_theirs<A: SharedHeap>(heap: &A, ptr: NonNull<u8>, layout: Layout) -> bool {
+    if !<A::Core<'_> as Heap>::CHECKS {
+        return true;
+    }
+    // SAFETY: the caller's promise is the same.
+    let work = |core: &mut A::Core<'_>| unsafe { core.judge(ptr, layout) };
+    // SAFETY: the work only calls the core, and leaves it in its place.
+    unsafe { heap.enter(work) }.unwrap_or(false)
 }
 
 /// The way that locks, for as long as the buffer is in use and no longer.

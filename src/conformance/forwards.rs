@@ -21,7 +21,7 @@ use crate::heap::{Heap, Owns, Reset};
 
 /// Checks that a heap around another one passes each request on as what it is: a wrapper that forgets `resize_in_place` or `resize`
 /// takes growth in place from everything above it, and says nothing; one that forgets `take_finding` keeps to itself what the heap within has found
-/// wrong.
+/// wrong, and one that forgets `judge` has it asked too late.
 ///
 /// The closure puts the heap around a [`Probe`].
 ///
@@ -56,6 +56,7 @@ pub fn forwards<'a, H: Heap>(make: impl Fn(Probe) -> H + 'a) -> Forwards<'a, H> 
         Call::AllocBatch,
         Call::DeallocBatch,
         Call::ReleaseUnused,
+        Call::Judge,
         Call::TakeFinding,
     ];
     let layout = Layout::new::<[u64; 5]>();
@@ -223,6 +224,8 @@ impl<H: Heap> Forwards<'_, H> {
                 let same = grown.is_ok_and(|grown| grown.cast() == ptr);
                 (same, format!("to {} bytes gives {grown:?} for {ptr:?}", more.size()))
             }
+            // SAFETY: the block is live, and its layout this one.
+            Call::Judge => (unsafe { heap.judge(ptr, layout) }, "finds it wrong".into()),
             Call::Owns => (self.owns.is_some_and(|(owns, _)| owns(heap, ptr, layout)), "denies".into()),
             Call::TryDealloc => {
                 // SAFETY: the block is live, and its layout this one.
@@ -246,6 +249,9 @@ impl<H: Heap> Forwards<'_, H> {
 
 /// Whether a call is one on a live block.
 fn needs_block(call: Call) -> bool {
-    use Call::{Dealloc, DeallocAtHand, DeallocBatch, Owns, Resize, ResizeInPlace, TryDealloc};
-    matches!(call, Dealloc | DeallocAtHand | DeallocBatch | Owns | Resize | ResizeInPlace | TryDealloc)
+    use Call::{Dealloc, DeallocAtHand, DeallocBatch, Judge, Owns, Resize, ResizeInPlace, TryDealloc};
+    matches!(
+        call,
+        Dealloc | DeallocAtHand | DeallocBatch | Judge | Owns | Resize | ResizeInPlace | TryDealloc
+    )
 }

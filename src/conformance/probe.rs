@@ -39,6 +39,8 @@ pub enum Call {
     DeallocBatch,
     /// [`Heap::release_unused`].
     ReleaseUnused,
+    /// [`Heap::judge`].
+    Judge,
     /// [`Heap::take_finding`], and that [`Heap::CHECKS`] says so.
     TakeFinding,
     /// [`Owns::owns`].
@@ -243,6 +245,12 @@ unsafe impl Heap for Probe {
     }
 
     const CHECKS: bool = true;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let state = self.count(Call::Judge);
+        let live = state.live.get(&ptr.addr().get());
+        live.is_some_and(|(size, whole, _)| (*size, whole.align()) == (layout.size(), layout.align()))
+    }
 
     fn take_finding(&mut self) -> Option<Finding> {
         self.count(Call::TakeFinding).finding.take()

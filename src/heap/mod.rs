@@ -210,6 +210,10 @@ pub unsafe trait Heap {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
+        if Self::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
+        // SAFETY: as above.
         if let Ok(block) = unsafe { self.resize_in_place(ptr, old, new) } {
             return Ok(block);
         }
@@ -277,8 +281,40 @@ pub unsafe trait Heap {
         0
     }
 
-    /// Whether [`take_finding`](Heap::take_finding) may ever give something. Shells do not ask otherwise.
+    /// Whether [`take_finding`](Heap::take_finding) may ever give something, and [`judge`](Heap::judge) say no. Shells do not ask otherwise.
     const CHECKS: bool = false;
+
+    /// Whether a free of the block would be done; if not, what is wrong with it is noted, as by that free. Who does something to a block before this heap sees it come back (counts it, wipes it,
+    /// moves it elsewhere) asks first, where heaps [check](Heap::CHECKS): a wrong call then does nothing at all. What is found behind a block that may come back is noted here, and
+    /// not again when it does.
+    ///
+    /// ```
+    /// use core::{alloc::Layout, mem::MaybeUninit};
+    /// use heapwright::arena::Arena;
+    /// use heapwright::heap::{Heap, Inspect};
+    /// use heapwright::sizing::{Checked, Sizing4KiB};
+    ///
+    /// let mut memory = [MaybeUninit::uninit(); 256];
+    /// let mut arena = Arena::<Checked<Sizing4KiB>>::from_slice(&mut memory);
+    /// let layout = Layout::new::<u64>();
+    /// let block = arena.alloc(layout)?.cast();
+    /// // SAFETY: the block is live, and its layout this one.
+    /// assert!(unsafe { arena.judge(block, layout) });
+    /// // SAFETY: as above.
+    /// unsafe { arena.dealloc(block, layout) };
+    /// // SAFETY: the arena checks, and reads nothing of what is no block.
+    /// assert!(!unsafe { arena.judge(block, layout) });
+    /// assert_eq!(arena.misuses(), 1);
+    /// # Ok::<(), heapwright::AllocError>(())
+    /// ```
+    ///
+    /// # Safety
+    /// As [`dealloc`](Heap::dealloc).
+    #[inline(always)]
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let _ = (ptr, layout);
+        true
+    }
 
     /// What was found wrong since it was last asked: of several the first, or the first of each part, one each time; and none once all were given. Shells ask at the end
     /// of each call until there is none, and tell the first when their lock is free; so does whoever uses a core without a shell. Others of the same call are not told, but

@@ -121,6 +121,11 @@ unsafe impl<T: Heap, U> Heap for Based<T, U> {
 
     const CHECKS: bool = T::CHECKS;
 
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.top.judge(ptr, layout) }
+    }
+
     fn take_finding(&mut self) -> Option<Finding> {
         self.top.take_finding()
     }

@@ -28,7 +28,31 @@ rows! {
         .except(Call::AllocBatch)
         .except(Call::DeallocBatch)
         .except(Call::ReleaseUnused)
+        .except(Call::Judge)
         .except(Call::TakeFinding);
+}
+
+/// Whether the heap within is asked about a block before something is done to it elsewhere.
+fn asks<H: Heap>(make: impl Fn(Probe) -> H) -> bool {
+    !forwards(make).missing().contains(&Call::Judge)
+}
+
+#[test]
+fn blocks_are_judged_where_they_are_from() {
+    assert!(asks(Affix::<u32, _>::new));
+    assert!(asks(AlignUp::<64, _>::new));
+    assert!(asks(Quantize::<Multiples<16>, _>::new));
+    assert!(asks(FreeLists::<Classes, _, AtMost<4>>::new));
+    assert!(asks(Scoped::new));
+    assert!(asks(|probe| RedZones::<8, 8, _>::new(probe, Abort)));
+    assert!(asks(|probe| Quarantine::<4, _>::new(probe, Abort)));
+    assert!(asks(|probe| Quota::new(probe, 1000)));
+    assert!(asks(|probe| Counted::new((), probe)));
+    assert!(asks(FailNth::never));
+    assert!(asks(Zeroing::<OnFree, _>::new));
+    assert!(asks(|probe| Fallback::new(probe, NoHeap)));
+    assert!(asks(|probe| Segregate::<100, _, _>::new(probe, NoHeap)));
+    assert!(asks(|probe| Ring::new([probe, Probe::new()])));
 }
 
 /// Whether what the heap within finds comes out of the one around it.

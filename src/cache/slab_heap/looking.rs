@@ -102,17 +102,37 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
         }
     }
 
-    /// Whether a block may come back to the next heap: none does that lies in a slab.
+    /// Whether a block may come back to the next heap: none does that lies in a slab, nor if that heap has none, or finds it wrong.
     ///
     /// # Safety
     /// As [`Heap::dealloc`], but for what is looked at; the layout has no class.
-    pub(super) unsafe fn lets_back_large(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let owner = self.owner_of(ptr.addr().get());
-        if let Some(owner) = owner {
-            let misuse = Misuse::new(Wrong::WrongLayout, ptr.addr().get(), layout);
-            self.watch.note(misuse.with_owner(owner));
+    pub(super) unsafe fn lets_back_large(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if P::LOOKS {
+            let misuse = |wrong| Misuse::new(wrong, ptr.addr().get(), layout);
+            if let Some(owner) = self.owner_of(ptr.addr().get()) {
+                self.watch.note(misuse(Wrong::WrongLayout).with_owner(owner));
+                return false;
+            }
+            if self.large.blocks == 0 {
+                self.watch.note(misuse(Wrong::Foreign));
+                return false;
+            }
         }
-        owner.is_none()
+        // SAFETY: the caller's promise: what has no class is the next heap's.
+        !N::CHECKS || unsafe { self.next.judge(ptr, layout) }
+    }
+
+    /// As [`Heap::judge`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(super) unsafe fn judge_block(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        let Some(class) = Self::index(layout) else {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { self.lets_back_large(ptr, layout) };
+        };
+        // SAFETY: K2; the caller's promise is the same.
+        !P::LOOKS || unsafe { self.lets_back(class, ptr, layout) }
     }
 
     /// A block that is resized within its class.
@@ -162,17 +182,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
         if !back {
             return Err(AllocError);
         }
-        let block = match (self.alloc(new), from) {
-            (Ok(block), _) => block,
-            (Err(AllocError), class) => {
-                if let Some(class) = class {
-                    // What was found behind the block has been noted, and is not to be found again.
-                    // SAFETY: a live object of ours, and nobody needs what lies behind its size.
-                    unsafe { Watch::<P>::enclose(renewed(ptr), old.size(), Self::stride(class)) };
-                }
-                return Err(AllocError);
-            }
-        };
+        let block = self.alloc(new)?;
         // SAFETY: both are live blocks of at least `min(old, new)` bytes and do not overlap (H1).
         unsafe { block.cast::<u8>().copy_from_nonoverlapping(ptr, old.size().min(new.size())) };
         match from {

@@ -368,10 +368,11 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
     #[inline(never)]
     unsafe fn dealloc_large(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise is the same.
-        if P::LOOKS && !unsafe { self.lets_back_large(ptr, layout) } {
+        if Self::CHECKS && !unsafe { self.lets_back_large(ptr, layout) } {
             return;
         }
-        self.large.blocks -= 1;
+        // A free too many is the caller's fault and undefined where nothing checks; it does not unwind all the same.
+        self.large.blocks = self.large.blocks.saturating_sub(1);
         self.large.bytes = self.large.bytes.saturating_sub(self.next.good_size(layout));
         // SAFETY: the caller's promise: no layout with a class comes from there, and all others do.
         unsafe { self.next.dealloc(ptr, layout) };
@@ -390,7 +391,7 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
         may_move: bool,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
-        if P::LOOKS && !unsafe { self.lets_back_large(ptr, old) } {
+        if Self::CHECKS && !unsafe { self.lets_back_large(ptr, old) } {
             return Err(AllocError);
         }
         let block = if may_move {
@@ -629,7 +630,7 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
             // SAFETY: K2; the caller's promise is the same.
             return unsafe { self.stay(class, ptr, old, new) };
         }
-        if P::LOOKS {
+        if P::LOOKS || N::CHECKS && from.is_none() {
             // SAFETY: the caller's promise is the same.
             return unsafe { self.move_looked_at(ptr, old, new) };
         }
@@ -692,6 +693,11 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
     }
 
     const CHECKS: bool = P::LOOKS || N::CHECKS;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.judge_block(ptr, layout) }
+    }
 
     #[inline(always)]
     fn take_finding(&mut self) -> Option<Finding> {

@@ -249,6 +249,7 @@ fn what_is_not_passed_on_is_found() {
             Call::AllocBatch,
             Call::DeallocBatch,
             Call::ReleaseUnused,
+            Call::Judge,
             Call::TakeFinding
         ]
     );

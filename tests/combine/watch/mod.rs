@@ -10,6 +10,7 @@ mod probe;
 #[cfg(feature = "alloc")]
 mod shadow;
 mod stale;
+mod wrong;
 mod zones;
 
 use std::alloc::Layout;

@@ -1,0 +1,235 @@
+//! Calls that a heap within finds wrong do nothing to what is around it either: no block is wiped, moved, counted or forgotten.
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+use heapwright::arena::SourceArena;
+use heapwright::cache::{Classes, KeepAll, SlabHeap};
+use heapwright::check::{self, Checks, Hardened, Ignore, Later, Unchecked, Wrong};
+use heapwright::combine::{
+    Affix, AlignUp, Arenas, Chain, Counted, FailNth, Fallback, FixedChunks, FreeLists, Multiples, OnFree,
+    PerClass, Quantize, Quarantine, Quota, RedZones, Ring, Scoped, Segregate, StackFirst, Totals, Zeroing,
+};
+use heapwright::heap::{Heap, Inspect, Locked, NoHeap, SharedHeap};
+use heapwright::lock::NoLock;
+use heapwright::sizing::{Checked, Sizing16MiB};
+use heapwright::slab::AlignedSlabs;
+use heapwright::source::GlobalHeap;
+
+use super::{layout, resize};
+
+type Looking<C> = SourceArena<GlobalHeap, Checked<Sizing16MiB, C>>;
+
+heapwright::size_classes! { struct Few = 16..=1024, 1 per doubling; }
+
+/// Bytes of an arena.
+const ROOM: usize = 1 << 14;
+
+/// What was found since it was last asked, all of it.
+fn found(heap: &mut impl Heap) -> Vec<Wrong> {
+    std::iter::from_fn(|| heap.take_finding()).map(|finding| finding.misuse().wrong).collect()
+}
+
+fn take(heap: &mut impl Heap, layout: Layout, fill: u8) -> NonNull<u8> {
+    let block = heap.alloc(layout).expect("room").cast::<u8>();
+    // SAFETY: the block is so long.
+    unsafe { block.write_bytes(fill, layout.size()) };
+    block
+}
+
+/// All that may be wrong with a call, in every call, on a heap of which a number tells what it believes. `freed` says whether frees are found, or only resizes.
+fn does_nothing<H: Heap>(mut heap: H, freed: bool, believes: impl Fn(&H) -> u64) {
+    let this = layout(64, 8);
+    let [gone, block, last] = [1, 2, 3].map(|fill| take(&mut heap, this, fill));
+    if freed {
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(gone, this) };
+    }
+    let mut elsewhere = [0u64; 64];
+    let elsewhere = NonNull::from(&mut elsewhere[16]).cast::<u8>();
+    // SAFETY: the block is longer.
+    let interior = unsafe { block.add(16) };
+    let wrong = [
+        (gone, this, Wrong::DoubleFree),
+        (gone, layout(300, 8), Wrong::DoubleFree),
+        (interior, this, Wrong::Interior),
+        (block, layout(300, 8), Wrong::WrongLayout),
+        (block, layout(8, 8), Wrong::WrongLayout),
+        (elsewhere, this, Wrong::Foreign),
+    ];
+    let wrong = wrong.into_iter().filter(|&(.., kind)| freed || kind != Wrong::DoubleFree);
+    assert_eq!(found(&mut heap), []);
+    let believed = believes(&heap);
+    for (ptr, of_this, kind) in wrong {
+        let is_as_it_was = |heap: &mut H, call: &str| {
+            // A heap that is known by its size is another one for a wrong size.
+            let found = found(heap);
+            // What belongs to no heap of several is nobody's to find wrong.
+            assert!(!found.is_empty() || kind == Wrong::Foreign, "{call}, {kind:?}, {of_this:?}");
+            assert_eq!(believes(heap), believed, "{call}, {kind:?}, {of_this:?}");
+            for (block, fill) in [(block, 2), (last, 3)] {
+                // SAFETY: a live block of so many bytes, which were written.
+                let bytes = unsafe { block.cast::<[u8; 64]>().read() };
+                assert_eq!(bytes, [fill; 64], "{call}, {kind:?}, {of_this:?}");
+            }
+        };
+        // SAFETY: none, here and below: that it is refused is what is tested.
+        assert!(!unsafe { heap.judge(ptr, of_this) });
+        is_as_it_was(&mut heap, "judge");
+        for to in [layout(4, 8), layout(700, 8), layout(64, 64)] {
+            for in_place in [true, false] {
+                // SAFETY: as above.
+                let done = unsafe { resize(&mut heap, in_place, ptr, of_this, to) };
+                assert!(done.is_err(), "{kind:?}, {of_this:?} to {to:?}");
+                if in_place {
+                    // Another alignment is had elsewhere, whoever's the block is.
+                    found(&mut heap);
+                } else {
+                    is_as_it_was(&mut heap, "resize");
+                }
+            }
+        }
+        if freed {
+            // SAFETY: as above.
+            unsafe { heap.dealloc(ptr, of_this) };
+            is_as_it_was(&mut heap, "dealloc");
+            // SAFETY: as above.
+            unsafe { heap.dealloc_batch(of_this, &[ptr, ptr]) };
+            is_as_it_was(&mut heap, "dealloc_batch");
+        }
+    }
+    // Twice in one batch: taken once.
+    // SAFETY: the block is live; the second time it is not, which is refused.
+    unsafe { heap.dealloc_batch(this, &[block, block][..1 + usize::from(freed)]) };
+    assert_eq!(found(&mut heap), if freed { vec![Wrong::DoubleFree] } else { vec![] });
+    // SAFETY: the block is live, and its layout this one.
+    let moved = unsafe { heap.resize(last, this, layout(700, 8)) }.expect("room").cast::<u8>();
+    // SAFETY: a live block of more bytes, of which so many were written.
+    assert_eq!(unsafe { moved.cast::<[u8; 64]>().read() }, [3; 64]);
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.dealloc(moved, layout(700, 8)) };
+    assert_eq!(found(&mut heap), []);
+}
+
+fn arena<C: Checks>() -> Looking<C> {
+    SourceArena::with_size(GlobalHeap, ROOM).expect("memory")
+}
+
+fn each<C: Checks>() {
+    {
+        let arena = arena::<C>;
+        does_nothing(arena(), true, |arena| arena.usage().objects as u64);
+        does_nothing(Zeroing::<OnFree, _>::new(arena()), true, |heap| heap.usage().objects as u64);
+        does_nothing(Quota::new(arena(), 10_000), true, |heap| heap.used() as u64);
+        does_nothing(Counted::new(Totals::new(), arena()), true, |heap| {
+            (heap.counters().blocks * 100_000 + heap.counters().bytes) as u64
+        });
+        does_nothing(FailNth::never(arena()), true, |heap| heap.usage().objects as u64);
+        does_nothing(Scoped::new(arena()), true, |heap| heap.live() as u64);
+        does_nothing(Affix::<u32, _, u64>::new(arena()), true, |heap| heap.heap().usage().objects as u64);
+        does_nothing(AlignUp::<64, _>::new(arena()), true, |heap| heap.heap().usage().objects as u64);
+        does_nothing(Quantize::<Multiples<16>, _>::new(arena()), true, |heap| {
+            heap.heap().usage().objects as u64
+        });
+        does_nothing(RedZones::<16, 8, _, Later<Ignore>>::new(arena(), Later::new()), true, |heap| {
+            heap.usage().objects as u64
+        });
+        does_nothing(Quarantine::<2, _, Later<Ignore>>::new(arena(), Later::new()), true, |heap| {
+            heap.held() as u64
+        });
+        // A list knows nothing of the blocks in it: only what is resized is asked for.
+        does_nothing(FreeLists::<Classes, _>::new(arena()), false, |_| 0);
+    }
+    let objects =
+        |one: &Looking<C>, other: &Looking<C>| (one.usage().objects * 100 + other.usage().objects) as u64;
+    does_nothing(Fallback::new(arena::<C>(), arena::<C>()), true, |heap| {
+        objects(heap.first(), heap.second())
+    });
+    does_nothing(Segregate::<128, _, _>::new(arena::<C>(), arena::<C>()), true, |heap| {
+        objects(heap.first(), heap.second())
+    });
+    does_nothing(Ring::new([(); 2].map(|()| arena::<C>())), true, |heap| {
+        objects(&heap.frames()[0], &heap.frames()[1])
+    });
+    let per_class = PerClass::<Few, _>::from_fn(|_| arena::<C>());
+    does_nothing(per_class, true, |heap| heap.heaps().iter().map(|heap| heap.usage().objects as u64).sum());
+    let chain: Chain<Arenas<Checked<Sizing16MiB, C>, FixedChunks<{ 1 << 14 }>>, _> =
+        Chain::new(Arenas::new(), GlobalHeap);
+    does_nothing(chain, true, |heap| (heap.heaps() * 100 + heap.idle()) as u64);
+}
+
+#[test]
+fn what_is_wrong_does_nothing() {
+    each::<check::Checked<Ignore>>();
+    each::<Hardened<Ignore>>();
+}
+
+/// A ring's block of an earlier turn, which would move.
+#[test]
+fn what_is_wrong_does_not_move_to_the_next_frame() {
+    let (mut ring, this) = (Ring::new([(); 2].map(|()| arena::<check::Checked<Ignore>>())), layout(64, 8));
+    let [gone, last, _behind] = [1, 2, 3].map(|fill| take(&mut ring, this, fill));
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { ring.dealloc(gone, this) };
+    // SAFETY: what the frame has handed out lately is none of the other's.
+    unsafe { ring.advance() };
+    // SAFETY: none: that it is refused is what is tested.
+    assert!(unsafe { ring.resize(gone, this, layout(700, 8)) }.is_err());
+    assert_eq!((found(&mut ring), ring.current().usage().objects), (vec![Wrong::DoubleFree], 0));
+    // SAFETY: the block is live, and its layout this one.
+    assert!(unsafe { ring.resize(last, this, layout(700, 8)) }.is_ok());
+    assert_eq!((found(&mut ring), ring.current().usage().objects), (vec![], 1));
+}
+
+/// A heap behind a buffer tells for itself.
+#[test]
+fn what_is_wrong_does_not_move_to_a_buffer() {
+    let behind = Locked::<_, NoLock>::new(arena::<check::Checked<Ignore>>());
+    let heap = StackFirst::<256, _>::new(&behind);
+    let this = layout(1000, 8);
+    let block = heap.try_alloc(this).expect("room").cast::<u8>();
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(block, this) };
+    // SAFETY: none: that it is refused is what is tested.
+    assert!(unsafe { heap.try_resize(block, this, layout(10, 8)) }.is_err());
+    assert_eq!((behind.misuses(), behind.usage().objects), (1, 0));
+}
+
+/// Blocks beyond all classes, in a heap of slabs that checks, or before one that does.
+#[test]
+fn large_blocks_are_counted_when_they_are_taken_back() {
+    fn large<P: Checks>(next: Looking<check::Checked<Ignore>>) {
+        let mut heap = SlabHeap::<Few, AlignedSlabs<GlobalHeap>, _, KeepAll, 4, P>::new(GlobalHeap, next);
+        let this = layout(2000, 8);
+        let [gone, last] = [1, 2].map(|fill| take(&mut heap, this, fill));
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(gone, this) };
+        let ways: [fn(&mut _, _, _); 4] = [
+            // SAFETY: none, here and below: that it is refused is what is tested.
+            |heap: &mut SlabHeap<_, _, _, _, 4, P>, ptr, this| unsafe { heap.dealloc(ptr, this) },
+            // SAFETY: as above.
+            |heap, ptr, this| unsafe { heap.dealloc_batch(this, &[ptr, ptr]) },
+            // SAFETY: as above.
+            |heap, ptr, this| assert!(unsafe { heap.resize(ptr, this, layout(16, 8)) }.is_err()),
+            // SAFETY: as above.
+            |heap, ptr, this| assert!(unsafe { heap.resize(ptr, this, layout(4000, 8)) }.is_err()),
+        ];
+        for way in ways {
+            way(&mut heap, gone, this);
+            assert_eq!((found(&mut heap), heap.usage().objects), (vec![Wrong::DoubleFree], 1));
+        }
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(last, this) };
+        assert_eq!((found(&mut heap), heap.usage().objects), (vec![], 0));
+    }
+    large::<Unchecked>(arena());
+    large::<check::Checked<Ignore>>(arena());
+    large::<Hardened<Ignore>>(arena());
+    // Before a heap that does not check, what comes back when there is no block is found.
+    let mut heap = SlabHeap::<Few, AlignedSlabs<GlobalHeap>, _, KeepAll, 4, check::Checked<Ignore>>::new(
+        GlobalHeap, NoHeap,
+    );
+    // SAFETY: none: that it is refused is what is tested.
+    unsafe { heap.dealloc(NonNull::dangling(), layout(2000, 8)) };
+    assert_eq!((found(&mut heap), heap.usage().objects), (vec![Wrong::Foreign], 0));
+}
