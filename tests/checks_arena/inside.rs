@@ -249,6 +249,43 @@ fn any_value_is_found(byte: fn(usize) -> usize, order: fn([Live; 2]) -> (Live, L
     }
 }
 
+/// The same of a hole of one granule, what is left of a larger one, with another hole before the live block before it.
+#[test]
+fn a_link_of_a_short_hole_is_found() {
+    let step = if cfg!(miri) { 51 } else { 1 };
+    let layout = |len: usize| Layout::from_size_align(len, 1).expect("a small layout");
+    for byte in 0..8 {
+        for value in (1..256).step_by(step) {
+            let mut memory = vec![MaybeUninit::uninit(); 400];
+            let heap = Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory);
+            let take = |len: usize| Live::new(heap_alloc(&heap, layout(len)), layout(len), 7);
+            let [first, second, hole, behind] = [8, 8, 16, 8].map(take);
+            let mut live = vec![second, take(8)];
+            let free = |live: Live| {
+                // SAFETY: a live block, with its layout.
+                unsafe { heap.free(live.ptr, live.layout) };
+            };
+            free(hole);
+            live.push(take(8));
+            free(first);
+            let rest =
+                heap.chunks().into_iter().find(|chunk| chunk.kind == ChunkKind::Free && chunk.len == 8);
+            let byte = heap.byte(rest.expect("what is left of the hole").offset + byte);
+            // SAFETY: free memory of the region, which the heap has written to.
+            let was = unsafe { byte.read() };
+            // SAFETY: as above; what is written there is the misuse that this test is about.
+            unsafe { byte.write(was ^ value as u8) };
+            free(behind);
+            live.extend(drain(&heap));
+            let found: Vec<_> = told().iter().map(|misuse| misuse.wrong).collect();
+            assert_eq!(found, [Wrong::Metadata], "{value}");
+            assert!(live.iter().all(|live| live.is_whole(live.layout.size())));
+            live.into_iter().for_each(free);
+            assert_eq!((told(), heap.verify(), heap.usage().objects), (Vec::new(), Ok(()), 0));
+        }
+    }
+}
+
 /// Without zones a block is as long as its granules, and all of it stays as it is when it can't be resized.
 #[test]
 fn a_resize_that_is_refused_changes_nothing() {
