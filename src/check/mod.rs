@@ -128,7 +128,7 @@ pub use self::misuse::{Abort, CountMisuses, Damage, Misuse, MisuseHook, OnMisuse
 pub(crate) use self::pattern::{FREED, Other, ZONE, first_other};
 #[cfg(feature = "std")]
 pub(crate) use self::pattern::{ZERO_SHORT_MAX, is_as_freed, word_at, zero_short};
-pub(crate) use self::policy::report;
 pub use self::policy::{Checked, Checks, DefaultChecks, Hardened, Ignore, Report, Unchecked};
+pub(crate) use self::policy::{Follows, report};
 pub(crate) use self::secret::{Dice, Secret, entropy};
 pub use self::switch::{Fresh, Off, On, Switch};

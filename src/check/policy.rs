@@ -12,6 +12,21 @@ use crate::describe::{Cost, Describe, Tree, name};
 /// What a heap checks, and what is done about what it finds.
 ///
 /// [The module's docs](crate::check) have a policy in three steps, and a table of what the ready-made ones find.
+///
+/// Whether a policy does nothing at all follows from what it says, and is not said:
+///
+/// ```compile_fail,E0438
+/// use heapwright::check::{Checks, Ignore, Off};
+///
+/// struct Mine;
+/// impl Checks for Mine {
+///     type Frees = Off;
+///     type Quarantine = Off;
+///     type Report = Ignore;
+///     const ZERO_FREED: bool = true;
+///     const NONE: bool = true; // error: no such thing
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what a heap checks",
     label = "this type parameter takes a policy of checks",
@@ -47,13 +62,18 @@ pub trait Checks: Sized + 'static {
 
     /// Whether links that lie in free memory are encoded.
     const ENCODE: bool = false;
+}
 
-    /// Whether nothing of all this is done. (It follows from the others.)
+/// What follows from a policy. It is no part of it: nobody can say otherwise.
+pub(crate) trait Follows: Checks {
+    /// Whether nothing of all that a policy can say is done.
     const NONE: bool = !<Self::Frees as Switch>::ON
         && !<Self::Quarantine as Switch>::ON
         && Self::RED_ZONE == 0
         && !(Self::ZERO_FREED || Self::SHUFFLE || Self::GUARDS || Self::ENCODE);
 }
+
+impl<C: Checks> Follows for C {}
 
 /// What is done about a misuse, by a function of a type.
 ///

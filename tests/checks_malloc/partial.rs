@@ -122,6 +122,42 @@ fn zeroes_alone_find_writes_to_freed_objects() {
     }
 }
 
+/// Who asks for zeroes gets them, whatever the policy does with what comes back.
+#[test]
+fn zeroed_blocks_are_zero_under_any_policy() {
+    fn zeroed<A: GlobalAlloc>(heap: &A) {
+        for size in [8, 48, 500, 5000, 100_000] {
+            for _ in 0..3 {
+                let dirty: Vec<_> = (0..100).map(|_| alloc(heap, size)).collect();
+                for block in dirty {
+                    // SAFETY: live, and so long.
+                    unsafe { block.write_bytes(0xde, size) };
+                    free(heap, block, layout(size));
+                }
+                for _ in 0..100 {
+                    // SAFETY: the size is not zero.
+                    let block = unsafe { heap.alloc_zeroed(layout(size)) };
+                    // SAFETY: live, and so long; it was written, or is to have been.
+                    let bytes = unsafe { std::slice::from_raw_parts(block, size) };
+                    assert!(bytes.iter().all(|&byte| byte == 0), "{size}");
+                    // SAFETY: as above, and nobody looks at it any more.
+                    unsafe { block.write_bytes(0xad, size) };
+                    free(heap, block, layout(size));
+                }
+            }
+        }
+        assert_eq!(found(), []);
+    }
+    zeroed(&ZonedHeap);
+    zeroed(&ZeroesHeap);
+    zeroed(&RestsHeap);
+    zeroed(&GuardsHeap);
+    zeroed(&ShufflesHeap);
+    zeroed(&WideHeap);
+    zeroed(&CheckedHeap);
+    zeroed(&HardenedHeap);
+}
+
 /// What was freed last does not come again before something else is freed.
 #[test]
 fn objects_rest_where_nothing_else_is_done() {

@@ -23,7 +23,7 @@ use self::runs::Run;
 use self::stock::{Doomed, Stock};
 use super::retention::{KeepAll, Retention};
 use crate::AllocError;
-use crate::check::{Checks, Fresh, Secret, Switch, Unchecked};
+use crate::check::{Checks, Follows, Fresh, Secret, Switch, Unchecked};
 use crate::describe::{Bytes, Child, Cost, Describe, Tree};
 use crate::heap::UsableSize;
 #[cfg(feature = "std")]

@@ -13,7 +13,7 @@ use crate::cache::chunk_heap::{ChunkPlace, GUARD_LEN, slab_number};
 use crate::cache::front::renewed;
 use crate::cache::size_classes::SizeClasses;
 use crate::cache::slab_heap::Shapes;
-use crate::check::{Checks, Damage, Misuse, Owner, Switch, Wrong, report};
+use crate::check::{Checks, Damage, Follows, Misuse, Owner, Switch, Wrong, report};
 use crate::check::{ZERO_SHORT_MAX, ZONE, first_other, is_as_freed, word_at, zero_short};
 use crate::heap::UsableSize;
 use crate::mem;
@@ -30,10 +30,11 @@ type SourceOf<I> = <<<I as MallocInstance>::Settings as MallocSettings>::Chunks 
 const ZONES: u64 = u64::from_ne_bytes([ZONE; 8]);
 
 impl<I: MallocInstance> Malloc<I> {
+    /// Whether objects are zeroed when they come back, and looked at when they go out: what [`ready`](Malloc::ready) gives is zero then, for all of its user's bytes.
+    pub(super) const ZEROES: bool = !ChecksOf::<I>::NONE && ChecksOf::<I>::ZERO_FREED;
     /// Whether an object needs more than a look and a mark when it comes and goes.
-    const THOROUGH: bool = ChecksOf::<I>::RED_ZONE > 0
-        || ChecksOf::<I>::ZERO_FREED
-        || <<ChecksOf<I> as Checks>::Quarantine as Switch>::ON;
+    const THOROUGH: bool =
+        ChecksOf::<I>::RED_ZONE > 0 || Self::ZEROES || <<ChecksOf<I> as Checks>::Quarantine as Switch>::ON;
     const FREES: bool = <<ChecksOf<I> as Checks>::Frees as Switch>::ON;
     const ZONE: usize = {
         let zone = ChecksOf::<I>::RED_ZONE;
@@ -162,7 +163,7 @@ impl<I: MallocInstance> Malloc<I> {
     unsafe fn ready_thoroughly(object: NonNull<u8>, class: usize, size: usize) -> *mut u8 {
         // SAFETY: the caller's promise.
         let len = unsafe { Numbers::<I::Settings>::size_of(class) };
-        if ChecksOf::<I>::ZERO_FREED {
+        if Self::ZEROES {
             let mark = if Self::FREES { Self::mark(object.addr().get()) } else { 0 };
             // SAFETY: the caller's promise: `len` bytes, ours; a multiple of eight and eight at least (K1).
             if !unsafe { is_as_freed(object.as_ptr(), len, mark) } {
@@ -293,7 +294,7 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: as above.
             return unsafe { Self::retire_though_damaged(object, class, layout, mark) };
         }
-        if ChecksOf::<I>::ZERO_FREED {
+        if Self::ZEROES {
             if len > ZERO_SHORT_MAX {
                 // SAFETY: the object is ours now.
                 return unsafe { Self::rest_long(object, class, len, mark) };
@@ -327,7 +328,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// A free object of the class, of `len` bytes, in no other place.
     #[inline(never)]
     unsafe fn rest_long(object: NonNull<u8>, class: usize, len: usize, mark: usize) {
-        if ChecksOf::<I>::ZERO_FREED {
+        if Self::ZEROES {
             // SAFETY: the caller's promise.
             unsafe { object.write_bytes(0, len) };
         }
@@ -388,7 +389,7 @@ impl<I: MallocInstance> Malloc<I> {
         // SAFETY: an object with a zone is longer than that.
         let rest = unsafe { object.add(8) };
         // SAFETY: the caller's promise.
-        if ChecksOf::<I>::ZERO_FREED && unsafe { first_other(rest, len - 8, 0) }.is_none() {
+        if Self::ZEROES && unsafe { first_other(rest, len - 8, 0) }.is_none() {
             let misuse = Misuse::new(Wrong::DoubleFree, object.addr().get(), layout);
             Self::tell(misuse.with_owner(Self::owner(len)));
             return false;
@@ -396,8 +397,7 @@ impl<I: MallocInstance> Malloc<I> {
         // SAFETY: the user's bytes are followed by the zone.
         let behind = unsafe { object.add(layout.size()) };
         // SAFETY: the caller's promise: the rest of the object.
-        let may_be_free =
-            ChecksOf::<I>::ZERO_FREED && unsafe { first_other(behind, len - layout.size(), 0) }.is_none();
+        let may_be_free = Self::ZEROES && unsafe { first_other(behind, len - layout.size(), 0) }.is_none();
         // SAFETY: the caller's promise is the same.
         unsafe { Self::written_behind(object, layout, len) };
         // A zone that is all zero may be that of a free object, which has been written to in other places: nobody gets it twice.

@@ -14,7 +14,7 @@ use super::stock::ChunkStock;
 use crate::AllocError;
 use crate::cache::SizeClasses;
 use crate::cache::front::renewed;
-use crate::check::Checks;
+use crate::check::Follows;
 use crate::describe::{Describe, Tree};
 use crate::heap::UsableSize;
 use crate::mem;
@@ -338,7 +338,7 @@ impl<I: MallocInstance> Malloc<I> {
         let block = unsafe { Self::take_of(class) };
         // SAFETY: an object of that class, or null.
         let block = unsafe { Self::ready(block, class, layout.size()) };
-        if !block.is_null() && !ChecksOf::<I>::ZERO_FREED {
+        if !block.is_null() && !Self::ZEROES {
             // SAFETY: the block is the caller's alone, and so long.
             unsafe { block.write_bytes(0, layout.size()) };
         }
