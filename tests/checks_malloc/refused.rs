@@ -317,6 +317,33 @@ fn a_block_whose_guard_stays_is_used_and_then_lost() {
     assert_eq!(found(), []);
 }
 
+/// Damage behind such a block is told by the call that finds it, once.
+#[test]
+fn damage_behind_a_block_whose_guard_stays_is_told_once() {
+    for size in [100_000, 2 << 20] {
+        // SAFETY: the size is not zero.
+        let block = unsafe { StuckHeap.alloc(layout(size)) };
+        // SAFETY: live, and so long.
+        unsafe { block.write_bytes(6, size) };
+        // SAFETY: none: the zone is the heap's.
+        unsafe { block.wrapping_add(size + 1).write(9) };
+        Refused::UNPROTECT.during(|| {
+            // SAFETY: live, with its layout.
+            let moved = unsafe { StuckHeap.realloc(block, layout(size), 2 * size) };
+            assert_ne!(moved, block, "it is copied");
+            assert!(holds(NonNull::new(moved).unwrap(), size, 6));
+            let told = found();
+            assert_eq!(told.len(), 1, "{told:?}");
+            let damage = told[0].damage.unwrap();
+            assert_eq!((told[0].wrong, told[0].address), (Wrong::WrittenBehind, block.addr()));
+            assert_eq!((damage.offset, damage.found), (size as isize + 1, 9));
+            // SAFETY: live, with its layout.
+            unsafe { StuckHeap.dealloc(moved, layout(2 * size)) };
+        });
+        assert_eq!(found(), []);
+    }
+}
+
 /// A guard that stays is one, however often its block is asked for: the others can be had as before.
 #[test]
 fn guards_that_stay_are_counted_once() {

@@ -508,12 +508,8 @@ impl<I: MallocInstance> Malloc<I> {
     /// A block of so many bytes, for [`beyond`](Malloc::beyond) of this layout, the caller's alone.
     pub(super) unsafe fn fence(block: NonNull<[u8]>, layout: Layout) {
         let (start, len) = (block.cast::<u8>(), block.len());
-        if Self::ZONE > 0 {
-            // SAFETY: there is room for the zone.
-            let behind = unsafe { start.add(layout.size()) };
-            // SAFETY: all of it but the guard.
-            unsafe { Self::fill_zone(behind, Self::usable(len, false) + Self::ZONE - layout.size()) };
-        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::fill_behind_block(start, layout, len) };
         if ChecksOf::<I>::GUARDS {
             // SAFETY: there is room for the guard.
             let guard = unsafe { start.add(len - GUARD_LEN) };
@@ -521,6 +517,15 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: the block's last page, which nobody touches until it is unprotected.
             let _ = unsafe { I::shared().stock().protect(guard, GUARD_LEN, true) };
         }
+    }
+
+    /// The pattern behind the bytes that its user asked for of a block without a class, of `len` with its guard.
+    ///
+    /// # Safety
+    /// As [`fence`](Malloc::fence).
+    unsafe fn fill_behind_block(block: NonNull<u8>, layout: Layout, len: usize) {
+        // SAFETY: the caller's promise: there is room for the zone, and this is all of the block but the guard.
+        unsafe { Self::fill_behind(block, layout.size(), Self::usable(len, false) + Self::ZONE) };
     }
 
     /// Looks at a block's zone, and takes its guard away; says whether it can be used.
@@ -593,6 +598,9 @@ impl<I: MallocInstance> Malloc<I> {
             len = unsafe { shared.stock().usable_size(block) };
             // SAFETY: as above, fenced for that layout.
             if !unsafe { Self::unfence(block, old, len) } {
+                // Damage has been told, and is not to be told again when the block is freed.
+                // SAFETY: as above.
+                unsafe { Self::fill_behind_block(block, old, len) };
                 return Err(AllocError);
             }
         }
