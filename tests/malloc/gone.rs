@@ -151,7 +151,7 @@ fn what_comes_back_after_the_end_is_not_lost() {
 }
 
 /// Forks; says how the child ends, which does this work. It ends as a program does, but where leaks are looked for: what the threads left that it has not is none.
-fn fork(work: impl FnOnce() -> bool) -> i32 {
+pub(crate) fn fork(work: impl FnOnce() -> bool) -> i32 {
     let ends_at_once = std::env::var_os("HEAPWRIGHT_SHORT").is_some();
     // SAFETY: the child does nothing but use a heap that sees to forks, and end.
     let child = unsafe { libc::fork() };

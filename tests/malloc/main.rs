@@ -11,6 +11,8 @@ mod chunks;
 mod collections;
 mod ends;
 #[cfg(unix)]
+mod forks;
+#[cfg(unix)]
 mod gone;
 mod grown;
 mod heaps;

@@ -7,6 +7,7 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use super::bin::{Bin, Stacks};
+use super::fork::Doing;
 use super::quarantine::Pens;
 use super::settings::{DEPOT_MAX, MallocSettings, Numbers};
 use super::shared::SharedMalloc;
@@ -91,6 +92,8 @@ pub struct Front<T: MallocSettings> {
     /// Set while `phase` is `Open`.
     block: Cell<*mut Block<T>>,
     phase: Cell<Phase>,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
+    pub(super) forking: Doing,
     /// Visits to what is shared since a class was looked at; of a thread that has taken nothing yet, what it has freed.
     visits: Cell<u32>,
     /// The class that is looked at next.
@@ -115,6 +118,7 @@ impl<T: MallocSettings> Front<T> {
             closed,
             block: Cell::new(ptr::null_mut()),
             phase: Cell::new(Phase::New),
+            forking: Doing::new(),
             visits: Cell::new(0),
             next: Cell::new(0),
             charged: Cell::new(0),
@@ -131,6 +135,12 @@ impl<T: MallocSettings> Front<T> {
         let bin = unsafe { self.bins.get().add(class) };
         // SAFETY: blocks stay for good, and so do the bins of nobody.
         unsafe { &*bin }
+    }
+
+    /// Whether there is something at hand, or can be.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.phase.get() == Phase::Open
     }
 
     /// Opens the front, if it has not been, and says whether this call did: then the thread's end has to be seen to.

@@ -97,6 +97,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// no thread that finds its objects at hand. So the numbers are of slightly different moments.
     #[must_use]
     pub fn stats(self) -> MallocStats<ClassesOf<I>> {
+        super::fork::prepare::<I>();
         I::shared().stats()
     }
 
@@ -107,6 +108,7 @@ impl<I: MallocInstance> Malloc<I> {
 
     /// Gives all that can be given back to the OS: what this thread has at hand, and what no thread has. What other threads have at hand stays theirs.
     pub fn release(self) {
+        super::fork::prepare::<I>();
         self.flush();
         I::shared().release();
     }
@@ -114,6 +116,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// Asks the policy again how much free memory is to stay, and gives the rest back to the OS. For a timer; without one the policy is asked when
     /// memory is freed.
     pub fn tick(self) {
+        super::fork::prepare::<I>();
         I::shared().stock().tick();
     }
 
@@ -239,15 +242,19 @@ impl<I: MallocInstance> Malloc<I> {
     /// Opens this thread's front, if it has none.
     #[inline]
     fn begin() {
-        if I::with_front(|front| front.open(I::shared())) == Some(true) {
-            Self::opened();
+        if I::with_front(Front::is_open) == Some(false) {
+            Self::open();
         }
     }
 
-    /// Sees to the thread's end. The standard library may allocate here, by the front that has just been opened.
+    /// Opens this thread's front, if it has not had one, and sees to the thread's end. The C library may allocate here, and the standard library by the front that has just been opened.
     #[cold]
-    fn opened() {
+    fn open() {
+        // Before the first lock is taken.
         super::fork::prepare::<I>();
+        if I::with_front(|front| front.open(I::shared())) != Some(true) {
+            return;
+        }
         if !super::late::see_to::<I>() && !I::see_to_end() {
             I::with_front(|front| front.close(I::shared()));
         }

@@ -46,7 +46,7 @@
 //! # Ends and beginnings
 //! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins (on Linux, one whose values under
 //! `pthread` keys are being destroyed). What a thread has at hand lies in the heap's memory, and not in the thread's: what nothing has told the heap of is lost with the thread at worst. A forked child finds every lock of this heap free (those
-//! of its source are the source's: `Pages` has none); what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
+//! of its source are the source's: `Pages` has none, and another heap of this kind sees to its own); what the parent's other threads had at hand is lost to it. Signal handlers must not allocate: a handler may have interrupted this heap.
 //!
 //! Ideas: per-thread stacks of pointers and whole batches to a shared depot, J. Bonwick and J. Adams, *Magazines and Vmem*, 2001; a front of any slab's objects
 //! instead of slabs of threads: tcmalloc; sizes that come back with a free: C++14, C23; slabs found by masking, headers apart: jemalloc, mimalloc. The bin's end mark, its two

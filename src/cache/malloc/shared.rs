@@ -3,9 +3,9 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
 
 use super::class::{Bring, Class, Depot, Shard, Slabs};
+use super::fork::Handlers;
 use super::front::Front;
 use super::late::Late;
 use super::settings::{MallocSettings, Numbers, SHARDS_MAX};
@@ -26,9 +26,8 @@ pub struct SharedMalloc<T: MallocSettings> {
     classes: <T::Classes as SizeClasses>::Array<Class<T>>,
     shards: [Shard<T>; SHARDS_MAX],
     pub(super) threads: Threads<T>,
-    /// Whether the handlers of forks are registered, or this is under way.
     #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
-    pub(super) forks: AtomicBool,
+    pub(super) forks: Handlers,
     #[cfg_attr(not(unix), expect(dead_code, reason = "for forks, which only Unix has"))]
     pub(super) late: Late,
 }
@@ -50,7 +49,7 @@ impl<T: MallocSettings> SharedMalloc<T> {
             classes: classes.finish(),
             shards: [const { Self::shard() }; SHARDS_MAX],
             threads: Threads::new(),
-            forks: AtomicBool::new(false),
+            forks: Handlers::new(),
             late: Late::new(),
         }
     }

@@ -109,6 +109,9 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// As [`BackingSource::protect`] and [`BackingSource::unprotect`].
     unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool;
 
+    /// Asks the source for a little, if that may be a heap, and gives it back. No lock is held: so a heap has its handlers of forks registered then, before the heap over this stock has.
+    fn ask_source(&self);
+
     /// Takes all locks, and keeps them.
     fn hold(&self);
 
@@ -190,6 +193,19 @@ where
     unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool {
         // SAFETY: the caller's promise is the same.
         unsafe { self.protect(ptr, len, protect) }
+    }
+
+    fn ask_source(&self) {
+        // What is zero is fresh, and from no heap. (One block may be all that such a source has, and would have to be cleared.)
+        if B::ZEROED {
+            return;
+        }
+        let (mut source, layout) = (self.source().clone(), Layout::new::<usize>());
+        // A heap that refuses has its handlers as well.
+        if let Ok(block) = source.acquire(layout) {
+            // SAFETY: just acquired, with this layout.
+            unsafe { source.release(block.cast(), layout) };
+        }
     }
 
     fn hold(&self) {
