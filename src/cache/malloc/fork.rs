@@ -112,6 +112,7 @@ mod handlers {
     }
 
     #[cfg(all(test, not(miri)))]
+    #[expect(clippy::allow_attributes, reason = "`malloc!` is written for other crates")]
     mod tests {
         use super::*;
         use crate::cache::{ChunkHeap, Classes, KeepAll, MallocSettings};
