@@ -55,7 +55,7 @@
 //!   [`SlabHeap`](crate::cache::SlabHeap) with a policy instead.
 //! - [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap that does not check, and [`Zeroing`](crate::combine::Zeroing) when blocks leave, write to the block, or beside it, where the layout says. A free with a wrong layout, or of a pointer from
 //!   elsewhere, may have written over a live neighbour.
-//! - A shell that another heap uses, as a source or by reference, tells for itself and is asked by nobody (but by [`StackFirst`](crate::combine::StackFirst)): what is around it takes the call for done. So it is with the heap around a `Quarantine` or `RedZones` whose handler tells at
+//! - A shell that another heap uses, as a source or by reference, tells for itself and is asked by nobody (but by [`StackFirst`](crate::combine::StackFirst), where its core [checks](crate::heap::Heap::CHECKS)): what is around it takes the call for done. So it is with the heap around a `Quarantine` or `RedZones` whose handler tells at
 //!   once: there take [`Later`].
 //!
 //! A report says what is wrong, and not whose mistake it is. Where the block was allocated, and where it was freed before, is known to a traced heap: `Traced<Recall<Backtraces>, ..>` of
