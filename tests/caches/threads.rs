@@ -63,7 +63,7 @@ where
             scope.spawn(move || {
                 let mut kept = Vec::new();
                 for round in 0..ROUNDS {
-                    let mine = number << 32 | round;
+                    let mine = number << 16 | round;
                     let mut object = cache.alloc().unwrap();
                     object.mark(None, mine);
                     match round % 5 {
