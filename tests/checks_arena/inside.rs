@@ -2,6 +2,7 @@
 
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
 use heapwright::check::{Damage, Wrong};
@@ -286,6 +287,52 @@ fn a_link_of_a_short_hole_is_found() {
     }
 }
 
+/// Who asks before a free is told as the free would be, and the free has nothing to tell any more.
+#[test]
+fn what_is_asked_for_is_told_once() {
+    fn asked<S: Sizing>(memory: &mut [MaybeUninit<u8>], damage: bool) {
+        let layout = Layout::new::<[u8; 20]>();
+        let mut arena = Arena::<S>::from_slice(memory);
+        let [gone, block, last] = [(); 3].map(|()| arena.alloc(layout).expect("room").cast::<u8>());
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { arena.dealloc(gone, layout) };
+        let interior = block.map_addr(|address| address.checked_add(8).expect("an address"));
+        let wrong = [
+            (gone, layout, Wrong::DoubleFree),
+            (interior, layout, Wrong::Interior),
+            (block, Layout::new::<[u8; 90]>(), Wrong::WrongLayout),
+            (NonNull::dangling(), layout, Wrong::Foreign),
+        ];
+        for (ptr, layout, kind) in wrong {
+            // SAFETY: none: that it is refused is what is tested.
+            assert!(!unsafe { arena.judge(ptr, layout) });
+            assert_eq!(arena.take_finding().map(|finding| finding.misuse().wrong), Some(kind));
+        }
+        // SAFETY: a byte behind a live block, in its last granule.
+        unsafe { last.as_ptr().wrapping_add(23).write(1) };
+        for (block, found) in [(block, false), (last, damage), (last, false)] {
+            // SAFETY: the block is live, and its layout this one.
+            assert!(unsafe { arena.judge(block, layout) });
+            assert_eq!(arena.take_finding().is_some(), found);
+        }
+        for block in [block, last] {
+            // SAFETY: the block is live, and its layout this one.
+            unsafe { arena.dealloc(block, layout) };
+        }
+        assert!(arena.take_finding().is_none());
+        assert_eq!((arena.misuses(), arena.usage().objects), (4 + usize::from(damage), 0));
+    }
+    let mut memory = vec![MaybeUninit::uninit(); 2051];
+    asked::<Hard<Sizing4KiB>>(&mut memory, true);
+    asked::<Hard<Sizing128KiB>>(&mut memory, true);
+    asked::<Hard<Sizing16MiB>>(&mut memory, true);
+    asked::<Found<Sizing16MiB>>(&mut memory, false);
+    // Who does not look asks nobody.
+    let mut arena = Arena::<Sizing16MiB>::from_slice(&mut memory);
+    // SAFETY: nothing is done with it.
+    assert!(unsafe { arena.judge(NonNull::dangling(), Layout::new::<u64>()) });
+}
+
 /// Without zones a block is as long as its granules, and all of it stays as it is when it can't be resized.
 #[test]
 fn a_resize_that_is_refused_changes_nothing() {
@@ -334,7 +381,7 @@ fn a_wrong_size_in_the_right_granules_is_found() {
     }
 }
 
-fn heap_alloc<H: Look>(heap: &H, layout: Layout) -> std::ptr::NonNull<[u8]> {
+fn heap_alloc<H: Look>(heap: &H, layout: Layout) -> NonNull<[u8]> {
     heap.try_alloc(layout).expect("an empty arena")
 }
 

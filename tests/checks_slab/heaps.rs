@@ -3,10 +3,12 @@
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
-use heapwright::cache::{Chunks, Classes, KeepAll, SizeClasses, SlabHeap};
-use heapwright::check::{Checked, Checks, Hardened, Wrong};
-use heapwright::heap::{Heap as Core, Locked, NoHeap, SharedHeap};
+use heapwright::arena::SourceArena;
+use heapwright::cache::{Chunks, Classes, Exactly, KeepAll, SizeClasses, SlabCore, SlabHeap};
+use heapwright::check::{Checked, Checks, Hardened, Unchecked, Wrong};
+use heapwright::heap::{Heap as Core, Inspect, Locked, NoHeap, SharedHeap};
 use heapwright::lock::NoLock;
+use heapwright::sizing::{self, Sizing16MiB};
 use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, IntrusiveList, LargeSlabs, SideSlabs, SlabSystem};
 use heapwright::source::{Pages, SourceHeap};
 
@@ -329,4 +331,111 @@ fn a_size_of_zero_writes_no_zone_over_a_block() {
     told();
     free(&heap, block.cast(), layout);
     assert_eq!((told(), heap.usage().objects), (vec![], 0));
+}
+
+/// What was found since it was last asked, all of it.
+fn found(heap: &mut impl Core) -> Vec<Wrong> {
+    std::iter::from_fn(|| heap.take_finding()).map(|finding| finding.misuse().wrong).collect()
+}
+
+/// Blocks beyond all classes, in a heap of slabs that checks, or before one that does.
+#[test]
+fn large_blocks_are_counted_when_they_are_taken_back() {
+    type Next = SourceArena<Pages, sizing::Checked<Sizing16MiB, Checked<Keep>>>;
+    type Over<P> = SlabHeap<Few, AlignedSlabs<Pages>, Next, KeepAll, 4, P>;
+    type Way<P> = fn(&mut Over<P>, NonNull<u8>, Layout);
+
+    fn large<P: Checks>() {
+        let mut heap: Over<P> = SlabHeap::new(Pages, SourceArena::with_size(Pages, 1 << 20).unwrap());
+        let (this, small, larger) =
+            (Layout::new::<[u8; 5000]>(), Layout::new::<[u8; 16]>(), Layout::new::<[u8; 9000]>());
+        let [gone, last] = [(); 2].map(|()| heap.alloc(this).unwrap().cast::<u8>());
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(gone, this) };
+        let ways: [Way<P>; 5] = [
+            // SAFETY: none, here and below: that it is refused is what is tested.
+            |heap, ptr, this| assert!(!unsafe { heap.judge(ptr, this) }),
+            // SAFETY: as above.
+            |heap, ptr, this| unsafe { heap.dealloc(ptr, this) },
+            // SAFETY: as above.
+            |heap, ptr, this| unsafe { heap.dealloc_batch(this, &[ptr, ptr]) },
+            // SAFETY: as above.
+            |heap, ptr, this| assert!(unsafe { heap.resize(ptr, this, Layout::new::<[u8; 16]>()) }.is_err()),
+            // SAFETY: as above.
+            |heap, ptr, this| {
+                assert!(unsafe { heap.resize(ptr, this, Layout::new::<[u8; 9000]>()) }.is_err())
+            },
+        ];
+        for way in ways {
+            way(&mut heap, gone, this);
+            assert_eq!((found(&mut heap), heap.usage().objects), (vec![Wrong::DoubleFree], 1));
+        }
+        // What is right is done, from a class to none and back.
+        let mut block = last;
+        for (old, new) in [(this, larger), (larger, small), (small, this)] {
+            // SAFETY: the block is live, and its layout the old one.
+            assert!(unsafe { heap.judge(block, old) });
+            // SAFETY: as above.
+            block = unsafe { heap.resize(block, old, new) }.unwrap().cast();
+            assert_eq!((found(&mut heap), heap.usage().objects), (vec![], 1));
+        }
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(block, this) };
+        assert_eq!((found(&mut heap), heap.usage().objects), (vec![], 0));
+    }
+    large::<Unchecked>();
+    large::<Checked<Keep>>();
+    large::<Hardened<Keep>>();
+    // Before a heap that does not check, what comes back when there is no block is found.
+    let mut heap: SlabHeap<Few, AlignedSlabs<Pages>, NoHeap, KeepAll, 4, Checked<Keep>> =
+        SlabHeap::new(Pages, NoHeap);
+    // SAFETY: none: that it is refused is what is tested.
+    unsafe { heap.dealloc(NonNull::dangling(), Layout::new::<[u8; 5000]>()) };
+    assert_eq!((found(&mut heap), heap.usage().objects), (vec![Wrong::Foreign], 0));
+    // Where nothing looks, nobody is asked.
+    let mut heap: SlabHeap<Few, AlignedSlabs<Pages>, NoHeap, KeepAll, 4> = SlabHeap::new(Pages, NoHeap);
+    // SAFETY: nothing is done with it.
+    assert!(unsafe { heap.judge(NonNull::dangling(), Layout::new::<[u8; 5000]>()) });
+}
+
+/// Who asks before a free is told as the free would be, and the free has nothing to tell any more.
+#[test]
+fn what_is_asked_for_is_told_once() {
+    fn asked(mut heap: impl Core) {
+        let layout = Layout::new::<[u8; 20]>();
+        let [gone, block, last] = [(); 3].map(|()| heap.alloc(layout).unwrap().cast::<u8>());
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(gone, layout) };
+        let interior = block.map_addr(|address| address.checked_add(8).unwrap());
+        let wrong = [
+            (gone, layout, Wrong::DoubleFree),
+            (interior, layout, Wrong::Interior),
+            (block, Layout::new::<[u8; 900]>(), Wrong::WrongLayout),
+            (NonNull::dangling(), layout, Wrong::Foreign),
+        ];
+        for (ptr, layout, kind) in wrong {
+            // SAFETY: none: that it is refused is what is tested.
+            assert!(!unsafe { heap.judge(ptr, layout) });
+            assert_eq!(found(&mut heap), [kind]);
+        }
+        // SAFETY: it lies behind the block, in its zone.
+        unsafe { flip(last, 21, 3) };
+        for (block, damage) in [(block, vec![]), (last, vec![Wrong::WrittenBehind]), (last, vec![])] {
+            // SAFETY: the block is live, and its layout this one.
+            assert!(unsafe { heap.judge(block, layout) });
+            assert_eq!(found(&mut heap), damage);
+        }
+        for block in [block, last] {
+            // SAFETY: the block is live, and its layout this one.
+            unsafe { heap.dealloc(block, layout) };
+        }
+        assert_eq!(found(&mut heap), []);
+    }
+    type Many = SlabHeap<Few, AlignedSlabs<Pages>, NoHeap, KeepAll, 4, Hardened<Keep>>;
+    type One = SlabCore<AlignedSlabs<Pages>, Exactly<32>, KeepAll, 4, Hardened<Keep>>;
+    asked(Many::new(Pages, NoHeap));
+    asked(One::new(Pages));
+    let mut blind = SlabCore::<AlignedSlabs<Pages>, Exactly<32>, KeepAll, 4>::new(Pages);
+    // SAFETY: nothing is done with it.
+    assert!(unsafe { blind.judge(NonNull::dangling(), Layout::new::<u64>()) });
 }

@@ -630,7 +630,8 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
             // SAFETY: K2; the caller's promise is the same.
             return unsafe { self.stay(class, ptr, old, new) };
         }
-        if P::LOOKS || N::CHECKS && from.is_none() {
+        let looks = if from.is_some() { P::LOOKS } else { Self::CHECKS };
+        if looks {
             // SAFETY: the caller's promise is the same.
             return unsafe { self.move_looked_at(ptr, old, new) };
         }

@@ -4,16 +4,15 @@ use std::alloc::Layout;
 use std::ptr::NonNull;
 
 use heapwright::arena::SourceArena;
-use heapwright::cache::{Classes, KeepAll, SlabHeap};
-use heapwright::check::{self, Checks, Hardened, Ignore, Later, Unchecked, Wrong};
+use heapwright::cache::Classes;
+use heapwright::check::{self, Checks, Hardened, Ignore, Later, Wrong};
 use heapwright::combine::{
     Affix, AlignUp, Arenas, Chain, Counted, FailNth, Fallback, FixedChunks, FreeLists, Multiples, OnFree,
     PerClass, Quantize, Quarantine, Quota, RedZones, Ring, Scoped, Segregate, StackFirst, Totals, Zeroing,
 };
-use heapwright::heap::{Heap, Inspect, Locked, NoHeap, SharedHeap};
+use heapwright::heap::{Heap, Inspect, Locked, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::sizing::{Checked, Sizing16MiB};
-use heapwright::slab::AlignedSlabs;
 use heapwright::source::GlobalHeap;
 
 use super::{layout, resize};
@@ -193,43 +192,4 @@ fn what_is_wrong_does_not_move_to_a_buffer() {
     // SAFETY: none: that it is refused is what is tested.
     assert!(unsafe { heap.try_resize(block, this, layout(10, 8)) }.is_err());
     assert_eq!((behind.misuses(), behind.usage().objects), (1, 0));
-}
-
-/// Blocks beyond all classes, in a heap of slabs that checks, or before one that does.
-#[test]
-fn large_blocks_are_counted_when_they_are_taken_back() {
-    fn large<P: Checks>(next: Looking<check::Checked<Ignore>>) {
-        let mut heap = SlabHeap::<Few, AlignedSlabs<GlobalHeap>, _, KeepAll, 4, P>::new(GlobalHeap, next);
-        let this = layout(2000, 8);
-        let [gone, last] = [1, 2].map(|fill| take(&mut heap, this, fill));
-        // SAFETY: the block is live, and its layout this one.
-        unsafe { heap.dealloc(gone, this) };
-        let ways: [fn(&mut _, _, _); 4] = [
-            // SAFETY: none, here and below: that it is refused is what is tested.
-            |heap: &mut SlabHeap<_, _, _, _, 4, P>, ptr, this| unsafe { heap.dealloc(ptr, this) },
-            // SAFETY: as above.
-            |heap, ptr, this| unsafe { heap.dealloc_batch(this, &[ptr, ptr]) },
-            // SAFETY: as above.
-            |heap, ptr, this| assert!(unsafe { heap.resize(ptr, this, layout(16, 8)) }.is_err()),
-            // SAFETY: as above.
-            |heap, ptr, this| assert!(unsafe { heap.resize(ptr, this, layout(4000, 8)) }.is_err()),
-        ];
-        for way in ways {
-            way(&mut heap, gone, this);
-            assert_eq!((found(&mut heap), heap.usage().objects), (vec![Wrong::DoubleFree], 1));
-        }
-        // SAFETY: the block is live, and its layout this one.
-        unsafe { heap.dealloc(last, this) };
-        assert_eq!((found(&mut heap), heap.usage().objects), (vec![], 0));
-    }
-    large::<Unchecked>(arena());
-    large::<check::Checked<Ignore>>(arena());
-    large::<Hardened<Ignore>>(arena());
-    // Before a heap that does not check, what comes back when there is no block is found.
-    let mut heap = SlabHeap::<Few, AlignedSlabs<GlobalHeap>, _, KeepAll, 4, check::Checked<Ignore>>::new(
-        GlobalHeap, NoHeap,
-    );
-    // SAFETY: none: that it is refused is what is tested.
-    unsafe { heap.dealloc(NonNull::dangling(), layout(2000, 8)) };
-    assert_eq!((found(&mut heap), heap.usage().objects), (vec![Wrong::Foreign], 0));
 }
