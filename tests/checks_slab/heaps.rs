@@ -343,31 +343,35 @@ fn found(heap: &mut impl Core) -> Vec<Wrong> {
 fn large_blocks_are_counted_when_they_are_taken_back() {
     type Next = SourceArena<Pages, sizing::Checked<Sizing16MiB, Checked<Keep>>>;
     type Over<P> = SlabHeap<Few, AlignedSlabs<Pages>, Next, KeepAll, 4, P>;
-    type Way<P> = fn(&mut Over<P>, NonNull<u8>, Layout);
+    /// Says whether it was done, as far as it can.
+    type Way<P> = fn(&mut Over<P>, NonNull<u8>, [Layout; 3]) -> bool;
 
     fn large<P: Checks>() {
         let mut heap: Over<P> = SlabHeap::new(Pages, SourceArena::with_size(Pages, 1 << 20).unwrap());
-        let (this, small, larger) =
-            (Layout::new::<[u8; 5000]>(), Layout::new::<[u8; 16]>(), Layout::new::<[u8; 9000]>());
+        let [this, small, larger] = [5000, 16, 9000].map(|size| Layout::from_size_align(size, 1).unwrap());
         let [gone, last] = [(); 2].map(|()| heap.alloc(this).unwrap().cast::<u8>());
         // SAFETY: the block is live, and its layout this one.
         unsafe { heap.dealloc(gone, this) };
         let ways: [Way<P>; 5] = [
             // SAFETY: none, here and below: that it is refused is what is tested.
-            |heap, ptr, this| assert!(!unsafe { heap.judge(ptr, this) }),
-            // SAFETY: as above.
-            |heap, ptr, this| unsafe { heap.dealloc(ptr, this) },
-            // SAFETY: as above.
-            |heap, ptr, this| unsafe { heap.dealloc_batch(this, &[ptr, ptr]) },
-            // SAFETY: as above.
-            |heap, ptr, this| assert!(unsafe { heap.resize(ptr, this, Layout::new::<[u8; 16]>()) }.is_err()),
-            // SAFETY: as above.
-            |heap, ptr, this| {
-                assert!(unsafe { heap.resize(ptr, this, Layout::new::<[u8; 9000]>()) }.is_err())
+            |heap, ptr, [this, ..]| unsafe { heap.judge(ptr, this) },
+            |heap, ptr, [this, ..]| {
+                // SAFETY: as above.
+                unsafe { heap.dealloc(ptr, this) };
+                false
             },
+            |heap, ptr, [this, ..]| {
+                // SAFETY: as above.
+                unsafe { heap.dealloc_batch(this, &[ptr, ptr]) };
+                false
+            },
+            // SAFETY: as above.
+            |heap, ptr, [this, small, _]| unsafe { heap.resize(ptr, this, small) }.is_ok(),
+            // SAFETY: as above.
+            |heap, ptr, [this, _, larger]| unsafe { heap.resize(ptr, this, larger) }.is_ok(),
         ];
         for way in ways {
-            way(&mut heap, gone, this);
+            assert!(!way(&mut heap, gone, [this, small, larger]));
             assert_eq!((found(&mut heap), heap.usage().objects), (vec![Wrong::DoubleFree], 1));
         }
         // What is right is done, from a class to none and back.
