@@ -10,6 +10,7 @@ mod probe;
 #[cfg(feature = "alloc")]
 mod shadow;
 mod stale;
+#[cfg(feature = "alloc")]
 mod wrong;
 mod zones;
 
