@@ -300,6 +300,8 @@ fn a_resize_within_a_class_stays() {
     let block = heap.alloc(short).unwrap().cast::<u8>();
     let pages = heap.alloc(longer).unwrap().cast::<u8>();
     let used = heap.usage().used;
+    // Windows takes no part of a block back.
+    let shrinks = cfg!(not(windows));
     for (at, old, new, len) in [
         (block, short, full, Some(80)),
         (block, full, short, Some(80)),
@@ -307,19 +309,20 @@ fn a_resize_within_a_class_stays() {
         (block, short, layout(70, 32), None),
         (block, short, longer, None),
         (pages, longer, layout(32_768, 1), None),
-        (pages, longer, long, Some(Pages.good_size(long))),
+        (pages, longer, long, shrinks.then(|| Pages.good_size(long))),
     ] {
         // SAFETY: the block is live, and `old` its layout.
         let resized = unsafe { heap.resize_in_place(at, old, new) };
         let expected = len.map(|len| NonNull::slice_from_raw_parts(at, len)).ok_or(AllocError);
         assert_eq!(resized, expected, "{old:?} {new:?}");
     }
-    let shorter = Pages.good_size(longer) - Pages.good_size(long);
+    let last = if shrinks { long } else { longer };
+    let shorter = Pages.good_size(longer) - Pages.good_size(last);
     assert_eq!((heap.usage().used, heap.usage().objects), (used - shorter, 2));
     // SAFETY: the block is live, and its size one between that asked for and its length.
     unsafe { heap.dealloc(block, layout(80, 1)) };
     // SAFETY: the block is live, and its layout the one that it was resized to.
-    unsafe { heap.dealloc(pages, long) };
+    unsafe { heap.dealloc(pages, last) };
     assert_eq!((heap.usage().used, heap.next().source().counts().blocks), (0, 0));
 }
 

@@ -48,11 +48,21 @@ impl Parser<'_> {
     }
 
     fn text(&mut self) -> String {
-        let end = self.0.find('"').unwrap();
-        assert!(!self.0[..end].contains('\\'), "nothing to be escaped in this test");
-        let text = self.0[..end].to_string();
-        self.0 = &self.0[end + 1..];
-        text
+        let (mut text, mut chars) = (String::new(), self.0.char_indices());
+        loop {
+            match chars.next().unwrap() {
+                (end, '"') => {
+                    self.0 = &self.0[end + 1..];
+                    return text;
+                }
+                // Paths of Windows.
+                (at, '\\') => match chars.next() {
+                    Some((_, escaped @ ('"' | '\\'))) => text.push(escaped),
+                    _ => panic!("nothing else is escaped in this test: {}", &self.0[at..]),
+                },
+                (_, other) => text.push(other),
+            }
+        }
     }
 
     fn value(&mut self) -> Json {
