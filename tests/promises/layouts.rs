@@ -125,7 +125,11 @@ fn random_layout(random: &mut Random) -> Layout {
 
 /// The table, and random layouts.
 fn every_layout(name: &str, heap: &impl SharedHeap, count: usize) {
-    for layout in table() {
+    // The system's allocator takes there what it promises.
+    let is_asked = |layout: &Layout| {
+        cfg!(not(windows)) || layout.size() > isize::MAX as usize / 8 || has_answer_in_memory(*layout)
+    };
+    for layout in table().into_iter().filter(is_asked) {
         let met = ask(heap, layout, layout.size() % 2 == 1 && has_answer_in_memory(layout));
         assert!(!met || layout.size() as u64 <= 1 << 40, "{name}: {layout:?} is met");
     }
