@@ -183,7 +183,7 @@ impl core::error::Error for Misuse {}
 /// | [`MisuseHook`] | one word | calls a function |
 /// | [`Later`](super::Later) | a few words | counts, and has a [`Report`](super::Report) called when the heap's lock is free |
 ///
-/// A handler runs inside the heap, under its lock: it must get by without memory from it, or leave the work for [later](super::Later). To panic is to abort. When it returns, the program goes
+/// A handler runs inside the heap, under its lock: it must get by without memory from it, or leave the work for [later](super::Later). To panic is to abort; but where the heap is the program's own the panic itself takes memory, and waits for ever for a lock that is held. When it returns, the program goes
 /// on: a block that was freed twice is left alone then, one that was damaged goes its way.
 ///
 /// # Write your own in three steps

@@ -8,8 +8,8 @@
 //! | a block freed twice | – | yes | yes |
 //! | a pointer from elsewhere, or into a block's middle | – | yes | yes |
 //! | a layout that the block can't have, another heap's block | – | yes | yes |
-//! | writes behind a block | – | – | when it is freed or resized, if they are in the red zone, or among as many bytes at the block's end; at once at a guard page |
-//! | writes to a freed block | – | – | when its memory is used again, as long as its slab was in use all the time |
+//! | writes behind a block that change a byte there | – | – | when it is freed or resized, if they are in the red zone, or among as many bytes at the block's end; at once at a guard page |
+//! | writes to a freed block that change a byte | – | – | when its memory is used again, as long as its slab was in use all the time |
 //! | | | | |
 //! | freed memory is zeroed | – | – | yes |
 //! | freed memory rests before it is used again | – | – | yes, as long as a bound allows |
@@ -29,7 +29,7 @@
 //! | row | in an arena |
 //! |---|---|
 //! | what comes back is looked at | a mark on the first granule of each live object: every wrong call is found, whatever came before, but one for a place where another object of as many granules lives by now, and one with size zero, which frees nothing |
-//! | writes behind a block | `RED_ZONE` bytes and the rest of the last granule, which also tell the size: blocks are as long as was asked for |
+//! | writes behind a block | `RED_ZONE` bytes and the rest of the last granule, which also tell the size: blocks are as long as was asked for. (What zones hold is no secret: who writes the same there is not found) |
 //! | writes to a freed block | free memory is zero, and looked at when it is handed out, or taken into a block that grows |
 //! | links that lie in free memory are encoded | and believed only if the marks, which lie apart, and the words at both ends agree; what does not is [`Metadata`](Wrong::Metadata), and the lists are made anew. Only a link that is changed to tell the end of its list is told late, when a block beside one of those behind it is freed. [`Sizing4KiB`](crate::sizing::Sizing4KiB) has none |
 //! | freed memory rests, chance, guard pages | not there: a block has one place, and there are no pages. [`Quarantine`](crate::combine::Quarantine) goes around it, as does [`RedZones`](crate::combine::RedZones) for writes before a block |
@@ -40,14 +40,14 @@
 //! |---|---|
 //! | a block freed twice | free objects hold a mark in their first word: a second free is found unless somebody has written there in between (`Hardened` finds it all the same, by the zone: told as a write behind, if more than that word was written. A live block that is all zero behind its first word, zone and all, it takes for a free one), two threads free at the same moment, or the memory is somebody else's by now |
 //! | a pointer from elsewhere, or into a block's middle | a map of slabs, and how far into each objects were taken: found whatever it points to, the heap's own memory and objects that nobody was given included |
-//! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (longer than all runs: above 512 KiB) any size between that and its length is let pass; so is size zero of any block, which frees nothing |
-//! | writes to a freed block | those to any byte of objects, zeroes over the mark included. Longer blocks are zeroed or unmapped, and not looked at |
+//! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (longer than 16 chunks: above 512 KiB with those of the presets) any size between that and its length is let pass; so is size zero of any block, which frees nothing. With zones a smaller size of the same class is told as a write behind the block, which is freed |
+//! | writes to a freed block | those that change any byte of objects, zeroes over the mark included. Longer blocks are zeroed or unmapped, and not looked at |
 //! | guard pages | behind slabs, or behind the huge page in which they lie, and behind blocks without a class; on Linux 16,384 in a process ([`Checks::GUARDS`]) |
 //!
 //! The policy is a parameter and nothing else: it does not change with the build profile. A part that is given [`Unchecked`] is no byte larger than one that
 //! could not check, and no slower.
 //!
-//! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. If it returns, the call that was wrong has done nothing: a block that was freed twice
+//! What is found is handed to the policy's [`Report`], after the locks of the heap are free again. (A heap around it, which has it as its source or by reference, may hold its own: that one is not to be used in the report.) If it returns, the call that was wrong has done nothing: a block that was freed twice
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way, but if freed memory is zeroed and the zone is all zero: then it may be free, and stays where it is. (In an arena marks tell that it is not: there it goes.)
 //!
 //! Nor has a combinator around the heap, which [asks](crate::heap::Heap::judge) it before a block is wiped, counted, moved to another heap or taken out of a list. Exceptions:

@@ -81,6 +81,23 @@ impl AllKeys {
         }
         AllKeys(keys)
     }
+
+    /// One of them, which is free now, and nobody else's.
+    fn one_goes(&mut self) -> libc::pthread_key_t {
+        let key = self.0.pop().unwrap();
+        // SAFETY: it was made here.
+        assert_eq!(unsafe { libc::pthread_key_delete(key) }, 0);
+        key
+    }
+
+    /// The same comes back.
+    fn comes(&mut self, key: libc::pthread_key_t) {
+        let mut made = 0;
+        // SAFETY: a place for the key, which has no destructor.
+        assert_eq!(unsafe { libc::pthread_key_create(&mut made, None) }, 0);
+        assert_eq!(made, key, "no other was free");
+        self.0.push(key);
+    }
 }
 
 #[cfg(unix)]
@@ -111,7 +128,7 @@ fn what_comes_to_hand_while_a_thread_begins_is_not_lost() {
 mod late {
     use std::ffi::c_void;
     use std::ptr;
-    use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
@@ -119,6 +136,7 @@ mod late {
         static LATE as LateMalloc: Plain = ChunkHeap::new(Pages);
         static LATER as LaterMalloc: Plain = ChunkHeap::new(Pages);
         static TOO_LATE as TooLateMalloc: Plain = ChunkHeap::new(Pages);
+        static REFUSED as RefusedMalloc: Plain = ChunkHeap::new(Pages);
     }
 
     /// Memory for a thread's stack, and with it for its thread-locals.
@@ -190,11 +208,13 @@ mod late {
             } else if TAKES.load(Ordering::Relaxed) {
                 use_once(&TooLateMalloc);
             } else {
-                // SAFETY: the block is freed once, with its layout.
-                unsafe { TooLateMalloc.dealloc(GIVEN.load(Ordering::Relaxed), FIRST) };
+                for block in GIVEN.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                    // SAFETY: the block is freed once, with its layout.
+                    unsafe { TooLateMalloc.dealloc(ptr::with_exposed_provenance_mut(block), FIRST) };
+                }
             }
         }
-        static GIVEN: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+        static GIVEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
         if !cfg!(target_os = "linux") {
             return;
         }
@@ -213,19 +233,46 @@ mod late {
             );
             assert_eq!((stats.bytes_live, stats.bytes_at_hand > 0), (0, true), "{stats}");
         }
-        // A thread that only frees then, as the C library itself does, leaves nothing.
+        // A thread that only frees then, as the C library itself does, leaves nothing, unless that is much.
         TAKES.store(false, Ordering::Relaxed);
-        for _ in 0..5 {
+        for (frees, left) in [(1, 6), (64, 6), (65, 7), (64, 7), (100, 8)] {
             // SAFETY: the size is not zero.
-            GIVEN.store(unsafe { TooLateMalloc.alloc(FIRST) }, Ordering::Relaxed);
+            let blocks = (0..frees).map(|_| unsafe { TooLateMalloc.alloc(FIRST) }.expose_provenance());
+            *GIVEN.lock().unwrap() = blocks.collect();
             run(key);
             TooLateMalloc.flush();
-            assert_eq!(
-                (TooLateMalloc.stats().threads, TooLateMalloc.stats().bytes_live),
-                (6, 0),
-                "this thread too"
-            );
+            let stats = TooLateMalloc.stats();
+            assert_eq!((stats.threads, stats.bytes_live), (left, 0), "{frees} frees; this thread counts too");
         }
+    }
+
+    /// Where the C library has no memory to note that a thread is to be seen to (the key is gone here: it says no as well), the standard library is not asked,
+    /// which would end the process: the thread has nothing at hand, until it can be noted.
+    #[test]
+    fn a_thread_whose_end_can_not_be_seen_to_is_served() {
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let _keys = keys();
+        let mut all = AllKeys::new();
+        let key = all.one_goes();
+        thread::spawn(|| use_once(&RefusedMalloc)).join().unwrap();
+        // SAFETY: it was the only one that was left for the heap.
+        assert_eq!(unsafe { libc::pthread_key_delete(key) }, 0);
+        let thread = thread::spawn(move || {
+            for _ in 0..3 {
+                use_once(&RefusedMalloc);
+                assert_eq!(RefusedMalloc.stats().threads, 0, "it is not known to the heap");
+            }
+            all.comes(key);
+            use_once(&RefusedMalloc);
+            assert_eq!(RefusedMalloc.stats().threads, 1);
+            RefusedMalloc.flush();
+            all
+        });
+        drop(thread.join().unwrap());
+        let stats = RefusedMalloc.stats();
+        assert_eq!((stats.bytes_live, stats.bytes_at_hand), (0, 0), "{stats}");
     }
 
     #[test]

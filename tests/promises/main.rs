@@ -11,7 +11,7 @@
 //! - `steps` the longest calls, in instructions;
 //! - `interrupts` signal handlers and forks.
 //!
-//! `HEAPWRIGHT_LONG=1` runs the long forms, which take hours, `HEAPWRIGHT_SHORT=1` short ones, for where all is slow.
+//! `HEAPWRIGHT_LONG=1` runs the long forms, which take most of an hour or more, `HEAPWRIGHT_SHORT=1` short ones, for where all is slow.
 
 #![cfg(not(miri))]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "one block, its whole life")]

@@ -74,11 +74,12 @@ mod handlers {
         let note = |registers| I::with_front(|front| front.forking.registers.set(registers));
         note(true);
         I::shared().stock().ask_source();
-        // An error means that the C library has no memory for it; forks are as safe then as without handlers.
         // SAFETY: the three functions may be called at any time by a thread that forks.
-        unsafe { libc::pthread_atfork(Some(before::<I>), Some(in_parent::<I>), Some(in_child::<I>)) };
+        let refused =
+            unsafe { libc::pthread_atfork(Some(before::<I>), Some(in_parent::<I>), Some(in_child::<I>)) };
         note(false);
-        forks.store(DONE, Ordering::Release);
+        // The C library may have no memory for it; until then forks are as safe as without handlers.
+        forks.store(if refused == 0 { DONE } else { NONE }, Ordering::Release);
     }
 
     /// Notes whether this thread holds all locks; says whether that changes anything. A thread without a front can't tell.

@@ -366,6 +366,12 @@ impl<T: MallocSettings> Front<T> {
         }
     }
 
+    /// Gives back what it has, as if it had never been opened: the next request opens it.
+    pub(super) fn put_off(&self, shared: &'static SharedMalloc<T>) {
+        self.close(shared);
+        self.phase.set(Phase::New);
+    }
+
     /// Puts a freed object to rest, and gives one that has rested; the same where none rest, or nobody would see to their end.
     ///
     /// # Safety

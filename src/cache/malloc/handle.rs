@@ -7,6 +7,7 @@ use core::ptr::{self, NonNull};
 
 use super::checked::ChecksOf;
 use super::front::Front;
+use super::late::Outcome;
 use super::settings::MallocSettings;
 use super::shared::SharedMalloc;
 use super::stats::MallocStats;
@@ -255,8 +256,15 @@ impl<I: MallocInstance> Malloc<I> {
         if I::with_front(|front| front.open(I::shared())) != Some(true) {
             return;
         }
-        if !super::late::see_to::<I>() && !I::see_to_end() {
-            I::with_front(|front| front.close(I::shared()));
+        match super::late::see_to::<I>() {
+            Outcome::Seen => {}
+            Outcome::Elsewhere if I::see_to_end() => {}
+            Outcome::Elsewhere => {
+                I::with_front(|front| front.close(I::shared()));
+            }
+            Outcome::Refused => {
+                I::with_front(|front| front.put_off(I::shared()));
+            }
         }
     }
 

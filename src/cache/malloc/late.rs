@@ -1,11 +1,23 @@
 //! The end of threads as the C library knows it: later than the destructors of thread-locals, of which Rust knows.
 
+/// What came of it that a thread's end was to be seen to.
+#[cfg_attr(not(unix), expect(dead_code, reason = "for what only Unix has"))]
+pub(super) enum Outcome {
+    /// That is enough.
+    Seen,
+    /// It is to be seen to by a thread-local: there are no more keys, or the system is not Linux, and thread-locals may be gone when the C library calls.
+    Elsewhere,
+    /// There is no memory for it now. The standard library, were it asked, would end the process.
+    Refused,
+}
+
 #[cfg(unix)]
 mod keys {
     use core::ffi::c_void;
     use core::ptr;
     use core::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::Outcome;
     use crate::cache::malloc::handle::MallocInstance;
 
     /// The key of a heap for values of threads, plus one; 0: there is none yet. Who learns of it from another thread learns as well what the C library has noted of it.
@@ -20,15 +32,16 @@ mod keys {
 
     /// Sees to this thread's end by a value under the heap's key: destructors of values run after those of thread-locals, in rounds as long as they
     /// set new values. So a thread that uses the heap for the first time in such a destructor, when it is too late for one of a thread-local, is not left
-    /// with a front that nobody closes. Says whether that is enough.
-    ///
-    /// It is not where there are no more keys, or there is no memory for a value; nor on systems other than Linux, where thread-locals may be gone by then.
-    pub(in super::super) fn see_to<I: MallocInstance>() -> bool {
-        let Some(key) = key::<I>() else { return false };
+    /// with a front that nobody closes.
+    pub(in super::super) fn see_to<I: MallocInstance>() -> Outcome {
+        let Some(key) = key::<I>() else { return Outcome::Elsewhere };
         let value = ptr::without_provenance(1);
         // SAFETY: the key exists, and its destructor takes any value. (The call may allocate: the front is open.)
-        let kept = unsafe { libc::pthread_setspecific(key, value) } == 0;
-        kept && cfg!(target_os = "linux")
+        match unsafe { libc::pthread_setspecific(key, value) } {
+            0 if cfg!(target_os = "linux") => Outcome::Seen,
+            0 => Outcome::Elsewhere,
+            _ => Outcome::Refused,
+        }
     }
 
     /// The heap's key, made by the first thread that asks.
@@ -71,8 +84,8 @@ mod keys {
     }
 
     /// There is nothing to see to it by.
-    pub(in super::super) fn see_to<I>() -> bool {
-        false
+    pub(in super::super) fn see_to<I>() -> super::Outcome {
+        super::Outcome::Elsewhere
     }
 }
 

@@ -293,7 +293,7 @@ impl<T: MallocSettings> Lists<T> {
                 next: self.all,
                 taken: AtomicBool::new(false),
                 number: self.blocks,
-                bins: closed_bins::<T>(),
+                bins: const { closed_bins::<T>() },
                 pens: Fresh::NEW,
                 grown: T::Classes::array(|_| Grown::new()),
             };
