@@ -51,8 +51,9 @@
 //! is left alone, one that was freed with a wrong layout stays live, one that was damaged goes its way, but if freed memory is zeroed and the zone is all zero: then it may be free, and stays where it is. (In an arena marks tell that it is not: there it goes.)
 //!
 //! Nor has a combinator around the heap, which [asks](crate::heap::Heap::judge) it before a block is wiped, counted, moved to another heap or taken out of a list. Exceptions:
-//! - [`FreeLists`](crate::combine::FreeLists) keep blocks that are live to the heap behind them: a block with a class that is freed twice, or with a wrong layout, is not found, as lists do not look. Where frees are to be looked at, take a
+//! - [`FreeLists`](crate::combine::FreeLists) keep blocks that are live to the heap behind them: a second free of one that is in a list is not found. Where it is to be, take a
 //!   [`SlabHeap`](crate::cache::SlabHeap) with a policy instead.
+//! - A [`Chain`](crate::combine::Chain) without a heap has nobody to find a pointer from elsewhere wrong. (Otherwise the first does, and the current one of a [`Ring`](crate::combine::Ring).)
 //! - [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap that does not check, and [`Zeroing`](crate::combine::Zeroing) when blocks leave, write to the block, or beside it, where the layout says. A free with a wrong layout, or of a pointer from
 //!   elsewhere, may have written over a live neighbour.
 //! - A shell that another heap uses, as a source or by reference, tells for itself and is asked by nobody (but by [`StackFirst`](crate::combine::StackFirst), where its core [checks](crate::heap::Heap::CHECKS)): what is around it takes the call for done. So it is with the heap around a `Quarantine` or `RedZones` whose handler tells at

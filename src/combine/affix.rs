@@ -5,6 +5,7 @@ use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+use core::num::NonZero;
 use core::ptr::NonNull;
 
 use super::attach::Attach;
@@ -186,13 +187,14 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
     /// The same for the layout of a live block.
     ///
     /// # Safety
-    /// `layout` is the layout of a live block of such a heap: its size one from the requested to the returned.
+    /// `layout` is the layout of a live block of such a heap: its size one from the requested to the returned. `ptr` is that block.
     #[inline(always)]
-    unsafe fn live_parts(layout: Layout) -> Parts {
+    unsafe fn live_parts(ptr: NonNull<u8>, layout: Layout) -> Parts {
         if P::CHECKS {
-            // A layout that no block has, if it comes to that, so that the heap finds it wrong.
+            // What no block has, if it comes to that, so that the heap finds it wrong.
             let parts = || Parts { all: layout, before: 0, len: layout.size() };
-            return Self::parts(layout).unwrap_or_else(|AllocError| parts());
+            let right = Self::parts(layout).ok().filter(|parts| ptr.addr().get() > parts.before);
+            return right.unwrap_or_else(parts);
         }
         let (before, align) = Self::before(layout.align());
         let len = Self::len(layout);
@@ -204,6 +206,11 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
     /// The block of the heap that a block lies in.
     #[inline(always)]
     unsafe fn outer(ptr: NonNull<u8>, parts: &Parts) -> NonNull<u8> {
+        if P::CHECKS {
+            // What comes back may be anything, but no less than that (`live_parts`).
+            let below = |addr: NonZero<usize>| NonZero::new(addr.get().wrapping_sub(parts.before));
+            return whole(ptr).map_addr(|addr| below(addr).unwrap_or(addr));
+        }
         // SAFETY: so far before the block begins the heap's, for all of which this pointer is good.
         unsafe { whole(ptr).sub(parts.before) }
     }
@@ -304,7 +311,7 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     #[inline(always)]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
-        let parts = unsafe { Self::live_parts(layout) };
+        let parts = unsafe { Self::live_parts(ptr, layout) };
         // SAFETY: the caller's promise.
         let outer = unsafe { Self::outer(ptr, &parts) };
         // SAFETY: a live block of the heap, and its layout.
@@ -322,7 +329,7 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     #[inline(always)]
     unsafe fn dealloc_at_hand(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
-        let parts = unsafe { Self::live_parts(layout) };
+        let parts = unsafe { Self::live_parts(ptr, layout) };
         // SAFETY: the caller's promise.
         let outer = unsafe { Self::outer(ptr, &parts) };
         // SAFETY: a live block of the heap, and its layout.
@@ -344,10 +351,13 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise.
-        let (parts, new_parts) = (unsafe { Self::live_parts(old) }, Self::parts(new)?);
         // SAFETY: the caller's promise is the same.
-        if parts.before != new_parts.before || P::CHECKS && !unsafe { self.judge(ptr, old) } {
+        if P::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
+        // SAFETY: the caller's promise.
+        let (parts, new_parts) = (unsafe { Self::live_parts(ptr, old) }, Self::parts(new)?);
+        if parts.before != new_parts.before {
             return Err(AllocError);
         }
         // SAFETY: the caller's promise.
@@ -373,12 +383,12 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise.
-        let (parts, new_parts) = (unsafe { Self::live_parts(old) }, Self::parts(new)?);
         // SAFETY: the caller's promise is the same.
         if P::CHECKS && !unsafe { self.judge(ptr, old) } {
             return Err(AllocError);
         }
+        // SAFETY: the caller's promise.
+        let (parts, new_parts) = (unsafe { Self::live_parts(ptr, old) }, Self::parts(new)?);
         // SAFETY: the caller's promise.
         let suffix = unsafe { Self::take_suffix(ptr, old) };
         // SAFETY: the caller's promise.
@@ -440,11 +450,17 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
     }
 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
-        if blocks.is_empty() {
+        if P::CHECKS {
+            // One after the other: what is wrong with one may be another thing than with the next.
+            for &block in blocks {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.dealloc(block, layout) };
+            }
             return;
         }
+        let Some(&first) = blocks.first() else { return };
         // SAFETY: the caller's promise.
-        let parts = unsafe { Self::live_parts(layout) };
+        let parts = unsafe { Self::live_parts(first, layout) };
         // SAFETY: the caller's promise.
         let outer = |block| unsafe { Self::outer(block, &parts) };
         each_changed(blocks, outer, |blocks| {
@@ -461,7 +477,7 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
 
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
-        let parts = unsafe { Self::live_parts(layout) };
+        let parts = unsafe { Self::live_parts(ptr, layout) };
         // SAFETY: the caller's promise.
         let outer = unsafe { Self::outer(ptr, &parts) };
         // SAFETY: a live block of the heap, and its layout.

@@ -143,8 +143,15 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        let Ok(aligned) = Self::aligned(new) else {
+            if Self::CHECKS {
+                // SAFETY: the caller's promise is the same.
+                let _ = unsafe { self.judge(ptr, old) };
+            }
+            return Err(AllocError);
+        };
         // SAFETY: the caller's promise.
-        let (old, aligned) = (unsafe { Self::aligned_live(old) }, Self::aligned(new)?);
+        let old = unsafe { Self::aligned_live(old) };
         // SAFETY: the caller's promise, and what the heap was asked for.
         Ok(Self::cut(unsafe { self.heap.resize_in_place(ptr, old, aligned) }?, new))
     }
@@ -156,8 +163,15 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        let Ok(aligned) = Self::aligned(new) else {
+            if Self::CHECKS {
+                // SAFETY: the caller's promise is the same.
+                let _ = unsafe { self.judge(ptr, old) };
+            }
+            return Err(AllocError);
+        };
         // SAFETY: the caller's promise.
-        let (old, aligned) = (unsafe { Self::aligned_live(old) }, Self::aligned(new)?);
+        let old = unsafe { Self::aligned_live(old) };
         // SAFETY: the caller's promise, and what the heap was asked for.
         Ok(Self::cut(unsafe { self.heap.resize(ptr, old, aligned) }?, new))
     }

@@ -378,10 +378,11 @@ pub(super) unsafe fn resize_in_place<A: Around>(
     old: Layout,
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
-    if A::KEEPS {
-        around.admit_block(ptr, old)?;
-    }
     // SAFETY: the caller's promise is the same.
+    if (A::KEEPS || A::Heap::CHECKS) && !unsafe { judge(around, ptr, old) } {
+        return Err(AllocError);
+    }
+    // SAFETY: as above.
     unsafe { resize_here(around, ptr, old, new) }
 }
 

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use super::region::{self, Growth};
 use crate::AllocError;
 use crate::arena::Arena;
-use crate::check::Finding;
+use crate::check::{Checks, Finding};
 use crate::describe::{Bytes, Cost, Describe, Tree};
 use crate::heap::{Heap, Owns, Reset};
 use crate::sizing::{Sizing, describe_sizing};
@@ -120,9 +120,10 @@ unsafe impl<S: Sizing, G: Growth> Factory for Arenas<S, G> {
             }
             size = size.saturating_mul(G::NUMERATOR) / G::DENOMINATOR;
         }
-        // An arena's tables take 1/16 at most, and a few hundred bytes.
+        // An arena's tables take 1/16 at most, and a few hundred bytes; there may be a zone behind each block.
+        let size_in_arena = layout.size().checked_add(S::Checks::RED_ZONE)?;
         let needed =
-            layout.size().checked_add(layout.size() / 8)?.checked_add(layout.align())?.checked_add(512)?;
+            size_in_arena.checked_add(size_in_arena / 8)?.checked_add(layout.align())?.checked_add(512)?;
         Layout::from_size_align(size.min(G::MAX).max(needed), 16).ok()
     }
 
@@ -174,7 +175,7 @@ impl<S: Sizing, G: Growth> Describe for Arenas<S, G> {
 /// takes three instructions more than there; one that none meets asks each. A free and a resize ask each heap whether a block is its own.
 ///
 /// # Checks
-/// What a heap [finds](Heap::take_finding) is passed on. A free that it finds [wrong](Heap::judge) is not counted, and a resize that it finds wrong is refused by the chain. A heap that has found something
+/// What a heap [finds](Heap::take_finding) is passed on. A free that it finds [wrong](Heap::judge) is not counted, and a resize that it finds wrong is refused by the chain. What belongs to no heap the first of them finds wrong; where there is none, it is ignored. A heap that has found something
 /// keeps its chunk until that was taken: it goes back with [`release_unused`](Heap::release_unused), or when it has served again.
 ///
 /// What a heap refuses and does not say that way is counted as a free: after it the heap may be taken for one without blocks. So in a chain let a handler that is told at once, as a
@@ -446,6 +447,21 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
         None
     }
 
+    /// The same for a block that comes back. What is no heap's the first one, if it checks, finds wrong.
+    ///
+    /// # Safety
+    /// As [`Heap::dealloc`].
+    unsafe fn place_of(&mut self, ptr: NonNull<u8>, layout: Layout) -> Option<Place<F::Heap>> {
+        let owner = self.owner(ptr, layout);
+        if let (true, None, Some(first)) = (F::Heap::CHECKS, &owner, self.first) {
+            // SAFETY: it is in the list, and this is the only reference to it.
+            let heap = &mut unsafe { Self::node(first) }.heap;
+            // SAFETY: the caller's promise; it is no block of this heap.
+            let _ = unsafe { heap.judge(ptr, layout) };
+        }
+        owner
+    }
+
     /// Gives all heaps back.
     fn clear(&mut self) {
         while let Some(node) = self.first {
@@ -482,7 +498,8 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
 
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
         if F::Heap::CHECKS {
-            let Some(place) = self.owner(ptr, layout) else { return };
+            // SAFETY: the caller's promise is the same.
+            let Some(place) = (unsafe { self.place_of(ptr, layout) }) else { return };
             // SAFETY: it is in the list, and this is the only reference to it.
             let heap = &mut unsafe { Self::node(place.node) }.heap;
             // SAFETY: a block of this heap, live by the caller's promise.
@@ -518,7 +535,8 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let Place { node, .. } = self.owner(ptr, old).ok_or(AllocError)?;
+        // SAFETY: the caller's promise is the same.
+        let Place { node, .. } = unsafe { self.place_of(ptr, old) }.ok_or(AllocError)?;
         // SAFETY: it is in the list, and this is the only reference to it.
         let this = unsafe { Self::node(node) };
         // SAFETY: a live block of this heap.
@@ -531,7 +549,8 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let Place { node, .. } = self.owner(ptr, old).ok_or(AllocError)?;
+        // SAFETY: the caller's promise is the same.
+        let Place { node, .. } = unsafe { self.place_of(ptr, old) }.ok_or(AllocError)?;
         // SAFETY: it is in the list, and this is the only reference to it.
         let heap = &mut unsafe { Self::node(node) }.heap;
         // SAFETY: a live block of this heap.
@@ -630,8 +649,8 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
     const CHECKS: bool = F::Heap::CHECKS;
 
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        // What is no heap's is not freed.
-        let Some(Place { node, .. }) = self.owner(ptr, layout) else { return false };
+        // SAFETY: the caller's promise is the same.
+        let Some(Place { node, .. }) = (unsafe { self.place_of(ptr, layout) }) else { return false };
         // SAFETY: it is in the list, and this is the only reference to it.
         let heap = &mut unsafe { Self::node(node) }.heap;
         // SAFETY: a block of this heap, live by the caller's promise.

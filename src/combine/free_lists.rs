@@ -35,8 +35,8 @@ const AT_ONCE: usize = 32;
 /// [`SlabHeap`](crate::cache::SlabHeap) is as fast, gives memory back by whole slabs and can serve one size with what another has freed; it takes its memory by slabs from
 /// a source. Lists need no such thing, cost 8 bytes per class, and take blocks from anywhere.
 ///
-/// Lists do not look at what is put into them. Even where `P` checks, a block with a class that is freed twice, or with a wrong layout, is not found, and is handed out twice: to `P` it is live for
-/// as long as it is in a list. A `SlabHeap` with a policy finds it.
+/// Where `P` [checks](Heap::CHECKS), it is [asked](Heap::judge) before a block joins a list: what is not its own, or has another class, is found. A second free is not, as long as the block is in a list, to
+/// `P` it is live there; it is handed out twice then. A `SlabHeap` with a policy finds it.
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -362,6 +362,10 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
             // SAFETY: the caller's promise: a block without a class is the heap's own.
             return unsafe { self.heap.dealloc(ptr, layout) };
         };
+        // SAFETY: as above.
+        if P::CHECKS && !unsafe { self.judge(ptr, layout) } {
+            return;
+        }
         // SAFETY: K2.
         let list = unsafe { self.list(class) };
         if list.bound.keep() {
@@ -390,6 +394,10 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
             // SAFETY: the caller's promise: a block without a class is the heap's own.
             return unsafe { self.heap.dealloc_at_hand(ptr, layout) };
         };
+        // SAFETY: as above.
+        if P::CHECKS && !unsafe { self.judge(ptr, layout) } {
+            return true;
+        }
         // SAFETY: K2.
         let list = unsafe { self.list(class) };
         let kept = list.bound.keep();

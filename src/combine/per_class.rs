@@ -209,9 +209,12 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise.
         let (old_class, old_slot) = unsafe { Self::live_class(old) };
-        let (class, slot) = Self::class(new).ok_or(AllocError)?;
         // SAFETY: the caller's promise is the same.
-        if class != old_class || H::CHECKS && !unsafe { self.judge(ptr, old) } {
+        if H::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
+        let (class, slot) = Self::class(new).ok_or(AllocError)?;
+        if class != old_class {
             return Err(AllocError);
         }
         if slot == old_slot {
@@ -231,11 +234,11 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise.
         let (old_class, old_slot) = unsafe { Self::live_class(old) };
-        let (class, slot) = Self::class(new).ok_or(AllocError)?;
         // SAFETY: the caller's promise is the same.
         if H::CHECKS && !unsafe { self.judge(ptr, old) } {
             return Err(AllocError);
         }
+        let (class, slot) = Self::class(new).ok_or(AllocError)?;
         if class == old_class {
             if slot == old_slot {
                 return Ok(mem::slice(whole(ptr), slot.size()));

@@ -160,8 +160,15 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        let Ok(new) = Self::quantum(new) else {
+            if Self::CHECKS {
+                // SAFETY: the caller's promise is the same.
+                let _ = unsafe { self.judge(ptr, old) };
+            }
+            return Err(AllocError);
+        };
         // SAFETY: the caller's promise.
-        let (old, new) = (unsafe { Self::live_quantum(old) }, Self::quantum(new)?);
+        let old = unsafe { Self::live_quantum(old) };
         if old == new {
             // SAFETY: a live block of the heap, and what it was asked for.
             return unsafe { self.same(ptr, new) };
@@ -177,8 +184,15 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        let Ok(new) = Self::quantum(new) else {
+            if Self::CHECKS {
+                // SAFETY: the caller's promise is the same.
+                let _ = unsafe { self.judge(ptr, old) };
+            }
+            return Err(AllocError);
+        };
         // SAFETY: the caller's promise.
-        let (old, new) = (unsafe { Self::live_quantum(old) }, Self::quantum(new)?);
+        let old = unsafe { Self::live_quantum(old) };
         if old == new {
             // SAFETY: a live block of the heap, and what it was asked for.
             return unsafe { self.same(ptr, new) };

@@ -90,7 +90,7 @@ unsafe impl Send for Held {}
 unsafe impl Sync for Held {}
 
 impl Held {
-    /// No block has its address.
+    /// No block has its size.
     const NONE: Held = Held { ptr: NonNull::dangling(), layout: Layout::new::<()>() };
 }
 
@@ -146,7 +146,7 @@ impl<const N: usize, P: Heap, R: OnMisuse> Quarantine<N, P, R> {
 
     /// Whether the block at `ptr` waits, for which a call came that only its owner may make: this is reported.
     fn waits(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let waits = self.queue.iter().any(|held| held.ptr == ptr);
+        let waits = self.queue.iter().any(|held| held.ptr == ptr && held.layout.size() > 0);
         if waits {
             Misuse::new(Wrong::DoubleFree, ptr.addr().get(), layout).report(&mut self.handler);
         }
@@ -161,6 +161,9 @@ impl<const N: usize, P: Heap, R: OnMisuse> Quarantine<N, P, R> {
             let misuse = Misuse::new(Wrong::WrittenAfterFree, held.ptr.addr().get(), held.layout);
             let damage = Damage { offset: offset as isize, expected: FREED, found };
             misuse.with_damage(damage).report(&mut self.handler);
+            // So that it is reported once, if the block goes on to wait.
+            // SAFETY: as above.
+            unsafe { held.ptr.write_bytes(FREED, held.layout.size()) };
         }
     }
 

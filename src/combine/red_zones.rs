@@ -123,16 +123,34 @@ impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> RedZones<PRE, PO
         Ok(Place { before, whole: whole.map_err(|_| AllocError)? })
     }
 
+    /// Where a block stands that comes back. None: no block has that layout, or that address with it; the heap within, if it checks, has noted what is wrong.
+    ///
+    /// # Safety
+    /// As [`Heap::dealloc`].
+    #[inline]
+    unsafe fn place_of(&mut self, ptr: NonNull<u8>, layout: Layout) -> Option<Place> {
+        let place = Self::place(layout).ok();
+        if !P::CHECKS {
+            return place;
+        }
+        let place = place.filter(|place| ptr.addr().get() > place.before);
+        if place.is_none() {
+            // SAFETY: the caller's promise; no block of that heap either has that layout.
+            let _ = unsafe { self.heap.judge(ptr, layout) };
+        }
+        place
+    }
+
     /// The block within in which the block at `ptr` stands, good for all of it: what comes back is good for its own size only.
     ///
     /// # Safety
-    /// The block is live, and `place` its own.
+    /// The block is live, and `place` its own; or the address is above what is before a block there.
     #[inline]
     unsafe fn whole(ptr: NonNull<u8>, place: Place) -> NonNull<u8> {
         let address = ptr.addr().get().wrapping_sub(place.before);
         // `enclose` has exposed the provenance.
         let whole = ptr::with_exposed_provenance_mut(address);
-        // SAFETY: it is the address of a block.
+        // SAFETY: it is the address of a block, or above zero.
         unsafe { NonNull::new_unchecked(whole) }
     }
 
@@ -283,9 +301,9 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
     }
 
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        // A layout without a place is that of no block.
-        let Ok(place) = Self::place(layout) else { return };
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the caller's promise is the same. A layout without a place is that of no block.
+        let Some(place) = (unsafe { self.place_of(ptr, layout) }) else { return };
+        // SAFETY: as above.
         if let Some(whole) = unsafe { self.open(ptr, layout, place) } {
             // SAFETY: the block within is live, and was asked for by this layout.
             unsafe { self.heap.dealloc(whole, place.whole) };
@@ -298,9 +316,14 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let (from, to) = (Self::place(old)?, Self::place(new)?);
         // SAFETY: the caller's promise is the same.
-        if from.before != to.before || !unsafe { self.check(ptr, old, from) } {
+        let from = unsafe { self.place_of(ptr, old) }.ok_or(AllocError)?;
+        // SAFETY: as above.
+        if !unsafe { self.check(ptr, old, from) } {
+            return Err(AllocError);
+        }
+        let to = Self::place(new)?;
+        if from.before != to.before {
             return Err(AllocError);
         }
         // SAFETY: the block is live, and `from` its own.
@@ -317,11 +340,13 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let (from, to) = (Self::place(old)?, Self::place(new)?);
         // SAFETY: the caller's promise is the same.
+        let from = unsafe { self.place_of(ptr, old) }.ok_or(AllocError)?;
+        // SAFETY: as above.
         if !unsafe { self.check(ptr, old, from) } {
             return Err(AllocError);
         }
+        let to = Self::place(new)?;
         if from.before == to.before {
             // SAFETY: the block is live, and `from` its own.
             let whole = unsafe { Self::whole(ptr, from) };
@@ -369,18 +394,23 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
         /// Blocks that go back at once.
         const MANY: usize = 32;
-        let Ok(place) = Self::place(layout) else { return };
+        let mut all = None;
         for blocks in blocks.chunks(MANY) {
             let mut open = [NonNull::dangling(); MANY];
             let mut count = 0;
-            // SAFETY: the caller's promise is the same.
-            let wholes = blocks.iter().filter_map(|&block| unsafe { self.open(block, layout, place) });
+            let wholes = blocks.iter().filter_map(|&block| {
+                // SAFETY: the caller's promise is the same.
+                let place = unsafe { self.place_of(block, layout) }?;
+                all = Some(place.whole);
+                // SAFETY: as above.
+                unsafe { self.open(block, layout, place) }
+            });
             for (next, whole) in open.iter_mut().zip(wholes) {
                 *next = whole;
                 count += 1;
             }
             // SAFETY: the blocks within are live, all different, and were asked for by this layout.
-            unsafe { self.heap.dealloc_batch(place.whole, open.get(..count).unwrap_or_default()) };
+            all.map(|all| unsafe { self.heap.dealloc_batch(all, open.get(..count).unwrap_or_default()) });
         }
     }
 
@@ -391,8 +421,9 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
     const CHECKS: bool = P::CHECKS || R::LATER;
 
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let Ok(place) = Self::place(layout) else { return false };
         // SAFETY: the caller's promise is the same.
+        let Some(place) = (unsafe { self.place_of(ptr, layout) }) else { return false };
+        // SAFETY: as above.
         unsafe { self.check(ptr, layout, place) }
     }
 

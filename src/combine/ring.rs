@@ -106,6 +106,19 @@ impl<const N: usize, A: Owns> Ring<N, A> {
     fn owner(&self, ptr: NonNull<u8>, layout: Layout) -> Option<usize> {
         self.newest_first().find(|&frame| self.frames[frame].owns(ptr, layout))
     }
+
+    /// The same for a block that comes back. What is no frame's the current one, if it checks, finds wrong.
+    ///
+    /// # Safety
+    /// As [`Heap::dealloc`].
+    unsafe fn frame_of(&mut self, ptr: NonNull<u8>, layout: Layout) -> Option<usize> {
+        let owner = self.owner(ptr, layout);
+        if A::CHECKS && owner.is_none() {
+            // SAFETY: the caller's promise; it is no block of this heap.
+            let _ = unsafe { self.frames[self.current].judge(ptr, layout) };
+        }
+        owner
+    }
 }
 
 // SAFETY: H1: a block is one of a frame's heap (H1), and goes back there, whatever its size, by ownership; frames are emptied when their blocks are not
@@ -124,6 +137,8 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
                 return;
             }
         }
+        // SAFETY: the caller's promise is the same. It is no frame's.
+        let _ = unsafe { self.frame_of(ptr, layout) };
     }
 
     const AT_HAND: bool = A::AT_HAND;
@@ -144,7 +159,8 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let frame = self.owner(ptr, old).ok_or(AllocError)?;
+        // SAFETY: the caller's promise is the same.
+        let frame = unsafe { self.frame_of(ptr, old) }.ok_or(AllocError)?;
         // SAFETY: a live block of this frame.
         unsafe { self.frames[frame].resize_in_place(ptr, old, new) }
     }
@@ -156,7 +172,8 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let frame = self.owner(ptr, old).ok_or(AllocError)?;
+        // SAFETY: the caller's promise is the same.
+        let frame = unsafe { self.frame_of(ptr, old) }.ok_or(AllocError)?;
         if frame == self.current {
             // SAFETY: a live block of this frame.
             return unsafe { self.frames[frame].resize(ptr, old, new) };
@@ -186,6 +203,13 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
     }
 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
+        if A::CHECKS {
+            for &block in blocks {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.dealloc(block, layout) };
+            }
+            return;
+        }
         let mut rest = blocks;
         while let Some(&first) = rest.first() {
             let Some(frame) = self.owner(first, layout) else { return };
@@ -205,8 +229,10 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
     const CHECKS: bool = A::CHECKS;
 
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        // SAFETY: the caller's promise, and the block is this frame's. What is no frame's is not freed.
-        self.owner(ptr, layout).is_some_and(|frame| unsafe { self.frames[frame].judge(ptr, layout) })
+        // SAFETY: the caller's promise is the same.
+        let frame = unsafe { self.frame_of(ptr, layout) };
+        // SAFETY: as above, and the block is this frame's.
+        frame.is_some_and(|frame| unsafe { self.frames[frame].judge(ptr, layout) })
     }
 
     #[inline(always)]

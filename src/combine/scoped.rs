@@ -73,11 +73,15 @@ fn whole(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(size, layout.align().max(align_of::<Record>())).ok()
 }
 
-/// The record before a block, from a pointer that may be good for the block only.
-fn record_of(ptr: NonNull<u8>) -> NonNull<Record> {
-    let addr = ptr.addr().get() - size_of::<Record>();
-    // SAFETY: a record stands there, so the address is not null. (The parent's block was exposed when it was handed out.)
-    unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(addr)) }
+/// What stands so many bytes before a block, from a pointer that may be good for the block only; `None` if nothing can.
+fn before(ptr: NonNull<u8>, bytes: usize) -> Option<NonNull<u8>> {
+    // The parent's block was exposed when it was handed out.
+    NonNull::new(ptr::with_exposed_provenance_mut(ptr.addr().get().saturating_sub(bytes)))
+}
+
+/// The record before a block.
+fn record_of(ptr: NonNull<u8>) -> Option<NonNull<Record>> {
+    before(ptr, size_of::<Record>()).map(NonNull::cast)
 }
 
 /// The parent's block behind a record.
@@ -204,7 +208,7 @@ impl<P: Heap> Scoped<P> {
         if offset(old.align()) != offset(new.align()) {
             return None;
         }
-        Some((base_of(record_of(ptr), old.align()), whole(old)?, whole(new)?))
+        Some((base_of(record_of(ptr)?, old.align()), whole(old)?, whole(new)?))
     }
 
     /// Gives everything back.
@@ -236,12 +240,11 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
 
     #[inline]
     unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
-        let Some(whole) = whole(layout) else { return };
         // SAFETY: the caller's promise is the same.
         if P::CHECKS && !unsafe { self.judge(ptr, layout) } {
             return;
         }
-        let record = record_of(ptr);
+        let (Some(whole), Some(record)) = (whole(layout), record_of(ptr)) else { return };
         // SAFETY: the block is live, so its record is in the list.
         unsafe { self.unlink(record) };
         // SAFETY: the parent's block, with one of its own layouts.
@@ -264,6 +267,10 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise is the same.
+        if P::CHECKS && !unsafe { self.judge(ptr, old) } {
+            return Err(AllocError);
+        }
+        // SAFETY: as above.
         let (base, old_whole, new_whole) = unsafe { Self::as_one(ptr, old, new) }.ok_or(AllocError)?;
         // SAFETY: the parent's block, with one of its own layouts.
         let block = unsafe { self.parent.resize_in_place(base, old_whole, new_whole) }?;
@@ -317,16 +324,19 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
     }
 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
-        let Some(whole) = whole(layout) else { return };
-        // Where the parent checks, one after the other: one of them may be there twice.
-        for some in blocks.chunks(if P::CHECKS { 1 } else { BATCH }) {
-            // SAFETY: the caller's promise is the same.
-            if P::CHECKS && !some.iter().all(|&ptr| unsafe { self.judge(ptr, layout) }) {
-                continue;
+        if P::CHECKS {
+            // One after the other: one of them may be there twice.
+            for &block in blocks {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.dealloc(block, layout) };
             }
+            return;
+        }
+        let Some(whole) = whole(layout) else { return };
+        for some in blocks.chunks(BATCH) {
             let mut bases = [NonNull::dangling(); BATCH];
-            for (base, &ptr) in bases.iter_mut().zip(some) {
-                let record = record_of(ptr);
+            let records = some.iter().filter_map(|&ptr| record_of(ptr));
+            for (base, record) in bases.iter_mut().zip(records) {
                 // SAFETY: the block is live, so its record is in the list.
                 unsafe { self.unlink(record) };
                 *base = base_of(record, layout.align());
@@ -343,9 +353,15 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
     const CHECKS: bool = P::CHECKS;
 
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let Some(whole) = whole(layout) else { return false };
-        // SAFETY: the parent's block, with one of its own layouts.
-        unsafe { self.parent.judge(base_of(record_of(ptr), layout.align()), whole) }
+        match (before(ptr, offset(layout.align())), whole(layout)) {
+            // SAFETY: the parent's block, with one of its own layouts.
+            (Some(base), Some(whole)) => unsafe { self.parent.judge(base, whole) },
+            _ => {
+                // SAFETY: the caller's promise; no block of the parent either has that layout, or that address with it.
+                let _ = unsafe { self.parent.judge(ptr, layout) };
+                false
+            }
+        }
     }
 
     #[inline(always)]
@@ -368,7 +384,7 @@ impl<P: Heap> Reset for Scoped<P> {
 unsafe impl<P: Heap> UsableSize for Scoped<P> {
     unsafe fn usable_size(&self, ptr: NonNull<u8>) -> usize {
         // SAFETY: the block is live, so its record stands before it.
-        unsafe { record_of(ptr).read() }.layout.size()
+        record_of(ptr).map_or(0, |record| unsafe { record.read() }.layout.size())
     }
 }
 

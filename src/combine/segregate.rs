@@ -286,7 +286,13 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
             // SAFETY: as above.
             (false, false) => unsafe { self.second.resize_in_place(ptr, old, new) },
             // With its new layout it would be taken for the other heap's.
-            _ => Err(AllocError),
+            _ => {
+                if Self::CHECKS {
+                    // SAFETY: the caller's promise is the same.
+                    let _ = unsafe { self.judge(ptr, old) };
+                }
+                Err(AllocError)
+            }
         };
         cut::<R>(block, new)
     }

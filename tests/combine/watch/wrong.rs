@@ -36,11 +36,11 @@ fn take(heap: &mut impl Heap, layout: Layout, fill: u8) -> NonNull<u8> {
     block
 }
 
-/// All that may be wrong with a call, in every call, on a heap of which a number tells what it believes. `freed` says whether frees are found, or only resizes.
-fn does_nothing<H: Heap>(mut heap: H, freed: bool, believes: impl Fn(&H) -> u64) {
+/// All that may be wrong with a call, in every call, on a heap of which a number tells what it believes. `twice` says whether second frees are found.
+fn does_nothing<H: Heap>(mut heap: H, twice: bool, believes: impl Fn(&H) -> u64) {
     let this = layout(64, 8);
     let [gone, block, last] = [1, 2, 3].map(|fill| take(&mut heap, this, fill));
-    if freed {
+    if twice {
         // SAFETY: the block is live, and its layout this one.
         unsafe { heap.dealloc(gone, this) };
     }
@@ -55,16 +55,19 @@ fn does_nothing<H: Heap>(mut heap: H, freed: bool, believes: impl Fn(&H) -> u64)
         (block, layout(300, 8), Wrong::WrongLayout),
         (block, layout(8, 8), Wrong::WrongLayout),
         (elsewhere, this, Wrong::Foreign),
+        // Too low, and too much, for what stands before a block and behind it.
+        (NonNull::<u64>::dangling().cast(), this, Wrong::Foreign),
+        (NonNull::<u64>::dangling().cast(), layout(64, 64), Wrong::Foreign),
+        (block, layout(isize::MAX as usize - 63, 64), Wrong::WrongLayout),
+        (block, layout(64, 1 << (usize::BITS - 2)), Wrong::WrongLayout),
     ];
-    let wrong = wrong.into_iter().filter(|&(.., kind)| freed || kind != Wrong::DoubleFree);
+    let wrong = wrong.into_iter().filter(|&(.., kind)| twice || kind != Wrong::DoubleFree);
     assert_eq!(found(&mut heap), []);
     let believed = believes(&heap);
     for (ptr, of_this, kind) in wrong {
         let is_as_it_was = |heap: &mut H, call: &str| {
             // A heap that is known by its size is another one for a wrong size.
-            let found = found(heap);
-            // What belongs to no heap of several is nobody's to find wrong.
-            assert!(!found.is_empty() || kind == Wrong::Foreign, "{call}, {kind:?}, {of_this:?}");
+            assert_ne!(found(heap), [], "{call}, {kind:?}, {of_this:?}");
             assert_eq!(believes(heap), believed, "{call}, {kind:?}, {of_this:?}");
             for (block, fill) in [(block, 2), (last, 3)] {
                 // SAFETY: a live block of so many bytes, which were written.
@@ -75,32 +78,40 @@ fn does_nothing<H: Heap>(mut heap: H, freed: bool, believes: impl Fn(&H) -> u64)
         // SAFETY: none, here and below: that it is refused is what is tested.
         assert!(!unsafe { heap.judge(ptr, of_this) });
         is_as_it_was(&mut heap, "judge");
-        for to in [layout(4, 8), layout(700, 8), layout(64, 64)] {
+        for to in [
+            layout(4, 8),
+            layout(700, 8),
+            layout(64, 64),
+            layout(2000, 8),
+            layout(isize::MAX as usize - 63, 64),
+        ] {
             for in_place in [true, false] {
                 // SAFETY: as above.
                 let done = unsafe { resize(&mut heap, in_place, ptr, of_this, to) };
                 assert!(done.is_err(), "{kind:?}, {of_this:?} to {to:?}");
-                if in_place {
+                if in_place && to.align() > of_this.align() {
                     // Another alignment is had elsewhere, whoever's the block is.
                     found(&mut heap);
                 } else {
-                    is_as_it_was(&mut heap, "resize");
+                    is_as_it_was(&mut heap, if in_place { "resize_in_place" } else { "resize" });
                 }
             }
         }
-        if freed {
-            // SAFETY: as above.
-            unsafe { heap.dealloc(ptr, of_this) };
-            is_as_it_was(&mut heap, "dealloc");
-            // SAFETY: as above.
-            unsafe { heap.dealloc_batch(of_this, &[ptr, ptr]) };
-            is_as_it_was(&mut heap, "dealloc_batch");
+        // SAFETY: as above.
+        unsafe { heap.dealloc(ptr, of_this) };
+        is_as_it_was(&mut heap, "dealloc");
+        // SAFETY: as above.
+        unsafe { heap.dealloc_batch(of_this, &[ptr, ptr]) };
+        is_as_it_was(&mut heap, "dealloc_batch");
+        // SAFETY: as above.
+        if unsafe { heap.dealloc_at_hand(ptr, of_this) } {
+            is_as_it_was(&mut heap, "dealloc_at_hand");
         }
     }
     // Twice in one batch: taken once.
     // SAFETY: the block is live; the second time it is not, which is refused.
-    unsafe { heap.dealloc_batch(this, &[block, block][..1 + usize::from(freed)]) };
-    assert_eq!(found(&mut heap), if freed { vec![Wrong::DoubleFree] } else { vec![] });
+    unsafe { heap.dealloc_batch(this, &[block, block][..1 + usize::from(twice)]) };
+    assert_eq!(found(&mut heap), if twice { vec![Wrong::DoubleFree] } else { vec![] });
     // SAFETY: the block is live, and its layout this one.
     let moved = unsafe { heap.resize(last, this, layout(700, 8)) }.expect("room").cast::<u8>();
     // SAFETY: a live block of more bytes, of which so many were written.
@@ -136,7 +147,7 @@ fn each<C: Checks>() {
         does_nothing(Quarantine::<2, _, Later<Ignore>>::new(arena(), Later::new()), true, |heap| {
             heap.held() as u64
         });
-        // A list knows nothing of the blocks in it: only what is resized is asked for.
+        // A list does not know which blocks are in it.
         does_nothing(FreeLists::<Classes, _>::new(arena()), false, |_| 0);
     }
     let objects =
