@@ -394,14 +394,19 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
         /// Blocks that go back at once.
         const MANY: usize = 32;
-        let mut all = None;
+        let Ok(place) = Self::place(layout) else {
+            for &block in blocks {
+                // SAFETY: the caller's promise is the same. It is no block's layout: that is noted.
+                let _ = unsafe { self.place_of(block, layout) };
+            }
+            return;
+        };
         for blocks in blocks.chunks(MANY) {
             let mut open = [NonNull::dangling(); MANY];
             let mut count = 0;
             let wholes = blocks.iter().filter_map(|&block| {
                 // SAFETY: the caller's promise is the same.
                 let place = unsafe { self.place_of(block, layout) }?;
-                all = Some(place.whole);
                 // SAFETY: as above.
                 unsafe { self.open(block, layout, place) }
             });
@@ -410,7 +415,7 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
                 count += 1;
             }
             // SAFETY: the blocks within are live, all different, and were asked for by this layout.
-            all.map(|all| unsafe { self.heap.dealloc_batch(all, open.get(..count).unwrap_or_default()) });
+            unsafe { self.heap.dealloc_batch(place.whole, open.get(..count).unwrap_or_default()) };
         }
     }
 

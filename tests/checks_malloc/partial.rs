@@ -3,9 +3,11 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use heapwright::AllocError;
 use heapwright::cache::malloc::ChunkStock;
-use heapwright::cache::{ChunkHeap, Chunks, Classes, KeepAll, MallocSettings};
+use heapwright::cache::{ChunkHeap, Chunks, Classes, KeepAll, MallocSettings, ReleaseAtOnce};
 use heapwright::check::{Checks, Misuse, Off, On, Unchecked, Wrong};
 use heapwright::lock::YieldLock;
 use heapwright::source::{BackingSource, Pages, SideHeaders};
@@ -306,4 +308,79 @@ fn stocks_that_do_not_look_know_nothing() {
     unsafe { Chunks(&STOCK).release_slab(slab) };
     STOCK.release();
     assert_eq!(STOCK.stats().bytes_mapped, 0);
+}
+
+/// How many secret bytes have come back to the source of [`LentHeap`].
+static SECRETS: AtomicUsize = AtomicUsize::new(0);
+const SECRET: u8 = 0x5a;
+
+/// Pages that may go on to somebody else.
+#[derive(Clone)]
+struct Lent;
+
+impl Lent {
+    /// Looks at what comes back.
+    ///
+    /// # Safety
+    /// So many bytes, which nobody uses.
+    unsafe fn look(start: *const u8, len: usize) {
+        // SAFETY: the caller's promise; pages are zero from the start, and so initialised.
+        let bytes = unsafe { std::slice::from_raw_parts(start, len) };
+        SECRETS.fetch_add(bytes.iter().filter(|&&byte| byte == SECRET).count(), Relaxed);
+    }
+}
+
+// SAFETY: B1 to B6 are those of `Pages`; B7: there is no state of its own.
+unsafe impl BackingSource for Lent {
+    const GRANULE: usize = Pages::GRANULE;
+    const ALIGN_MAX: usize = Pages::ALIGN_MAX;
+
+    fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        Pages.acquire(layout)
+    }
+
+    unsafe fn release(&mut self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::look(block.as_ptr(), layout.size()) };
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.release(block, layout) };
+    }
+
+    unsafe fn shrink(
+        &mut self,
+        block: NonNull<u8>,
+        old: Layout,
+        new_size: usize,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise: what is behind the new size is not needed any more.
+        unsafe { Self::look(block.as_ptr().wrapping_add(new_size), old.size() - new_size) };
+        // SAFETY: the caller's promise is the same.
+        unsafe { Pages.shrink(block, old, new_size) }
+    }
+}
+
+struct LentParts;
+impl MallocSettings for LentParts {
+    type Classes = Classes;
+    type Chunks = ChunkHeap<Lent, YieldLock, ReleaseAtOnce, CHUNK, { usize::MAX }, Zeroes>;
+    type Lock = YieldLock;
+}
+heapwright::malloc! { static LENT as LentHeap: LentParts = ChunkHeap::new(Lent); }
+
+/// Nor does who gets memory from the source next read what was there.
+#[test]
+fn freed_memory_is_zero_when_it_goes_back() {
+    for size in [24, 30_000, 100_000, 600_000, 3 << 20] {
+        let block = alloc(&LentHeap, size);
+        // SAFETY: live, and so long.
+        unsafe { block.write_bytes(SECRET, size) };
+        // A block of its own becomes shorter where it stands, others do not.
+        let kept = if size > 1 << 20 { size / 2 } else { size };
+        // SAFETY: live, with its layout.
+        let block = unsafe { LentHeap.realloc(block, layout(size), kept) };
+        free(&LentHeap, block, layout(kept));
+        LentHeap.flush();
+        LentHeap.release();
+        assert_eq!(SECRETS.load(Relaxed), 0, "{size}");
+    }
 }

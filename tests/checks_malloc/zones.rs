@@ -238,3 +238,58 @@ fn a_zone_that_is_zero_in_part_is_that_of_a_live_object() {
     written_behind(30, 0);
     assert_eq!(PartHeap.stats().bytes_live, 0, "it goes its way");
 }
+
+heap!(MOVES, MovesHeap, MovesParts, Hardened<Note>);
+
+/// What may be free is not moved either, and damage that was told when a block moved is not told again when its old place is freed.
+#[test]
+fn damage_is_looked_at_before_a_block_moves() {
+    let resize = |block: *mut u8, from: usize, to: usize| {
+        // SAFETY: live; or what is to be found.
+        unsafe { MovesHeap.realloc(block, layout(from), to) }
+    };
+    // Freed, its mark written over.
+    let block = alloc(&MovesHeap, 24);
+    free(&MovesHeap, block, layout(24));
+    // SAFETY: none: that is what is to be found.
+    unsafe { block.cast::<u64>().write_volatile(77) };
+    for to in [20, 500, 100_000] {
+        assert!(resize(block, 24, to).is_null());
+        assert_eq!(
+            found().iter().map(|misuse| misuse.wrong).collect::<Vec<_>>(),
+            [Wrong::DoubleFree],
+            "{to}"
+        );
+    }
+    // Live, and all zero behind it.
+    let block = alloc(&MovesHeap, 24);
+    // SAFETY: live, and so long.
+    unsafe { block.write_bytes(7, 24) };
+    let behind = block.wrapping_add(24).cast::<[u8; 8]>();
+    // SAFETY: a peek at the zone.
+    let zone = unsafe { behind.read_volatile() };
+    // SAFETY: none: the zone is the heap's.
+    unsafe { behind.write_volatile([0; 8]) };
+    for to in [20, 500, 100_000] {
+        assert!(resize(block, 24, to).is_null());
+        written_behind(24, 0);
+    }
+    // SAFETY: as above.
+    unsafe { behind.write_volatile(zone) };
+    free(&MovesHeap, block, layout(24));
+    assert_eq!(found(), []);
+    // Live, with some other byte behind it.
+    for to in [20, 500, 100_000] {
+        let block = alloc(&MovesHeap, 24);
+        // SAFETY: live, and so long; the byte behind is the heap's.
+        unsafe { block.write_bytes(7, 25) };
+        let block = resize(block, 24, to);
+        written_behind(24, 7);
+        // SAFETY: live, and so long.
+        assert_eq!(unsafe { block.cast::<[u8; 20]>().read() }, [7; 20]);
+        free(&MovesHeap, block, layout(to));
+        assert_eq!(found(), [], "{to}");
+    }
+    MovesHeap.flush();
+    assert_eq!(MovesHeap.stats().bytes_live, 0);
+}

@@ -1,6 +1,6 @@
 //! Forks at moments that are seldom met: while a heap asks its source for the first time, and between a heap and the one that is its source.
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -184,19 +184,26 @@ fn a_source_that_refuses_the_first_request_is_asked_again() {
     assert_eq!(fork(used), 0);
 }
 
-/// Locks of the lower heap that are held by a thread that forks.
-static LOWER_HELD: AtomicUsize = AtomicUsize::new(0);
-/// Locks of the upper heap that were taken by then.
-static TOO_LATE: AtomicUsize = AtomicUsize::new(0);
-/// All locks of the upper heap that were taken so.
-static UPPER_HELD: AtomicUsize = AtomicUsize::new(0);
+/// What is known of the locks of two heaps, the lower one of which is the other's source.
+struct Pair {
+    /// Locks of the lower heap that are held by a thread that forks.
+    lower_held: AtomicUsize,
+    /// Locks of the upper heap that were taken by then.
+    too_late: AtomicUsize,
+    /// All locks of the upper heap that were taken so.
+    upper_held: AtomicUsize,
+}
 
-/// A lock of one of two heaps, the lower one of which is the other's source: it is to be taken last.
+static PAIRS: [Pair; 2] = [const {
+    Pair { lower_held: AtomicUsize::new(0), too_late: AtomicUsize::new(0), upper_held: AtomicUsize::new(0) }
+}; 2];
+
+/// A lock of one of two heaps: that of the lower one is to be taken last.
 #[derive(Debug)]
-struct Level<const IS_LOWER: bool>(YieldLock);
+struct Level<const PAIR: usize, const IS_LOWER: bool>(YieldLock);
 
 // SAFETY: as `YieldLock`.
-unsafe impl<const IS_LOWER: bool> Lock for Level<IS_LOWER> {
+unsafe impl<const PAIR: usize, const IS_LOWER: bool> Lock for Level<PAIR, IS_LOWER> {
     const INIT: Self = Level(YieldLock::INIT);
 
     fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
@@ -209,58 +216,95 @@ unsafe impl<const IS_LOWER: bool> Lock for Level<IS_LOWER> {
 }
 
 // SAFETY: as `YieldLock`.
-unsafe impl<const IS_LOWER: bool> HoldLock for Level<IS_LOWER> {
+unsafe impl<const PAIR: usize, const IS_LOWER: bool> HoldLock for Level<PAIR, IS_LOWER> {
     fn hold(&self) {
         self.0.hold();
+        let pair = &PAIRS[PAIR];
         if IS_LOWER {
-            LOWER_HELD.fetch_add(1, Ordering::Relaxed);
+            pair.lower_held.fetch_add(1, Ordering::Relaxed);
         } else {
-            UPPER_HELD.fetch_add(1, Ordering::Relaxed);
-            TOO_LATE.fetch_add(usize::from(LOWER_HELD.load(Ordering::Relaxed) > 0), Ordering::Relaxed);
+            pair.upper_held.fetch_add(1, Ordering::Relaxed);
+            pair.too_late
+                .fetch_add(usize::from(pair.lower_held.load(Ordering::Relaxed) > 0), Ordering::Relaxed);
         }
     }
 
     unsafe fn let_go(&self) {
         if IS_LOWER {
-            LOWER_HELD.fetch_sub(1, Ordering::Relaxed);
+            PAIRS[PAIR].lower_held.fetch_sub(1, Ordering::Relaxed);
         }
         // SAFETY: the caller's promise.
         unsafe { self.0.let_go() };
     }
 }
 
-struct Lower;
-impl MallocSettings for Lower {
-    type Classes = Classes;
-    type Chunks = ChunkHeap<Pages, Level<true>, KeepAll, 32768>;
-    type Lock = Level<true>;
+/// Declares two heaps, the upper over what `$source` gives.
+macro_rules! over {
+    ($pair:literal, $lower:ident, $lower_handle:ident, $lower_parts:ident; $upper:ident, $upper_handle:ident, $upper_parts:ident; $kind:ty, $source:expr) => {
+        struct $lower_parts;
+        impl MallocSettings for $lower_parts {
+            type Classes = Classes;
+            type Chunks = ChunkHeap<Pages, Level<$pair, true>, KeepAll, 32768>;
+            type Lock = Level<$pair, true>;
+        }
+        struct $upper_parts;
+        impl MallocSettings for $upper_parts {
+            type Classes = Classes;
+            type Chunks =
+                ChunkHeap<FromGlobalAlloc<'static, $kind>, Level<$pair, false>, ReleaseAtOnce, 32768>;
+            type Lock = Level<$pair, false>;
+        }
+        heapwright::malloc! {
+            static $lower as $lower_handle: $lower_parts = ChunkHeap::new(Pages);
+            static $upper as $upper_handle: $upper_parts = ChunkHeap::new(FromGlobalAlloc::new($source));
+        }
+    };
 }
-struct Upper;
-impl MallocSettings for Upper {
-    type Classes = Classes;
-    type Chunks = ChunkHeap<FromGlobalAlloc<'static, LowerMalloc>, Level<false>, ReleaseAtOnce, 32768>;
-    type Lock = Level<false>;
+
+over!(0, LOWER, LowerMalloc, Lower; UPPER, UpperMalloc, Upper; LowerMalloc, &LowerMalloc);
+over!(1, LONGER, LongerMalloc, Longer; SPLIT, SplitMalloc, Split; Longest, &Longest);
+
+/// Gives long blocks by the lower heap only.
+struct Longest;
+
+impl Longest {
+    fn heap(layout: Layout) -> &'static dyn GlobalAlloc {
+        if layout.size() < 1024 { &System } else { &LongerMalloc }
+    }
 }
-heapwright::malloc! {
-    static LOWER as LowerMalloc: Lower = ChunkHeap::new(Pages);
-    static UPPER as UpperMalloc: Upper = ChunkHeap::new(FromGlobalAlloc::new(&LowerMalloc));
+
+// SAFETY: both heaps are, and a layout always leads to the same.
+unsafe impl GlobalAlloc for Longest {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::heap(layout).alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::heap(layout).dealloc(block, layout) };
+    }
 }
 
 /// A heap's locks are taken before those of the heap that is its source, as calls take them: else a thread that forks and one that allocates could wait for each other. Also if the upper heap is the first
 /// to be used, by a long block.
 #[test]
 fn before_a_fork_locks_are_taken_from_the_top() {
+    fn taken(upper: &impl GlobalAlloc, lower: &impl GlobalAlloc, pair: &Pair) {
+        let long = Layout::new::<[u8; 100_000]>();
+        // SAFETY: the block is freed once, with its layout.
+        unsafe { upper.dealloc(upper.alloc(long), long) };
+        let used = || {
+            use_once(upper);
+            use_once(lower);
+            pair.lower_held.load(Ordering::Relaxed) == 0
+        };
+        assert_eq!(fork(used), 0);
+        let taken = [&pair.lower_held, &pair.too_late].map(|number| number.load(Ordering::Relaxed));
+        assert_eq!(taken, [0, 0]);
+        assert!(pair.upper_held.load(Ordering::Relaxed) > 0, "its locks are taken");
+    }
     let _keys = keys();
-    let long = Layout::new::<[u8; 100_000]>();
-    // SAFETY: the block is freed once, with its layout.
-    unsafe { UpperMalloc.dealloc(UpperMalloc.alloc(long), long) };
-    let used = || {
-        use_once(&UpperMalloc);
-        use_once(&LowerMalloc);
-        LOWER_HELD.load(Ordering::Relaxed) == 0
-    };
-    assert_eq!(fork(used), 0);
-    let taken = [&LOWER_HELD, &TOO_LATE].map(|number| number.load(Ordering::Relaxed));
-    assert_eq!(taken, [0, 0]);
-    assert!(UPPER_HELD.load(Ordering::Relaxed) > 0, "its locks are taken");
+    taken(&UpperMalloc, &LowerMalloc, &PAIRS[0]);
+    taken(&SplitMalloc, &LongerMalloc, &PAIRS[1]);
 }

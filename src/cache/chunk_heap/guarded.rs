@@ -104,7 +104,7 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
     const FENCES: bool = C::GUARDS && B::PROTECTS;
 
     /// The layout of a region with a page behind it, or without.
-    pub(super) const fn region_layout(fenced: bool) -> Layout {
+    pub(in crate::cache) const fn region_layout(fenced: bool) -> Layout {
         match Layout::from_size_align(Grid::<CHUNK>::REGION + GUARD_LEN, Grid::<CHUNK>::REGION) {
             Ok(layout) if fenced => layout,
             _ => Self::REGION,

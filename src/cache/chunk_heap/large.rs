@@ -206,7 +206,11 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
         let base = unsafe { block.sub(record.front) };
         let spare = Spare::new(base, record.len, record.align);
         if C::ZERO_FREED {
-            // Nothing of it is to be read again.
+            // Nothing of it is to be read again: not here, nor by who gets it from the source, which clears it itself if its blocks are zero.
+            if !B::ZEROED {
+                // SAFETY: the block is ours, and so long.
+                unsafe { block.write_bytes(0, record.len - record.front) };
+            }
             return self.let_spare_go(spare);
         }
         let kept = self.enter(|stock| stock.give_spare(spare));
@@ -250,6 +254,12 @@ impl<B: BackingSource + Clone, L: Lock, R: Retention, const CHUNK: usize, const 
             // SAFETY: the source's block, with its layout; the new size is no less.
             unsafe { source.extend(base, old, wanted) }?
         } else {
+            if C::ZERO_FREED && !B::ZEROED {
+                // SAFETY: inside of the block.
+                let tail = unsafe { base.add(wanted) };
+                // SAFETY: so many bytes follow, which the caller does not need.
+                unsafe { tail.write_bytes(0, record.len - wanted) };
+            }
             // SAFETY: as above; the new size is no more, and the caller's promise is that of the bytes behind it.
             match unsafe { source.shrink(base, old, wanted) } {
                 Ok(resized) => resized,

@@ -490,8 +490,23 @@ impl<I: MallocInstance> Malloc<I> {
             if !live {
                 // SAFETY: the caller's promise is the same.
                 unsafe { Self::misused(ptr, Some(class), layout) };
+                return false;
             }
-            return live;
+            let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
+            // SAFETY: a live object, as has been seen.
+            if Self::ZONE == 0 || unsafe { Self::is_whole_behind(object, layout, len) } {
+                return true;
+            }
+            // SAFETY: as above.
+            if !unsafe { Self::is_live_though_damaged(object, layout, len) } {
+                return false;
+            }
+            // That has been told, and is not to be told again when the object is freed.
+            // SAFETY: the zone follows the user's bytes.
+            let behind = unsafe { object.add(layout.size()) };
+            // SAFETY: the rest of the object.
+            unsafe { Self::fill_zone(behind, len - layout.size()) };
+            return true;
         }
         // SAFETY: the caller's promise is the same.
         let looked = unsafe { I::shared().stock().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
@@ -555,6 +570,7 @@ impl<I: MallocInstance> Malloc<I> {
     pub(super) unsafe fn give_block(ptr: NonNull<u8>, layout: Layout) {
         let (stock, room) = (I::shared().stock(), Self::beyond(layout));
         let len = if Self::FREES {
+            super::fork::prepare::<I>();
             // SAFETY: the caller's promise: nobody else uses what is there.
             match unsafe { stock.claim(ptr.addr().get(), room) } {
                 Ok(len) => len,
@@ -636,6 +652,8 @@ impl<I: MallocInstance> Malloc<I> {
             return true;
         }
         let address = ptr.addr().get();
+        // As in `misused`.
+        super::fork::prepare::<I>();
         // SAFETY: the caller's promise is the same.
         let wrong = match unsafe { I::shared().stock().look_up(address) } {
             Ok(ChunkPlace { start, len, is_large }) => {
@@ -665,6 +683,8 @@ impl<I: MallocInstance> Malloc<I> {
     unsafe fn misused(ptr: NonNull<u8>, class: Option<usize>, layout: Layout) {
         let address = ptr.addr().get();
         let misuse = |wrong| Misuse::new(wrong, address, layout);
+        // It may be the first call of all, and a lock is taken.
+        super::fork::prepare::<I>();
         // SAFETY: the caller's promise is the same.
         let found = match unsafe { I::shared().stock().look_up(address) } {
             Err(wrong) => misuse(wrong),

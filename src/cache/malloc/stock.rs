@@ -109,7 +109,7 @@ pub unsafe trait ChunkStock: UsableSize + Sync + 'static {
     /// As [`BackingSource::protect`] and [`BackingSource::unprotect`].
     unsafe fn protect(&self, ptr: NonNull<u8>, len: usize, protect: bool) -> bool;
 
-    /// Asks the source for a little, if that may be a heap, and gives it back. No lock is held: so a heap has its handlers of forks registered then, before the heap over this stock has.
+    /// Asks the source for a word and for a region, if it may be a heap, and gives them back. No lock is held: so a heap has its handlers of forks registered then, before the heap over this stock has.
     fn ask_source(&self);
 
     /// Takes all locks, and keeps them.
@@ -200,11 +200,13 @@ where
         if B::ZEROED {
             return;
         }
-        let (mut source, layout) = (self.source().clone(), Layout::new::<usize>());
-        // A heap that refuses has its handlers as well.
-        if let Ok(block) = source.acquire(layout) {
-            // SAFETY: just acquired, with this layout.
-            unsafe { source.release(block.cast(), layout) };
+        let mut source = self.source().clone();
+        // A source may have its short blocks from somewhere else. A heap that refuses has its handlers as well.
+        for layout in [Layout::new::<usize>(), Self::region_layout(false)] {
+            if let Ok(block) = source.acquire(layout) {
+                // SAFETY: just acquired, with this layout.
+                unsafe { source.release(block.cast(), layout) };
+            }
         }
     }
 
