@@ -98,7 +98,7 @@ pub trait Sink {
     /// A block was handed out.
     fn allocated(&self, block: &Block);
 
-    /// A block is about to be given back.
+    /// A block is about to be given back. (A heap that checks may find the call wrong, and the block stays; what it reports comes after this.)
     fn freeing(&self, block: &Block);
 
     /// A block is about to be resized: until [`resized`](Sink::resized) it may move, and another thread may be told of a block at its address.

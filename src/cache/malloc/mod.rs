@@ -41,7 +41,7 @@
 //! By the policy of the stock ([`check`](crate::check)). A free object holds a mark in its first word, made of its address and a number that each process has another one of: who frees it
 //! once more is found by that. Where an object begins, and of which class it is, the stock's map of its chunks and the class's shape tell. With red zones, each block ends in a pattern;
 //! with zeroing, what is free is zero but for its mark, in slabs that are used anew as well; with a quarantine, each thread has up to 8 resting objects of each class, of no more bytes than a quarter of one of its
-//! stacks. Larger blocks are taken out of the stock's books before they are given back, so that of two frees one is refused, on whatever threads they are.
+//! stacks, or one. Larger blocks are taken out of the stock's books before they are given back, so that of two frees one is refused, on whatever threads they are.
 //!
 //! # Ends and beginnings
 //! It works before `main` and after the last destructor. A thread whose thread-local destructors have run goes past the bins (on Linux, one whose values under

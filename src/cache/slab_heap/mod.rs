@@ -409,6 +409,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
     /// Fills `out` from its front with slots of one class, as many as there are at little cost, at least one; says how many. For layers that
     /// move many at once, such as caches per thread.
     ///
+    /// A slot is as long as its class, less the policy's [`RED_ZONE`](crate::check::Checks::RED_ZONE): so many of its last bytes are not its user's.
+    ///
     /// # Errors
     /// When the source has no more, there is no such class, or `out` is empty.
     pub fn take_slots(

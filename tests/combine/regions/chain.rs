@@ -2,6 +2,7 @@
 
 use std::ptr::NonNull;
 
+use heapwright::check::{Checks, Ignore, Off, On};
 use heapwright::combine::{Arenas, Chain, Factory, FixedChunks, Growing};
 use heapwright::heap::{Heap, Locked, Owns, Reset};
 use heapwright::lock::NoLock;
@@ -117,4 +118,28 @@ fn chunks_grow_as_told() {
         level.chunk(layout(3000, 8), 0).expect("room for it").size() > 3000,
         "a request has what it needs"
     );
+}
+
+/// A policy with zones of that length.
+struct LongZones;
+impl Checks for LongZones {
+    type Frees = On;
+    type Quarantine = Off;
+    type Report = Ignore;
+    const RED_ZONE: usize = 1024;
+}
+
+/// A chunk has room for what stands behind a block.
+#[test]
+fn requests_near_the_length_of_a_chunk_are_met() {
+    let mut chain = Chain::<Arenas<Checked<Sizing128KiB, LongZones>, FixedChunks<4096>>, _>::new(
+        Arenas::new(),
+        Counted::new(GlobalHeap),
+    );
+    for size in (100..9000).step_by(100) {
+        let layout = layout(size, 8);
+        let block = chain.alloc(layout).expect("there is memory").cast();
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { chain.dealloc(block, layout) };
+    }
 }

@@ -1,6 +1,7 @@
 //! Calls for blocks that their owners have given back, or that have moved.
 
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
 use heapwright::check::{CountMisuses, Misuse, Wrong};
@@ -82,4 +83,27 @@ fn a_block_between_zones_that_can_t_be_resized_is_as_it_was() {
     // SAFETY: the block is live, and its layout this one.
     unsafe { heap.dealloc(block, old) };
     assert_eq!((heap.misuses(), heap.usage().objects), (0, 0));
+}
+
+/// A write to a block that waits is told once, however often it is looked at; and an address where no block is does not wait.
+#[test]
+fn a_block_that_waits_is_told_of_once() {
+    let mut memory: Memory = [MaybeUninit::uninit(); 4096];
+    let arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+    let mut heap = Quarantine::<4, _, _>::new(arena, CountMisuses::new());
+    let this = layout(64, 8);
+    for round in 1..4 {
+        let block = heap.alloc(this).unwrap().cast::<u8>();
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.dealloc(block, this) };
+        // SAFETY: the fault that is looked for; the memory is the arena's.
+        unsafe { block.write(1) };
+        for _ in 0..3 {
+            assert_eq!((heap.verify(), heap.misuses()), (Ok(()), round));
+        }
+    }
+    // SAFETY: nothing is read of it.
+    assert!(unsafe { heap.judge(NonNull::dangling(), layout(1, 1)) });
+    heap.release_unused();
+    assert_eq!((heap.misuses(), heap.held(), heap.usage().objects), (3, 0, 0));
 }
