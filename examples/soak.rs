@@ -101,6 +101,12 @@ fn injected(run: &Run) -> u64 {
     run.places.iter().map(|place| place.subject.account.injected()).sum::<u64>() + objects::injected()
 }
 
+/// Bytes that nobody has any more, and no heap has got back.
+fn lost(run: &Run) -> u64 {
+    let bytes = run.places.iter().map(|place| place.subject.account.left().bytes).sum::<usize>();
+    (bytes + objects::bytes()) as u64
+}
+
 /// A line that tells how it is going, on a terminal.
 struct Progress(ProgressBar);
 
@@ -197,8 +203,9 @@ fn verdict(out: &mut impl Write, run: &Run) -> io::Result<bool> {
     if findings.is_empty() {
         writeln!(
             out,
-            "{} faults made, all survived; nothing is live, nothing is lost",
-            grouped(injected(run))
+            "{} faults made, all survived; {} bytes are lost",
+            grouped(injected(run)),
+            grouped(lost(run))
         )?;
     }
     Ok(findings.is_empty())
