@@ -49,14 +49,14 @@ heapwright::magazined! { static TREES as Trees: Magazined<NodeCache> = Magazined
 heapwright::size_classes! { struct Packets = [64, 128, 576, 1536], waste 80 %; }
 
 /// A sizing of somebody else, who has never heard of descriptions.
-struct Sizing1GiB;
+struct Sizing512MiB;
 
-impl Sizing for Sizing1GiB {
+impl Sizing for Sizing512MiB {
     type Checks = heapwright::check::Unchecked;
     const GRANULE: usize = 16;
     const LINK: Link = Link::Bits31;
-    const OBJECT_SIZE_MAX: usize = 1 << 30;
-    const REGION_SIZE_MAX: usize = 1 << 31;
+    const OBJECT_SIZE_MAX: usize = 1 << 29;
+    const REGION_SIZE_MAX: usize = 1 << 30;
 }
 
 /// The tree of a composition, and the size of its value.
@@ -69,12 +69,12 @@ fn compositions() -> Vec<(&'static str, String)> {
     vec![
         // Arenas and sizings.
         tree::<Arena<'static, Sizing4KiB>>(),
-        tree::<Arena<'static, Sizing1GiB>>(),
+        tree::<Arena<'static, Sizing512MiB>>(),
         tree::<View<'static, Sizing16MiB>>(),
         tree::<Teaspoon<'static, Bounded<Checked<Sizing128KiB>>, NoLock>>(),
         tree::<SourceArena<Buffer<'static>, Sizing4KiB>>(),
         tree::<SourceTeaspoon<&Teaspoon<'static, Sizing128KiB>, Sizing4KiB, NoLock>>(),
-        tree::<StaticArena<4096, Sizing1GiB, OwnerChecked<TicketLock>>>(),
+        tree::<StaticArena<4096, Sizing512MiB, OwnerChecked<TicketLock>>>(),
         // Sources.
         tree::<SourceHeap<Limited<Counted<Failing<Pages>>>>>(),
         tree::<SourceHeap<&mut Limited<Pages>>>(),
@@ -204,10 +204,10 @@ StaticArena of 64 KiB, 2172 bytes of it for tables (79 bytes)
 └─ sizing: FirmwareSizing<65536>, granules of 4 bytes (8 beyond 64 KiB) with 1 bit each, objects of up to 128 KiB
 ",
     );
-    is_described::<Arena<'static, Sizing1GiB>>(
+    is_described::<Arena<'static, Sizing512MiB>>(
         "
 Arena in borrowed memory (96 bytes)
-└─ sizing: Sizing1GiB, granules of 16 bytes with 1 bit each, objects of up to 1 GiB
+└─ sizing: Sizing512MiB, granules of 16 bytes with 1 bit each, objects of up to 512 MiB
 ",
     );
     is_described::<SourceHeap<Counted<Failing<FromGlobalAlloc<'static, std::alloc::System>>>>>(
