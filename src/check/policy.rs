@@ -48,6 +48,8 @@ pub trait Checks: Sized + 'static {
     const RED_ZONE: usize = 0;
 
     /// Whether freed blocks are zeroed, and looked at when their memory is used again: what is not zero was written after the free.
+    ///
+    /// Blocks without a class of a general allocator are zeroed by whoever gets them from the OS, if its source says so; else all of such a block is written when it is freed.
     const ZERO_FREED: bool = false;
 
     /// Whether the order in which fresh objects of a slab go out is a matter of chance. (Without `Frees`, one that follows from their addresses.)

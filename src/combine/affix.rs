@@ -494,14 +494,17 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
 unsafe impl<P: Owns, Suf: Attach> Owns for Affix<(), P, Suf> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        Self::parts(layout).is_ok_and(|parts| self.heap.owns(ptr, parts.all))
+        // A layout that no block has is for a heap that checks to find.
+        let all = Self::parts(layout).map(|parts| parts.all);
+        all.or(if P::CHECKS { Ok(layout) } else { Err(AllocError) }).is_ok_and(|all| self.heap.owns(ptr, all))
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let Ok(parts) = Self::parts(layout) else { return false };
+        let all = Self::parts(layout).map(|parts| parts.all);
+        let Ok(all) = all.or(if P::CHECKS { Ok(layout) } else { Err(AllocError) }) else { return false };
         // SAFETY: the caller's promise: a live block of the heap and its layout, or another heap's.
-        unsafe { self.heap.try_dealloc(whole(ptr), parts.all) }
+        unsafe { self.heap.try_dealloc(whole(ptr), all) }
     }
 }
 

@@ -220,12 +220,15 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
 unsafe impl<const A: usize, P: Owns> Owns for AlignUp<A, P> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        Self::aligned(layout).is_ok_and(|aligned| self.heap.owns(ptr, aligned))
+        // A layout that no block has is for a heap that checks to find.
+        let aligned = Self::aligned(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
+        aligned.is_ok_and(|aligned| self.heap.owns(ptr, aligned))
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let Ok(aligned) = Self::aligned(layout) else { return false };
+        let aligned = Self::aligned(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
+        let Ok(aligned) = aligned else { return false };
         // SAFETY: the caller's promise: a live block of the heap and what it was asked for, or another heap's.
         unsafe { self.heap.try_dealloc(ptr, aligned) }
     }

@@ -35,8 +35,8 @@ const AT_ONCE: usize = 32;
 /// [`SlabHeap`](crate::cache::SlabHeap) is as fast, gives memory back by whole slabs and can serve one size with what another has freed; it takes its memory by slabs from
 /// a source. Lists need no such thing, cost 8 bytes per class, and take blocks from anywhere.
 ///
-/// Where `P` [checks](Heap::CHECKS), it is [asked](Heap::judge) before a block joins a list: what is not its own, or has another class, is found. A second free is not, as long as the block is in a list, to
-/// `P` it is live there; it is handed out twice then. A `SlabHeap` with a policy finds it.
+/// Where `P` [checks](Heap::CHECKS), it is [asked](Heap::judge) before a block joins a list: what is not its own is found, and a layout that would not be the block's for `P` (those of one list, and of two whose blocks
+/// `P` can't tell apart, are let pass). A second free, or a resize, of a block that is in a list is not found, to `P` it is live there; it is handed out twice then. A `SlabHeap` with a policy finds both.
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -394,9 +394,9 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
             // SAFETY: the caller's promise: a block without a class is the heap's own.
             return unsafe { self.heap.dealloc_at_hand(ptr, layout) };
         };
-        // SAFETY: as above.
-        if P::CHECKS && !unsafe { self.judge(ptr, layout) } {
-            return true;
+        if P::CHECKS {
+            // It is asked first, and may have a handler to call.
+            return false;
         }
         // SAFETY: K2.
         let list = unsafe { self.list(class) };

@@ -308,11 +308,23 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
 unsafe impl<C: SizeClasses, H: Owns> Owns for PerClass<C, H> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if H::CHECKS {
+            // Whatever the layout, which may be wrong: then that is for one of these to find.
+            return self.heaps().iter().any(|heap| heap.owns(ptr, layout));
+        }
         Self::class(layout).is_some_and(|(class, slot)| self.heaps.as_ref()[class].owns(ptr, slot))
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if H::CHECKS {
+            let owned = self.owns(ptr, layout);
+            if owned {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.dealloc(ptr, layout) };
+            }
+            return owned;
+        }
         let Some((class, slot)) = Self::class(layout) else { return false };
         // SAFETY: K2.
         let heap = unsafe { self.heap(class) };

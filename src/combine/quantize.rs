@@ -252,12 +252,15 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
 unsafe impl<R: Round, P: Owns> Owns for Quantize<R, P> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        Self::quantum(layout).is_ok_and(|quantum| self.heap.owns(ptr, quantum))
+        // A layout that no block has is for a heap that checks to find.
+        let quantum = Self::quantum(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
+        quantum.is_ok_and(|quantum| self.heap.owns(ptr, quantum))
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let Ok(quantum) = Self::quantum(layout) else { return false };
+        let quantum = Self::quantum(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
+        let Ok(quantum) = quantum else { return false };
         // SAFETY: the caller's promise: a live block of the heap and what it was asked for, or another heap's.
         unsafe { self.heap.try_dealloc(whole(ptr), quantum) }
     }

@@ -115,7 +115,7 @@ impl<P: Heap> Within for Quota<P> {
 }
 
 // SAFETY: W1: a block is cut to its good size, which is no less than the request, so that it costs the same with every size that may come
-// back (H7): what is refunded was charged. W2: arithmetic that wraps. W3: none is kept.
+// back (H7): what is refunded was charged. W2: arithmetic that wraps or saturates. W3: none is kept.
 unsafe impl<P: Heap> Around for Quota<P> {
     /// What a block costs.
     type Note = usize;

@@ -73,21 +73,18 @@ fn whole(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(size, layout.align().max(align_of::<Record>())).ok()
 }
 
-/// What stands so many bytes before a block, from a pointer that may be good for the block only; `None` if nothing can.
-fn before(ptr: NonNull<u8>, bytes: usize) -> Option<NonNull<u8>> {
-    // The parent's block was exposed when it was handed out.
-    NonNull::new(ptr::with_exposed_provenance_mut(ptr.addr().get().saturating_sub(bytes)))
-}
-
-/// The record before a block.
-fn record_of(ptr: NonNull<u8>) -> Option<NonNull<Record>> {
-    before(ptr, size_of::<Record>()).map(NonNull::cast)
+/// The record before a block, from a pointer that may be good for the block only.
+fn record_of(ptr: NonNull<u8>) -> NonNull<Record> {
+    let addr = ptr.addr().get().wrapping_sub(size_of::<Record>());
+    // SAFETY: a record stands there, so the address is not null. (The parent's block was exposed when it was handed out.)
+    unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(addr)) }
 }
 
 /// The parent's block behind a record.
 fn base_of(record: NonNull<Record>, align: usize) -> NonNull<u8> {
-    // SAFETY: the record ends `offset` bytes into the parent's block, which it has the provenance of.
-    unsafe { record.cast::<u8>().sub(offset(align) - size_of::<Record>()) }
+    let base = record.as_ptr().cast::<u8>().wrapping_sub(offset(align) - size_of::<Record>());
+    // SAFETY: the record ends `offset` bytes into the parent's block, which it has the provenance of; what a parent that checks is asked about lies above that.
+    unsafe { NonNull::new_unchecked(base) }
 }
 
 // SAFETY: the records are in memory of the parent, which is this value's alone and goes where it goes.
@@ -208,7 +205,7 @@ impl<P: Heap> Scoped<P> {
         if offset(old.align()) != offset(new.align()) {
             return None;
         }
-        Some((base_of(record_of(ptr)?, old.align()), whole(old)?, whole(new)?))
+        Some((base_of(record_of(ptr), old.align()), whole(old)?, whole(new)?))
     }
 
     /// Gives everything back.
@@ -244,7 +241,8 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
         if P::CHECKS && !unsafe { self.judge(ptr, layout) } {
             return;
         }
-        let (Some(whole), Some(record)) = (whole(layout), record_of(ptr)) else { return };
+        let Some(whole) = whole(layout) else { return };
+        let record = record_of(ptr);
         // SAFETY: the block is live, so its record is in the list.
         unsafe { self.unlink(record) };
         // SAFETY: the parent's block, with one of its own layouts.
@@ -324,19 +322,16 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
     }
 
     unsafe fn dealloc_batch(&mut self, layout: Layout, blocks: &[NonNull<u8>]) {
-        if P::CHECKS {
-            // One after the other: one of them may be there twice.
-            for &block in blocks {
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.dealloc(block, layout) };
+        // Where the parent checks, one after the other: one of them may be there twice.
+        for some in blocks.chunks(if P::CHECKS { 1 } else { BATCH }) {
+            // SAFETY: the caller's promise is the same.
+            if P::CHECKS && !some.iter().all(|&ptr| unsafe { self.judge(ptr, layout) }) {
+                continue;
             }
-            return;
-        }
-        let Some(whole) = whole(layout) else { return };
-        for some in blocks.chunks(BATCH) {
+            let Some(whole) = whole(layout) else { return };
             let mut bases = [NonNull::dangling(); BATCH];
-            let records = some.iter().filter_map(|&ptr| record_of(ptr));
-            for (base, record) in bases.iter_mut().zip(records) {
+            for (base, &ptr) in bases.iter_mut().zip(some) {
+                let record = record_of(ptr);
                 // SAFETY: the block is live, so its record is in the list.
                 unsafe { self.unlink(record) };
                 *base = base_of(record, layout.align());
@@ -353,15 +348,13 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
     const CHECKS: bool = P::CHECKS;
 
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        match (before(ptr, offset(layout.align())), whole(layout)) {
+        if let Some(whole) = whole(layout).filter(|_| ptr.addr().get() > offset(layout.align())) {
             // SAFETY: the parent's block, with one of its own layouts.
-            (Some(base), Some(whole)) => unsafe { self.parent.judge(base, whole) },
-            _ => {
-                // SAFETY: the caller's promise; no block of the parent either has that layout, or that address with it.
-                let _ = unsafe { self.parent.judge(ptr, layout) };
-                false
-            }
+            return unsafe { self.parent.judge(base_of(record_of(ptr), layout.align()), whole) };
         }
+        // SAFETY: the caller's promise; no block of the parent either has that layout, or that address with it.
+        let _ = unsafe { self.parent.judge(ptr, layout) };
+        false
     }
 
     #[inline(always)]
@@ -384,7 +377,7 @@ impl<P: Heap> Reset for Scoped<P> {
 unsafe impl<P: Heap> UsableSize for Scoped<P> {
     unsafe fn usable_size(&self, ptr: NonNull<u8>) -> usize {
         // SAFETY: the block is live, so its record stands before it.
-        record_of(ptr).map_or(0, |record| unsafe { record.read() }.layout.size())
+        unsafe { record_of(ptr).read() }.layout.size()
     }
 }
 

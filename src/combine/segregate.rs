@@ -370,11 +370,23 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
 unsafe impl<R: Route, A: Owns, B: Owns> Owns for SegregateBy<R, A, B> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if Self::CHECKS {
+            // Whatever the layout, which may be wrong: then that is for one of these to find.
+            return self.first.owns(ptr, layout) || self.second.owns(ptr, layout);
+        }
         if R::first(layout) { self.first.owns(ptr, layout) } else { self.second.owns(ptr, layout) }
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        if Self::CHECKS {
+            let owned = self.owns(ptr, layout);
+            if owned {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.dealloc(ptr, layout) };
+            }
+            return owned;
+        }
         if R::first(layout) {
             // SAFETY: the caller's promise is the same.
             unsafe { self.first.try_dealloc(ptr, layout) }

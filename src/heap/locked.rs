@@ -396,7 +396,7 @@ unsafe impl<H: Heap, L: Lock> SharedHeap for Locked<H, L> {
         if layout.size() == 0 {
             return;
         }
-        // SAFETY: H5: `dealloc_at_hand` calls nothing but the core; H3. `None` means re-entry: the block is leaked, as documented.
+        // SAFETY: H5: `dealloc_at_hand` calls nothing but the core, or a handler in it that does not use the shell (M1) and is fenced; H3. `None` means re-entry: the block is leaked, as documented.
         if Self::HAS_HAND && unsafe { self.call_leaf(DeallocAtHand(ptr, layout)) } != Some(false) {
             return;
         }

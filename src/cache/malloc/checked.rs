@@ -494,20 +494,10 @@ impl<I: MallocInstance> Malloc<I> {
             }
             let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
             // SAFETY: a live object, as has been seen.
-            if Self::ZONE == 0 || unsafe { Self::is_whole_behind(object, layout, len) } {
-                return true;
-            }
-            // SAFETY: as above.
-            if !unsafe { Self::is_live_though_damaged(object, layout, len) } {
-                return false;
-            }
-            // That has been told, and is not to be told again when the object is freed.
-            // SAFETY: the zone follows the user's bytes.
-            let behind = unsafe { object.add(layout.size()) };
-            // SAFETY: the rest of the object.
-            unsafe { Self::fill_zone(behind, len - layout.size()) };
-            return true;
+            return Self::ZONE == 0 || unsafe { Self::is_live_behind(object, layout, len) };
         }
+        // It may be the first call of all, and a lock is taken.
+        super::fork::prepare::<I>();
         // SAFETY: the caller's promise is the same.
         let looked = unsafe { I::shared().stock().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
         if looked.is_err() {
@@ -515,6 +505,20 @@ impl<I: MallocInstance> Malloc<I> {
             unsafe { Self::misused(ptr, None, layout) };
         }
         looked.is_ok()
+    }
+
+    /// A block that may move has been copied: what was told of its zone is not told again when its old place is freed.
+    ///
+    /// # Safety
+    /// A live block of this heap, with its layout.
+    pub(super) unsafe fn has_moved(ptr: NonNull<u8>, layout: Layout) {
+        let class = ClassesOf::<I>::index(Self::with_zone(layout));
+        if let (true, Some(class)) = (Self::ZONE > 0 && layout.size() > 0, class) {
+            // SAFETY: the zone follows the user's bytes.
+            let behind = unsafe { renewed(ptr).add(layout.size()) };
+            // SAFETY: the rest of the object.
+            unsafe { Self::fill_zone(behind, Numbers::<I::Settings>::size(class) - layout.size()) };
+        }
     }
 
     /// A block without a class gets its zone and its guard; its user asked for `layout`.

@@ -11,14 +11,16 @@ mod handlers {
     use crate::cache::malloc::handle::MallocInstance;
     use crate::cache::malloc::stock::ChunkStock;
 
-    /// How far a heap is with its handlers: [`NONE`], [`DONE`], or the process of which a thread is about to register them.
+    /// How far a heap is with its handlers: [`NONE`], [`ASKED`], [`DONE`], or the process of which a thread is about to register them.
     #[derive(Debug)]
     pub(in super::super) struct Handlers(AtomicI32);
 
     /// They are not registered.
     const NONE: i32 = 0;
-    /// They are registered. No process has that number.
+    /// They are registered. No process has that number, nor the next.
     const DONE: i32 = -1;
+    /// They are not, as there was no memory for it; the source has been asked.
+    const ASKED: i32 = -2;
 
     impl Handlers {
         pub(in super::super) const fn new() -> Self {
@@ -73,13 +75,15 @@ mod handlers {
         }
         let note = |registers| I::with_front(|front| front.forking.registers.set(registers));
         note(true);
-        I::shared().stock().ask_source();
+        if seen != ASKED {
+            I::shared().stock().ask_source();
+        }
         // SAFETY: the three functions may be called at any time by a thread that forks.
         let refused =
             unsafe { libc::pthread_atfork(Some(before::<I>), Some(in_parent::<I>), Some(in_child::<I>)) };
         note(false);
         // The C library may have no memory for it; until then forks are as safe as without handlers.
-        forks.store(if refused == 0 { DONE } else { NONE }, Ordering::Release);
+        forks.store(if refused == 0 { DONE } else { ASKED }, Ordering::Release);
     }
 
     /// Notes whether this thread holds all locks; says whether that changes anything. A thread without a front can't tell.

@@ -612,7 +612,13 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
             (None, None) => unsafe { self.resize_large(ptr, old, new, false) },
             // SAFETY: K2; the caller's promise is the same.
             (Some(class), Some(other)) if class == other => unsafe { self.stay(class, ptr, old, new) },
-            _ => Err(AllocError),
+            _ => {
+                if Self::CHECKS {
+                    // SAFETY: the caller's promise is the same.
+                    let _ = unsafe { self.judge_block(ptr, old) };
+                }
+                Err(AllocError)
+            }
         }
     }
 
