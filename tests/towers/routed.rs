@@ -1,11 +1,13 @@
 //! Combinators that route and shape, one by one.
 
+use std::alloc::Layout;
+
 use heapwright::AllocError;
 use heapwright::arena::SourceArena;
-use heapwright::cache::Classes;
+use heapwright::cache::{Classes, SizeClasses};
 use heapwright::combine::{
     Adaptive, Affix, AlignUp, AtMost, ByAlign, Fallback, FreeLists, Multiples, PerClass, Percent,
-    PowersOfTwo, Quantize, Requested, Segregate, SegregateBy, ToClasses, Unbounded,
+    PowersOfTwo, Quantize, Requested, Scoped, Segregate, SegregateBy, ToClasses, Unbounded,
 };
 use heapwright::conformance::{Call, Probe, Source, forwards, heap_over, try_heap_over};
 use heapwright::sizing::{Checked, Sizing16MiB};
@@ -59,8 +61,23 @@ rows! {
     affix: heap_over(|source| Affix::<u64, _>::new(blocks(&source))).describes();
     affix_behind: heap_over(|source| Affix::<(), _, u32>::new(blocks(&source)));
     affix_both: heap_over(|source| Affix::<Requested, _, [u8; 3]>::new(blocks(&source)));
+    per_class_arenas: try_heap_over(|source: Source| -> Made<_> {
+        let arenas: Made<Vec<_>> = (0..<Small as SizeClasses>::COUNT).map(|_| room(&source, 8000)).collect();
+        let mut arenas = arenas?.into_iter();
+        Ok(PerClass::<Small, _>::from_fn(|_| arenas.next().expect("one for each class")))
+    }).sizes_to(1024).owns().resets().inspects();
+    quantize_arena: try_heap_over(|source: Source| {
+        room(&source, 30_000).map(Quantize::<Multiples<48>, _>::new)
+    }).owns().resets().inspects();
+    align_up_arena: try_heap_over(|source: Source| room(&source, 30_000).map(AlignUp::<32, _>::new))
+        .owns().resets().inspects();
+    align_up_scoped: heap_over(|source: Source| AlignUp::<32, _>::new(Scoped::new(blocks(&source)))).resets().knows_sizes();
+    affix_behind_arena: try_heap_over(|source: Source| room(&source, 30_000).map(Affix::<(), _, u32>::new))
+        .owns().resets().inspects();
     // The rule is the good size.
     quantize_forwards: forwards(Quantize::<Multiples<8>, Probe>::new).except(Call::GoodSize);
     align_up_forwards: forwards(AlignUp::<1, Probe>::new);
     segregate_forwards: forwards(|probe| Segregate::<65_536, _, _>::new(probe, heapwright::heap::NoHeap));
+    segregate_forwards_larger: forwards(|probe| Segregate::<65_536, _, _>::new(heapwright::heap::NoHeap, probe))
+        .layout(Layout::new::<[u64; 10_000]>());
 }

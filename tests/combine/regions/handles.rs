@@ -5,10 +5,12 @@ use std::mem::MaybeUninit;
 use allocator_api2_04::boxed::Box;
 use allocator_api2_04::vec::Vec;
 use hashbrown_17::HashMap;
-use heapwright::arena::Teaspoon4KiB;
-use heapwright::combine::{DynHeap, Region, Scoped, Shared};
+use heapwright::arena::{Arena, Teaspoon4KiB};
+use heapwright::check::{self, Ignore, Wrong};
+use heapwright::combine::{DynCore, DynHeap, Region, Scoped, Shared};
 use heapwright::heap::{Heap, Locked, SharedHeap};
 use heapwright::lock::{NoLock, SpinLock};
+use heapwright::sizing::{Checked, Sizing16MiB};
 use heapwright::source::{Counted, GlobalHeap, SourceHeap};
 
 use super::layout;
@@ -150,4 +152,28 @@ fn resizes_as_the_heap_itself() {
     assert_eq!(shrunk.map(|block| block.map(|block| block.len())), Ok(Ok(40)));
     // SAFETY: as above.
     unsafe { erased.free(block, short) };
+}
+
+/// The core of a heap whose type is forgotten looks at blocks, and tells what it has found, as the heap itself does.
+#[test]
+fn a_core_without_a_type_looks_and_tells() {
+    let mut memory = [MaybeUninit::uninit(); 2048];
+    let arena = Arena::<Checked<Sizing16MiB, check::Checked<Ignore>>>::from_slice(&mut memory);
+    let heap = Locked::<_, NoLock>::new(arena);
+    let this = layout(40, 8);
+    let blocks = [(); 3].map(|()| heap.try_alloc(this).expect("room").cast());
+    let shared: &dyn DynHeap = &heap;
+    let entered = |core: &mut DynCore<'_>| {
+        // SAFETY: live blocks, and their layout.
+        unsafe { core.dealloc_batch(this, &blocks[..2]) };
+        for (block, live) in blocks.into_iter().zip([false, false, true]) {
+            // SAFETY: whether it is live is what is asked.
+            assert_eq!(unsafe { core.judge(block, this) }, live);
+            let found = core.take_finding().map(|finding| finding.misuse().wrong);
+            assert_eq!(found, (!live).then_some(Wrong::DoubleFree));
+        }
+    };
+    // SAFETY: the closure only calls the core.
+    assert_eq!(unsafe { shared.enter(entered) }, Ok(()));
+    assert_eq!((heap.usage().objects, heap.misuses()), (1, 2));
 }

@@ -162,3 +162,24 @@ fn says_what_it_is() {
 
 /// A heap that can be described.
 type GlobalHeap2 = Locked<heapwright::heap::NoHeap, NoLock>;
+
+/// A spare chunk is taken where it is long enough, past shorter ones, which stay.
+#[test]
+fn a_spare_chunk_that_is_long_enough_is_taken() {
+    let mut region = Region::<_, Growing<512, 8192>>::new(Counted::new(GlobalHeap));
+    let requests = [layout(300, 8), layout(1500, 8), layout(3000, 8)];
+    for request in requests {
+        region.alloc(request).expect("room");
+    }
+    assert_eq!((region.usage().chunks, region.source().counts().acquired), (3, 3));
+    // SAFETY: no block is used again.
+    unsafe { region.reset_keeping(Keep::All) };
+    assert_eq!(region.usage().chunks, 0);
+    for request in [requests[1], requests[2], requests[0]] {
+        region.alloc(request).expect("room");
+    }
+    assert_eq!(region.source().counts().acquired, 3, "all were there");
+    // SAFETY: as above.
+    unsafe { region.reset_keeping(Keep::Nothing) };
+    assert_eq!(region.source().counts().blocks, 0, "none was lost");
+}

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use heapwright::combine::{Carried, FixedChunks, Region, Ring};
-use heapwright::heap::{Heap, Locked, Owns};
+use heapwright::heap::{Heap, Locked, Owns, SharedHeap};
 use heapwright::lock::{Lock, NoLock};
 use heapwright::source::GlobalHeap;
 
@@ -186,6 +186,8 @@ fn a_ring_that_can_not_turn_stays_where_it_is() {
         2
     });
     assert_eq!(frames.newest(|&number| number), Some(2));
+    // SAFETY: the closure only reads the core.
+    assert_eq!(unsafe { frames.ring().enter(|ring| ring.turn()) }, Ok(0));
     drop(frames);
     assert_eq!(world.get_mut().turn(), 0, "two turns of two");
 }

@@ -52,6 +52,7 @@ fn looks_into_its_parent_and_refuses_size_zero() {
     assert!(scoped.alloc(layout(isize::MAX as usize, 1)).is_err());
     scoped.alloc(layout(1, 256)).expect("room");
     assert_eq!((scoped.usage().objects, scoped.verify()), (1, Ok(())));
+    assert_eq!(scoped.parent().usage(), scoped.usage());
 }
 
 /// What a `Vec` does that takes over a `Box`'s memory: its pointer is good for the old size only.

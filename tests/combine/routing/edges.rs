@@ -7,12 +7,13 @@ use std::ptr::NonNull;
 
 use heapwright::AllocError;
 use heapwright::arena::Arena;
-use heapwright::combine::{Affix, AlignUp, Fallback, rising};
+use heapwright::combine::{Affix, AlignUp, Fallback, Multiples, Quantize, rising};
 use heapwright::conformance::{Call, Probe};
 use heapwright::heap::{Cursor, Heap, Inspect, Owns};
 use heapwright::sizing::Sizing4KiB;
 
 use super::layout;
+use super::strict::Shared;
 
 /// Half of all addresses: no block with bytes is aligned to that.
 const HALF: usize = 1 << (usize::BITS - 1);
@@ -33,6 +34,26 @@ fn an_alignment_that_no_block_can_have() {
     assert!(!unsafe { heap.try_dealloc(stranger, layout) });
     // Whose it is, a heap that looks at frees is asked, whatever the layout.
     assert_eq!((probe.calls(Call::Alloc), probe.calls(Call::TryDealloc), other), (0, 1, 7));
+}
+
+/// What rounding up makes too much of is no layout to grow to: the heap is not asked, and the block is as it was.
+#[test]
+fn a_block_does_not_grow_to_what_no_layout_can_be() {
+    fn stays<H: Heap>(log: &Shared, mut heap: H) {
+        let (short, long) = (layout(24, 8), layout(isize::MAX as usize - 7, 8));
+        let block = heap.alloc(short).expect("there is room").cast();
+        // SAFETY: a live block and its layout, here and below.
+        assert!(unsafe { heap.resize_in_place(block, short, long) }.is_err());
+        // SAFETY: as above.
+        assert!(unsafe { heap.resize(block, short, long) }.is_err());
+        assert_eq!(log.see(|log| (log.in_place, log.resize, log.live)), (0, 0, 1));
+        // SAFETY: as above.
+        unsafe { heap.dealloc(block, short) };
+        assert_eq!(log.see(|log| log.live), 0);
+    }
+    let log = Shared::default();
+    stays(&log, AlignUp::<64, _>::new(log.heap()));
+    stays(&log, Quantize::<Multiples<64>, _>::new(log.heap()));
 }
 
 /// A heap of blocks of powers of two, as far as it says.

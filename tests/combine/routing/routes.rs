@@ -5,11 +5,12 @@ use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
 use heapwright::cache::{ClassArray, Classes};
+use heapwright::check::{self, Ignore};
 use heapwright::combine::{
-    AtMost, ByAlign, Fallback, FreeLists, PerClass, Quantize, Segregate, SegregateBy, ToClasses,
+    Affix, AlignUp, AtMost, ByAlign, Fallback, FreeLists, Multiples, PerClass, Quantize, Segregate, SegregateBy, ToClasses,
 };
 use heapwright::heap::{Cursor, Heap, Inspect, NoHeap, Owns, Reset};
-use heapwright::sizing::Sizing4KiB;
+use heapwright::sizing::{Checked, Sizing4KiB, Sizing16MiB};
 use heapwright::{segregate, size_classes};
 
 use super::layout;
@@ -262,4 +263,42 @@ fn heaps_per_class_are_looked_into_as_one() {
         free(&mut heap, block, size);
     }
     assert_eq!(heap.usage().used, 0);
+}
+
+/// What is around one heap shows its region, finds what is wrong there, and has as many misuses.
+#[test]
+fn what_is_around_one_heap_shows_it() {
+    fn shows<'a, H: Heap + Inspect>(
+        memory: &'a mut [MaybeUninit<u8>],
+        wrap: impl FnOnce(Arena<'a, Checked<Sizing16MiB, check::Checked<Ignore>>>) -> H,
+    ) {
+        let mut heap = wrap(Arena::from_slice(memory));
+        let block = take(&mut heap, 40);
+        assert_eq!((heap.usage().objects, heap.misuses(), heap.verify()), (1, 0, Ok(())));
+        let chunks = |heap: &mut H| {
+            let mut cursor = Cursor::default();
+            std::iter::from_fn(|| heap.next_chunk(&mut cursor)).map(|chunk| chunk.len).sum::<usize>()
+        };
+        assert_eq!(chunks(&mut heap), heap.usage().total);
+        free(&mut heap, block, 40);
+        free(&mut heap, block, 40);
+        assert_eq!((heap.usage().objects, heap.misuses()), (0, 1), "freed twice");
+    }
+    let mut memory = [MaybeUninit::uninit(); 2048];
+    shows(&mut memory, AlignUp::<32, _>::new);
+    shows(&mut memory, Quantize::<Multiples<64>, _>::new);
+    shows(&mut memory, Affix::<u32, _, u64>::new);
+}
+
+/// What was put around heaps gives them back as they are.
+#[test]
+fn heaps_come_out_of_their_classes() {
+    let log = Shared::default();
+    let mut heap = PerClass::<Few, _>::from_fn(|_| log.heap());
+    let block = take(&mut heap, 30);
+    let mut heaps = heap.into_inner();
+    let owner = heaps.iter().position(|heap| heap.owns(block.cast(), layout(32, 8)));
+    assert_eq!((heaps.len(), owner), (4, Some(1)));
+    free(&mut heaps[1], block, 32);
+    assert_eq!(log.see(|log| log.live), 0);
 }

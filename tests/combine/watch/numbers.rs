@@ -7,10 +7,10 @@ use std::ptr::NonNull;
 use heapwright::arena::Arena;
 use heapwright::cache::{Classes, SizeClasses};
 use heapwright::combine::{
-    AtomicTotals, ClassTotals, Counted, Counters, OnFree, Quota, SizeHistogram, Totals, Zeroing,
+    AtomicTotals, ClassTotals, Counted, Counters, FailNth, OnFree, Quota, SizeHistogram, Totals, Zeroing,
 };
 use heapwright::describe::describe;
-use heapwright::heap::{Heap, Locked, NoHeap, Owns, Reset, SharedHeap};
+use heapwright::heap::{Heap, Inspect, Locked, NoHeap, Owns, Reset, SharedHeap};
 use heapwright::lock::SpinLock;
 use heapwright::sizing::Sizing128KiB;
 use heapwright::source::{GlobalHeap, SourceHeap};
@@ -208,4 +208,44 @@ fn a_tower_is_described() {
         bytes(2)
     );
     assert_eq!(tree, expected);
+}
+
+/// What watches a heap gives it back as it is, and watches it no more.
+#[test]
+fn heaps_come_out_as_they_are() {
+    type Room<'a> = Arena<'a, Sizing128KiB>;
+    fn comes_out<'a, H: Heap>(
+        memory: &'a mut [MaybeUninit<u8>],
+        wrap: impl FnOnce(Room<'a>) -> H,
+        out: impl FnOnce(H) -> Room<'a>,
+    ) {
+        let (mut heap, this) = (wrap(Arena::from_slice(memory)), layout(100, 8));
+        let block = heap.alloc(this).unwrap().cast();
+        assert!(heap.alloc(this).is_err(), "it is watched");
+        let mut arena = out(heap);
+        assert_eq!(arena.usage().objects, 1);
+        arena.alloc(this).unwrap();
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { arena.dealloc(block, this) };
+        assert_eq!(arena.usage().objects, 1);
+    }
+    let mut memory = [MaybeUninit::uninit(); 2000];
+    comes_out(&mut memory, |arena| Quota::new(arena, 150), Quota::into_inner);
+    comes_out(&mut memory, |arena| FailNth::after(arena, 1), FailNth::into_inner);
+    let counted = |arena| Counted::new(Totals::new(), FailNth::after(arena, 1));
+    comes_out(&mut memory, counted, |heap| heap.into_inner().into_inner());
+}
+
+/// Counters that others see meanwhile have the same table, and what counts nothing has none.
+#[test]
+fn counters_beside_each_other_have_a_table_each() {
+    let atomic = AtomicTotals::new();
+    let mut heap = Counted::new((Totals::new(), &atomic, ()), SourceHeap::new(GlobalHeap));
+    let block = heap.alloc(layout(100, 8)).unwrap().cast();
+    let table = heap.counters().0.to_string();
+    assert!(table.contains("100") && table.ends_with('\n'), "{table}");
+    assert_eq!(heap.to_string(), format!("{table}{table}"));
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.dealloc(block, layout(100, 8)) };
+    assert_eq!(heap.counters().0.to_string(), atomic.read().to_string());
 }

@@ -97,10 +97,12 @@ fn does_nothing<H: Heap>(mut heap: H, finds: Finds, believes: impl Fn(&H) -> u64
         is_as_it_was(&mut heap, "judge");
         for to in [
             layout(4, 8),
+            layout(60, 8),
             layout(700, 8),
             layout(64, 64),
             layout(2000, 8),
             layout(isize::MAX as usize - 63, 64),
+            layout(isize::MAX as usize - 7, 8),
         ] {
             for in_place in [true, false] {
                 // SAFETY: as above.
@@ -197,6 +199,11 @@ fn each<C: Checks>() {
     does_nothing(Fallback::new(PerClass::<Few, _>::from_fn(|_| arena::<C>()), Never), Own, |heap| {
         heap.first().heaps().iter().map(|heap| heap.usage().objects as u64).sum()
     });
+    does_nothing(Fallback::new(Counted::new(Totals::new(), arena::<C>()), Never), Own, |heap| {
+        let counters = heap.first().counters();
+        (counters.blocks * 100_000 + counters.bytes) as u64
+    });
+    does_nothing(Fallback::new(Quota::new(arena::<C>(), 10_000), Never), Own, |heap| heap.first().used() as u64);
     does_nothing(Fallback::new(Quantize::<Multiples<16>, _>::new(arena::<C>()), Never), Own, |heap| {
         heap.first().heap().usage().objects as u64
     });
