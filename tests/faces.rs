@@ -5,18 +5,23 @@
 
 use std::alloc::{Layout, System};
 use std::fmt::Debug;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 
 use heapwright::arena::{Arena, SourceArena, SourceTeaspoon, StaticArena, Teaspoon};
+use heapwright::cache::magazine::{FrontPointer, ThreadFront, ThreadFronts};
 use heapwright::cache::{
-    ChunkHeap, Chunks, Classes, DefaultInit, For, Magazined, ObjectCache, SlabCache, SlabHeap, StdClock,
-    WithReset,
+    ChunkHeap, Chunks, ClassArray, Classes, DefaultInit, For, HeapSlots, KeepAll, Magazined, Obj,
+    ObjectCache, PerCpu, PerThread, SlabCache, SlabCore, SlabHeap, StdClock, UntypedCache,
+    UntypedObjectAlloc, WithReset,
 };
 use heapwright::check::{Abort, Checked, Hardened, Unchecked};
 use heapwright::combine::{
-    AlignUp, Arenas, AtomicTotals, Chain, ClassTotals, FailNth, FixedChunks, Multiples, OnBoth, PerClass,
-    Quantize, Quarantine, RedZones, Region, Ring, Scoped, Shared, SizeHistogram, Totals, Zeroing,
+    AlignUp, Arenas, AtomicTotals, Carried, Chain, ClassTotals, DynHeap, FailNth, FixedChunks, Multiples,
+    OnBoth, PerClass, Quantize, Quarantine, RedZones, Region, Ring, Scoped, Shared, SizeHistogram,
+    StackFirst, Totals, Zeroing,
 };
+use heapwright::conformance;
+use heapwright::describe::{describe, name};
 use heapwright::heap::{Locked, NoHeap, SharedHeap};
 use heapwright::lock::{NoLock, SpinLock, StdLock, TicketLock, YieldLock};
 use heapwright::preset::{CheckedMalloc, CompactMalloc, HardenedMalloc, SlabMalloc};
@@ -63,8 +68,10 @@ fn arenas_and_sources() {
     let from = FromGlobalAlloc::new(&System);
     shows(&from, "FromGlobalAlloc");
     shows(&from.clone(), "FromGlobalAlloc");
+    shows(from.allocator(), "System");
     let wrapped = FromAllocator04::new(allocator_api2_04::alloc::Global);
     shows(&wrapped, "FromAllocator04");
+    shows(wrapped.allocator(), "Global");
     shows(&wrapped.into_inner(), "Global");
     shows(&over(), "SourceHeap");
 }
@@ -74,14 +81,25 @@ fn caches() {
     type Slabs = LargeSlabs<GlobalHeap, 1024>;
     let raw = || SlabCache::<Slabs, SpinLock, For<u64>>::over(GlobalHeap);
     shows(&raw(), "Locked");
+    shows(raw().source(), "GlobalHeap");
+    shows(&SlabCore::<Slabs, For<u64>, KeepAll, 0>::new(GlobalHeap), "SlabCore");
+    let fill = |bytes: &mut [MaybeUninit<u8>]| bytes.fill(MaybeUninit::new(0));
+    shows(
+        &UntypedCache::<_, Slabs>::with_layout(GlobalHeap, Layout::new::<u64>(), fill).unwrap(),
+        "UntypedCache",
+    );
     let objects = ObjectCache::<u32, DefaultInit, Slabs>::new(GlobalHeap, DefaultInit);
     shows(&objects, "ObjectCache");
+    shows(objects.init(), "DefaultInit");
     let object = objects.try_alloc().unwrap();
     shows(&object, "0");
     assert_eq!((object.to_string(), objects.usage().objects), ("0".into(), 1));
     drop(object);
     shows(&WithReset(DefaultInit, |_: &mut u32| {}), "WithReset");
-    shows(&SlabHeap::<Classes, AlignedSlabs<GlobalHeap, 65536>, NoHeap>::new(GlobalHeap, NoHeap), "SlabHeap");
+    let slabs = SlabHeap::<Classes, AlignedSlabs<GlobalHeap, 65536>, NoHeap>::new(GlobalHeap, NoHeap);
+    shows(&slabs, "SlabHeap");
+    shows(slabs.source(), "GlobalHeap");
+    shows(&ClassArray::<Classes, u8>::default(), "ClassArray");
     static STOCK: ChunkHeap<Pages, YieldLock> = ChunkHeap::new(Pages);
     shows(&STOCK, "ChunkHeap");
     shows(&Chunks(&STOCK).clone(), "Chunks");
@@ -90,11 +108,63 @@ fn caches() {
     shows(&fronts, "Magazined");
     shows(&fronts.handle(), "Handle");
     shows(&StdClock, "StdClock");
+    let per_cpu: PerCpu<_, 2> = PerCpu::new(Magazined::<_, SpinLock>::new(raw()), || 0);
+    shows(&per_cpu, "PerCpu");
+    let heap = Locked::<_, NoLock>::new(over());
+    let slots = cloned(&HeapSlots::new(&heap, Layout::new::<[u32; 3]>()));
+    shows(&slots, "HeapSlots");
+    assert_eq!(slots.slot_layout(), Layout::new::<[u32; 3]>());
+}
+
+/// As generic code does it, which does not know that it is a copy.
+fn cloned<T: Clone>(value: &T) -> T {
+    value.clone()
+}
+
+/// The default of the value's type.
+fn another<T: Default>(_: &T) -> T {
+    T::default()
+}
+
+heapwright::magazined! {
+    static FRONTED as Fronted: Magazined<SlabCache<LargeSlabs<GlobalHeap, 1024>, SpinLock, For<u64>>, SpinLock> =
+        Magazined::new(SlabCache::over(GlobalHeap));
+}
+
+/// The parts that [`magazined!`](heapwright::magazined) declares.
+#[test]
+fn fronts_of_threads() {
+    fn parts<I: ThreadFronts>(handle: &PerThread<I>) {
+        shows(&another(&cloned(handle)), "PerThread");
+        assert!(format!("{:?}", FrontPointer::<I>::default()).starts_with("FrontPointer { open: false"));
+        // Its drop is the thread's end.
+        shows(&*ManuallyDrop::new(ThreadFront::<I>::default()), "ThreadFront");
+        let opened = I::with_pointer(|pointer| format!("{pointer:?}")).unwrap();
+        assert!(opened.starts_with("FrontPointer { open: true"), "{opened}");
+    }
+    let slot = Fronted.alloc_slot().unwrap();
+    parts(&Fronted);
+    // SAFETY: the slot is from this cache, and comes back once; the handles are of the same one.
+    unsafe { another(&Fronted).free_slot(slot) };
+    Fronted.flush();
+    FRONTED.reap();
+    assert_eq!(FRONTED.cache().stats().live, 0);
+}
+
+#[test]
+fn pinned_objects_are_shown_and_changed() {
+    static CACHE: ObjectCache<u32, DefaultInit, AlignedSlabs<GlobalHeap, 1024>, SpinLock> =
+        ObjectCache::new(GlobalHeap, DefaultInit);
+    let mut pinned = Obj::into_pin(CACHE.alloc().unwrap());
+    *pinned += 7;
+    assert_eq!(*pinned, 7);
+    shows(&pinned, "7");
 }
 
 #[test]
 fn general_allocators() {
     shows(&SlabMalloc.clone(), "Malloc");
+    shows(&another(&SlabMalloc), "Malloc");
     shows(&CompactMalloc, "Malloc");
     shows(&CheckedMalloc, "Malloc");
     shows(&HardenedMalloc, "Malloc");
@@ -138,6 +208,50 @@ fn combinators() {
     shows(&SizeHistogram::default(), "SizeHistogram");
 }
 
+/// What is lent for a while: the insides of heaps, and what stands for a turn or a scope.
+#[test]
+fn what_is_lent() {
+    /// A value without memory of its frame.
+    struct Number;
+    impl Carried for Number {
+        type In<'f> = u32;
+    }
+    let mut ring =
+        Locked::<_, NoLock>::new(Ring::new([(); 2].map(|()| Region::<GlobalHeap>::new(GlobalHeap))));
+    let mut frames = ring.frames::<Number>();
+    shows(&frames, "Frames");
+    frames.step(|_, earlier| {
+        shows(&earlier, "Earlier");
+        1
+    });
+    let mut region = Locked::<_, NoLock>::new(Region::<GlobalHeap>::new(GlobalHeap));
+    region.scope(|scope| shows(scope, "Scope"));
+    let first = StackFirst::<64, GlobalHeap>::new(GlobalHeap);
+    // SAFETY: the closure only reads the core, here and below.
+    unsafe { first.enter(|core| shows(core, "StackFirstCore")) }.unwrap();
+    let erased: &dyn DynHeap = &region;
+    // SAFETY: as above.
+    unsafe { erased.enter(|core| shows(core, "DynCore")) }.unwrap();
+}
+
+#[test]
+fn checks_and_descriptions() {
+    shows(&conformance::heap(|| NoHeap), "Check");
+    shows(&conformance::shared(|| GlobalHeap), "Check");
+    shows(&conformance::source(|| GlobalHeap), "Check");
+    shows(&conformance::allocator_04(|| allocator_api2_04::alloc::Global), "Check");
+    shows(&conformance::forwards(|probe| probe), "Forwards");
+    shows(&conformance::Probe::new(), "Probe");
+    conformance::source_over(|source: conformance::Source| {
+        shows(&source, "Source");
+        source
+    })
+    .scripts(1)
+    .check();
+    shows(&describe::<NoHeap>(), "Description");
+    shows(&name::<NoHeap>(), "NoHeap");
+}
+
 #[test]
 fn traces() {
     let layout = Layout::new::<[u8; 24]>();
@@ -152,8 +266,13 @@ fn traces() {
     shows(&RECALL, "Recall");
     shows(&PROFILE, "HeapProfile");
     shows(&PROFILE.profile(), "Profile");
-    shows(&HeapFilm::<32, 8, 10>::default(), "HeapFilm");
+    shows(&PROFILE.report_leaks(Vec::<u8>::new()), "LeakReport");
+    shows(&Box::<HeapProfile>::default(), "HeapProfile");
+    let film = HeapFilm::<32, 8, 10>::default();
+    shows(&film, "HeapFilm");
+    assert!(film.is_empty());
     shows(&AnyGlobal::new(System), "AnyGlobal");
+    shows(AnyGlobal::new(System).allocator(), "System");
     shows(&LockedWriter::new(Vec::<u8>::new()), "LockedWriter");
     shows(&TextLog::new(LockedWriter::new(Vec::<u8>::new())), "TextLog");
 }

@@ -6,9 +6,10 @@ use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use heapwright::AllocError;
 use heapwright::cache::{
-    DefaultInit, FnInit, KeepAll, Obj, ObjectAlloc, ObjectCache, PinnedObj, SlabCache, TryInit, Uninit,
-    UntypedObjectAlloc, WithReset,
+    DefaultInit, FnInit, KeepAll, NewObjectError, Obj, ObjectAlloc, ObjectCache, PinnedObj, SlabCache,
+    TryInit, Uninit, UntypedObjectAlloc, WithReset,
 };
 use heapwright::lock::{NoLock, SpinLock};
 use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, LargeSlabs, SlabSystem};
@@ -316,4 +317,49 @@ fn the_error_of_an_initialiser_comes_through() {
     assert!(error.to_string().ends_with(&source), "{error}");
     assert!(cache.alloc_object().is_err());
     assert_eq!((cache.stats().live, cache.stats().slabs, cache.reap()), (0, 1, 1));
+}
+
+/// A reference to a cache is that cache: each call goes there, hooks and destructors too.
+#[test]
+fn a_reference_to_a_cache_is_a_cache() {
+    let (ledger, tally) = (Ledger::default(), Tally::default());
+    let init = WithReset(FnInit(|| tally.make()), |item: &mut Item<'_>| tally.reset(item));
+    let cache =
+        ObjectCache::<_, _, AlignedSlabs<Via<'_>, 1024>, NoLock, KeepAll, 4>::new(ledger.source(), init);
+    let by_reference = &&cache;
+    fn live<C: UntypedObjectAlloc>(cache: &C, mut live: impl FnMut() -> usize) {
+        let slot = cache.alloc_slot().unwrap();
+        let mut out = [MaybeUninit::uninit(); 3];
+        let count = cache.alloc_slots(&mut out).unwrap();
+        assert_eq!(live(), 1 + count);
+        // SAFETY: so many were filled.
+        let slots: Vec<_> = out[..count].iter().map(|slot| unsafe { slot.assume_init() }).collect();
+        // SAFETY: they were handed out above, and come back once.
+        unsafe { cache.free_slots(&slots) };
+        // SAFETY: as above.
+        unsafe { cache.free_slot(slot) };
+        assert_eq!(live(), 0);
+    }
+    live(by_reference, || cache.stats().live);
+    assert_eq!(by_reference.slot_layout(), cache.slot_layout());
+    let made = tally.made.get();
+    drop(Obj::new(by_reference).unwrap());
+    assert_eq!((tally.reset.get(), tally.destroyed.get()), (1, 0));
+    Obj::destroy(Obj::new(by_reference).unwrap());
+    assert_eq!(tally.destroyed.get(), 1);
+    let item = Obj::into_inner(Obj::new(by_reference).unwrap());
+    assert_eq!((tally.destroyed.get(), cache.stats().live), (1, 0));
+    drop(item);
+    assert!(tally.made.get() >= made);
+    drop(cache);
+    assert_eq!((tally.alive(), ledger.blocks(), ledger.faults()), (0, 0, vec![]));
+}
+
+/// What went wrong is told, and what it was for.
+#[test]
+fn an_error_names_its_source() {
+    let error = NewObjectError::<std::num::ParseIntError>::from(AllocError);
+    assert_eq!(error, NewObjectError::Alloc(AllocError));
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!((source.to_string(), source.is::<AllocError>()), (error.to_string(), true));
 }

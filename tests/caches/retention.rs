@@ -4,12 +4,13 @@ use std::alloc::Layout;
 use std::cell::Cell;
 
 use heapwright::cache::{
-    Clock, DefaultInit, Exactly, FnInit, For, KeepAll, KeepSlabs, Obj, ObjectAlloc, ObjectCache,
-    ReleaseAtOnce, Retention, SlabCache, UntypedObjectAlloc, WorkingSet,
+    Classes, Clock, DefaultInit, Exactly, FnInit, For, KeepAll, KeepSlabs, Obj, ObjectAlloc, ObjectCache,
+    ReleaseAtOnce, Retention, SlabCache, SlabHeap, UntypedObjectAlloc, WorkingSet,
 };
-use heapwright::heap::SharedHeap;
+use heapwright::heap::{Locked, NoHeap, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::slab::{AlignedSlabs, LargeSlabs, SlabSystem};
+use heapwright::source::GlobalHeap;
 
 use crate::items::{Item, Tally};
 use crate::ledger::{Ledger, Via};
@@ -334,4 +335,29 @@ fn slabs_of_a_region_are_emptied() {
     });
     assert_eq!(gone.collect::<Vec<_>>(), [65_536 - 4096, 65_536, 2 << 20]);
     assert_eq!((ledger.faults(), ledger.blocks()), (vec![], 0));
+}
+
+/// A heap of many caches asks the policy of each.
+#[test]
+fn a_heap_of_slabs_gives_back_what_its_policies_say() {
+    NOW.set(0);
+    let heap = Locked::<_, NoLock>::new(
+        SlabHeap::<Classes, AlignedSlabs<GlobalHeap, 65536>, _, Second, 0>::new(GlobalHeap, NoHeap),
+    );
+    let layouts = [Layout::new::<[u64; 2]>(), Layout::new::<[u64; 20]>()];
+    for layout in layouts {
+        let block = heap.try_alloc(layout).unwrap();
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.free(block.cast(), layout) };
+    }
+    assert_eq!((heap.tick(), heap.stats().slabs), (0, 2), "the first period has begun");
+    NOW.set(999);
+    assert_eq!((heap.tick(), heap.stats().slabs), (0, 2));
+    NOW.set(1000);
+    assert_eq!((heap.tick(), heap.stats().slabs), (2, 0), "each was free all the time");
+    let block = heap.try_alloc(layouts[0]).unwrap();
+    assert_eq!(heap.reap(), 0, "there is a block in it");
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(block.cast(), layouts[0]) };
+    assert_eq!((heap.reap(), heap.stats().slabs), (1, 0));
 }

@@ -73,6 +73,8 @@ fn comes_again<S: SlabSystem<Source = GlobalHeap>, L: Lock, R: Retention, const 
         assert_eq!(made.get() + again, 80, "what is not made anew is as it came back");
         assert!(cache.verify().is_ok());
         let slabs = cache.stats().slabs;
+        let shown: usize = cache.chunks().map(|chunk| chunk.len).sum();
+        assert!(shown > 0 && shown == cache.usage().total);
         assert_eq!(cache.reap(), slabs);
         assert_eq!((cache.stats().slabs, cache.usage().total), (0, 0));
         assert_eq!(round(&cache, 3), 0, "nothing is left of them");
@@ -140,6 +142,14 @@ fn what_cannot_be_is_told() {
     assert!(matches!(Listed::with_layout(GlobalHeap, layout(8, 8), fill), Err(ShapeError::Overwritten)));
     type Small = UntypedCache<Fill, Slabs>;
     assert!(matches!(Small::with_layout(GlobalHeap, layout(2000, 8), fill), Err(ShapeError::TooLarge)));
+    for (error, remedy) in [
+        (ShapeError::TooLarge, "choose a larger slab size"),
+        (ShapeError::Unaligned, "use `LargeSlabs<B>`"),
+        (ShapeError::NotAPowerOfTwo, "use `LargeSlabs`"),
+        (ShapeError::Overwritten, "use `Bitmap` or `IndexStack`"),
+    ] {
+        assert!(error.to_string().contains(remedy), "{error:?} names no remedy: {error}");
+    }
     type Scarce = UntypedCache<Fill, AlignedSlabs<Failing<GlobalHeap>, 1024>>;
     let cache = Scarce::with_layout(Failing::after(GlobalHeap, 1), layout(100, 4), fill).unwrap();
     let slots: Vec<NonNull<u8>> = std::iter::from_fn(|| cache.alloc_slot().ok()).collect();

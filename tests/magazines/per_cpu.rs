@@ -92,3 +92,15 @@ fn a_constructor_may_use_the_fronts() {
     assert_eq!(CACHE.magazined().cache().out(), 0);
     assert!(CACHE.alloc_slot().is_ok());
 }
+
+/// A layer is as good as new by its default, over a cache by its own.
+#[test]
+fn a_layer_has_a_default() {
+    let layer = Magazined::<Checked, SpinLock, 4, 2>::default();
+    let handle = layer.handle();
+    give(&handle, take(&handle, 9));
+    assert_eq!(layer.cache().out(), 12, "whole magazines");
+    drop(handle);
+    layer.reap();
+    assert_eq!(layer.cache().out(), 0);
+}

@@ -52,6 +52,11 @@ arenas! {
     arena_of_nothing: Sizing16MiB, 0;
 }
 
+rows! {
+    arena_full_of_blocks: heap_over(|source: Source| arena::<Checked<Sizing16MiB>>(&source, 60_000, 1))
+        .sizes_to(500).live_to(400).ops(1000).scripts(4).inspects();
+}
+
 macro_rules! sourced {
     ($($name:ident: $sizing:ty, $len:expr;)*) => {rows! {$(
         $name: try_heap_over(|source: Pages| SourceArena::<_, $sizing>::with_size(source, $len))

@@ -1,5 +1,9 @@
 //! Sources one by one.
 
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+use heapwright::AllocError;
 use heapwright::cache::{ChunkHeap, Chunks, KeepAll, ReleaseAtOnce, Retention};
 use heapwright::conformance::{Source, source, source_over};
 use heapwright::heap::Locked;
@@ -81,4 +85,50 @@ rows! {
 #[cfg(feature = "allocator-api2-04")]
 rows! {
     from_allocator_04: source(|| heapwright::source::FromAllocator04::new(allocator_api2_04::alloc::Global));
+}
+
+/// Memory in huge pages, which nobody has ever seen; what can't be protected says so.
+#[derive(Clone, Debug)]
+struct Huge;
+
+// SAFETY: B1 to B6: those of the global heap.
+unsafe impl BackingSource for Huge {
+    const GRANULE: usize = GlobalHeap::GRANULE;
+    const ALIGN_MAX: usize = GlobalHeap::ALIGN_MAX;
+
+    fn acquire(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        GlobalHeap.acquire(layout)
+    }
+
+    unsafe fn release(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { GlobalHeap.release(ptr, layout) };
+    }
+
+    fn huge_page_size(&self) -> Option<usize> {
+        Some(1 << 21)
+    }
+}
+
+#[test]
+fn huge_pages_are_those_of_the_source_within() {
+    assert_eq!(Limited::new(Huge, 1).huge_page_size(), Some(1 << 21));
+    assert_eq!(Counted::new(Huge).huge_page_size(), Some(1 << 21));
+    assert_eq!(Failing::never(Huge).huge_page_size(), Some(1 << 21));
+    assert_eq!(<&mut Huge as BackingSource>::huge_page_size(&&mut Huge), Some(1 << 21));
+    assert_eq!(GlobalHeap.huge_page_size(), None);
+}
+
+#[test]
+fn what_can_not_be_protected_says_so() {
+    let layout = Layout::new::<[u64; 512]>();
+    let block = Huge.acquire(layout).unwrap().cast();
+    // SAFETY: the whole of a live block, which nobody touches meanwhile.
+    assert!(unsafe { Huge.protect(block, layout.size()) }.is_err());
+    // SAFETY: the whole of a live block, for which that was refused.
+    assert!(unsafe { Huge.unprotect(block, layout.size()) }.is_err());
+    // SAFETY: the block can be touched, and comes back once.
+    unsafe { block.write_bytes(7, layout.size()) };
+    // SAFETY: as above.
+    unsafe { Huge.release(block, layout) };
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 
 use heapwright::heap::SharedHeap;
-use heapwright::trace::{AnyGlobal, CallSites, HeapProfile, Symbol, Traced};
+use heapwright::trace::{AnyGlobal, BySize, CallSites, HeapProfile, Symbol, Traced};
 
 use crate::formats::{Json, fields, parsed};
 
@@ -168,4 +168,19 @@ fn pprof_has_each_function_and_each_location_once() {
     assert_eq!((locations.len(), of(5).count()), (3, 3));
     let lines = locations.iter().map(|location| location.iter().filter(|field| field.0 == 4).count());
     assert!(lines.eq([2, 1, 1]), "two functions at one address");
+}
+
+/// Without call sites no number stands for a place.
+#[test]
+fn sizes_are_no_places() {
+    assert_eq!((BySize::capture(&mut [0; 8]), BySize::resolve(7)), (0, vec![]));
+}
+
+/// What is known of a place is shown, and no more.
+#[test]
+fn a_symbol_shows_what_is_known() {
+    let whole = symbol("main");
+    assert_eq!(whole.to_string(), "main (src/main.rs:5)");
+    assert_eq!(Symbol { line: None, ..whole.clone() }.to_string(), "main (src/main.rs)");
+    assert_eq!(Symbol { file: None, ..whole }.to_string(), "main");
 }

@@ -242,3 +242,16 @@ fn a_timeline_is_an_image_of_its_peak() {
         .to_string();
     assert!(!none.contains("NaN"), "{none}");
 }
+
+/// Blocks beyond the largest class are there without a bound.
+#[test]
+fn a_timeline_shows_the_largest_blocks() {
+    let heap = Traced::new(<HeapProfile>::new(), AnyGlobal::new(System));
+    let layout = Layout::new::<[u8; 40 << 20]>();
+    let block = heap.try_alloc(layout).unwrap();
+    let svg = heap.sink().profile().timeline_svg("one large block").to_string();
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(block.cast(), layout) };
+    assert!(svg.contains(">more</text>") && svg.contains("\nmore: 40 MiB<"), "{svg}");
+    assert!(!svg.contains("up to"), "no other class: {svg}");
+}

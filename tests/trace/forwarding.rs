@@ -1,14 +1,16 @@
 //! Each method of a shared heap goes to the same method of the heap within, with a sink and without.
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
 use heapwright::describe::describe;
-use heapwright::heap::{NoHeap, SharedHeap};
-use heapwright::trace::{LastEvents, Sink, Traced};
+use heapwright::heap::{NoHeap, SharedHeap, UsableSize};
+use heapwright::preset::SlabMalloc;
+use heapwright::trace::{AnyGlobal, Event, LastEvents, LockedWriter, Sink, TextLog, Traced};
 
 /// A heap that notes which of its methods was called. Its blocks are those of the system.
 #[derive(Default)]
@@ -23,7 +25,7 @@ impl Probe {
 
     fn block(layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: no test asks for size zero here.
-        let start = unsafe { std::alloc::System.alloc_zeroed(layout) };
+        let start = unsafe { System.alloc_zeroed(layout) };
         NonNull::new(start).map(|start| NonNull::slice_from_raw_parts(start, layout.size())).ok_or(AllocError)
     }
 }
@@ -51,7 +53,7 @@ unsafe impl SharedHeap for Probe {
         self.note("free");
         if layout.size() > 0 {
             // SAFETY: the block is the system's, with this layout.
-            unsafe { std::alloc::System.dealloc(ptr.as_ptr(), layout) };
+            unsafe { System.dealloc(ptr.as_ptr(), layout) };
         }
     }
 
@@ -63,7 +65,7 @@ unsafe impl SharedHeap for Probe {
     ) -> Result<NonNull<[u8]>, AllocError> {
         self.note("resize");
         // SAFETY: the block is the system's, with this layout; the new size is not zero.
-        let start = unsafe { std::alloc::System.realloc(ptr.as_ptr(), old, new.size()) };
+        let start = unsafe { System.realloc(ptr.as_ptr(), old, new.size()) };
         NonNull::new(start).map(|start| NonNull::slice_from_raw_parts(start, new.size())).ok_or(AllocError)
     }
 
@@ -75,7 +77,7 @@ unsafe impl SharedHeap for Probe {
     ) -> Result<NonNull<[u8]>, AllocError> {
         self.note("resize_zeroed");
         // SAFETY: the block is the system's, with this layout; the new size is not zero.
-        let start = unsafe { std::alloc::System.realloc(ptr.as_ptr(), old, new.size()) };
+        let start = unsafe { System.realloc(ptr.as_ptr(), old, new.size()) };
         NonNull::new(start).map(|start| NonNull::slice_from_raw_parts(start, new.size())).ok_or(AllocError)
     }
 
@@ -93,7 +95,7 @@ unsafe impl SharedHeap for Probe {
         self.note("free_batch");
         for block in blocks {
             // SAFETY: the block is the system's, with this layout.
-            unsafe { std::alloc::System.dealloc(block.as_ptr(), layout) };
+            unsafe { System.dealloc(block.as_ptr(), layout) };
         }
     }
 
@@ -155,6 +157,96 @@ fn every_method_is_the_heaps_own() {
         "refused", "free", "free",
     ];
     assert_eq!(words, expected, "{text}");
+    for event in traced.sink().iter().map(|numbered| numbered.event) {
+        assert_eq!(event.address().is_none(), event.to_string().starts_with("refused"), "{event}");
+    }
+}
+
+/// Sinks beside each other are told the same, one by reference as well, and nobody beside them changes nothing.
+#[test]
+fn sinks_beside_each_other_are_told_the_same() {
+    let alone = LastEvents::<32>::new();
+    let heap = Traced::new((&alone, ((), TextLog::new(LockedWriter::new(Vec::new())))), Probe::default());
+    use_all(&heap);
+    assert_eq!(*heap.heap().called.borrow(), CALLS);
+    let ((_, (_, log)), _) = heap.into_parts();
+    assert_eq!(log.lost(), 0);
+    let text = String::from_utf8(log.into_inner().into_inner()).unwrap();
+    let numbered: String =
+        text.lines().enumerate().map(|(number, line)| format!("{number} {line}\n")).collect();
+    let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+    assert_eq!(words(&alone.to_string()), words(&numbered));
+    assert!(text.contains("refused size 32 align 8\n"), "{text}");
+}
+
+/// What can't be resized stays, and its sinks are told so.
+#[test]
+fn a_block_that_stays_is_told() {
+    let heap = Traced::new(
+        (LastEvents::<8>::new(), TextLog::new(LockedWriter::new(Vec::new()))),
+        AnyGlobal::new(System),
+    );
+    let (this, beyond) = (Layout::new::<u64>(), Layout::from_size_align(8, 1 << (usize::BITS - 2)).unwrap());
+    let block = heap.try_alloc(this).unwrap().cast();
+    // SAFETY: the block is live, and its layout this one.
+    assert!(unsafe { heap.try_resize(block, this, beyond) }.is_err());
+    // SAFETY: as above: it has stayed as it was.
+    unsafe { heap.free(block, this) };
+    let events: Vec<_> = heap.sink().0.iter().map(|numbered| numbered.event).collect();
+    assert!(matches!(events[2], Event::NotResized(stays) if stays.layout == this), "{events:?}");
+    assert!(events.iter().all(|event| event.address() == Some(block.addr().get())), "{events:?}");
+    let ((_, log), _) = heap.into_parts();
+    let text = String::from_utf8(log.into_inner().into_inner()).unwrap();
+    assert_eq!(text, events.iter().map(|event| format!("{event}\n")).collect::<String>());
+    assert!(text.lines().nth(2).unwrap().starts_with("stays "), "{text}");
+}
+
+/// A writer that takes a byte at a time, and counts how often it was flushed.
+#[derive(Default)]
+struct Slow {
+    bytes: Vec<u8>,
+    flushed: usize,
+}
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(1);
+        self.bytes.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flushed += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_behind_a_lock_is_written_to_and_flushed() {
+    let log = TextLog::new(LockedWriter::new(Slow::default()));
+    let mut writer = log.writer();
+    assert_eq!(writer.write(b"ab").unwrap(), 1);
+    writer.write_all(b"bc").unwrap();
+    writer.flush().unwrap();
+    log.refused(Layout::new::<u16>());
+    let slow = log.into_inner().into_inner();
+    assert_eq!((slow.bytes, slow.flushed), (b"abcrefused size 2 align 2\n".to_vec(), 1));
+}
+
+/// A general allocator knows the sizes of its blocks, and is asked.
+#[test]
+#[cfg(not(miri))]
+fn sizes_are_those_of_the_heap_within() {
+    let (heap, layout) = (Traced::new((), SlabMalloc), Layout::new::<[u8; 100]>());
+    // SAFETY: the size is not zero.
+    let block = NonNull::new(unsafe { SlabMalloc.alloc(layout) }).unwrap();
+    // SAFETY: the block is live.
+    let size = unsafe { heap.usable_size(block) };
+    assert!((100..200).contains(&size), "{size}");
+    // SAFETY: as above.
+    assert_eq!(size, unsafe { SlabMalloc.usable_size(block) });
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { SlabMalloc.dealloc(block.as_ptr(), layout) };
 }
 
 #[test]

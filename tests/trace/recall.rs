@@ -1,15 +1,15 @@
 //! Reports of misuse that tell where a block was allocated and freed.
 
-use std::alloc::Layout;
+use std::alloc::{Layout, System};
 use std::process::Command;
 use std::ptr::NonNull;
 
-use heapwright::check::{Misuse, MisuseHook, Report};
+use heapwright::check::{Misuse, MisuseHook, Report, Wrong};
 use heapwright::combine::Quarantine;
 use heapwright::heap::{Locked, SharedHeap};
 use heapwright::lock::YieldLock;
 use heapwright::source::{GlobalHeap, SourceHeap};
-use heapwright::trace::{AbortWith, Explained, Recall, Traced, Witness};
+use heapwright::trace::{AbortWith, AnyGlobal, Explained, Recall, Traced, Witness};
 
 #[cfg(feature = "trace-backtrace")]
 type Sites = heapwright::trace::Backtraces;
@@ -88,4 +88,23 @@ fn a_double_free_under_a_traced_heap_tells_where_it_was_allocated_and_freed() {
         // Its last byte may be the next part's first.
         rest = &rest[at + part.len() - 1..];
     }
+}
+
+/// What is known of a block is told while it lives and when it is freed; of others nothing.
+#[test]
+fn what_is_known_can_be_asked() {
+    let heap = Traced::new(Recall::<Sites, 64, 8>::new(), AnyGlobal::new(System));
+    let block = heap.try_alloc(LAYOUT).unwrap().cast::<u8>();
+    let misuse = Misuse::new(Wrong::DoubleFree, block.addr().get(), LAYOUT);
+    let freed = || {
+        let explained = heap.sink().explain(&misuse);
+        assert_eq!(explained.misuse(), &misuse);
+        explained.known().map(|known| (known.address(), known.is_freed()))
+    };
+    assert_eq!(freed(), Some((misuse.address, false)));
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(block, LAYOUT) };
+    assert_eq!(freed(), Some((misuse.address, true)));
+    let elsewhere = Misuse::new(Wrong::Foreign, 0x1000, LAYOUT);
+    assert!(heap.sink().explain(&elsewhere).known().is_none());
 }

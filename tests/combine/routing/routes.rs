@@ -7,7 +7,8 @@ use heapwright::arena::Arena;
 use heapwright::cache::{ClassArray, Classes};
 use heapwright::check::{self, Ignore};
 use heapwright::combine::{
-    Affix, AlignUp, AtMost, ByAlign, Fallback, FreeLists, Multiples, PerClass, Quantize, Segregate, SegregateBy, ToClasses,
+    Affix, AlignUp, AtMost, ByAlign, Fallback, FreeLists, Multiples, PerClass, Quantize, Segregate,
+    SegregateBy, ToClasses,
 };
 use heapwright::heap::{Cursor, Heap, Inspect, NoHeap, Owns, Reset};
 use heapwright::sizing::{Checked, Sizing4KiB, Sizing16MiB};

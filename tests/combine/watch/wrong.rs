@@ -203,7 +203,9 @@ fn each<C: Checks>() {
         let counters = heap.first().counters();
         (counters.blocks * 100_000 + counters.bytes) as u64
     });
-    does_nothing(Fallback::new(Quota::new(arena::<C>(), 10_000), Never), Own, |heap| heap.first().used() as u64);
+    does_nothing(Fallback::new(Quota::new(arena::<C>(), 10_000), Never), Own, |heap| {
+        heap.first().used() as u64
+    });
     does_nothing(Fallback::new(Quantize::<Multiples<16>, _>::new(arena::<C>()), Never), Own, |heap| {
         heap.first().heap().usage().objects as u64
     });
