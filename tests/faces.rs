@@ -16,12 +16,12 @@ use heapwright::cache::{
 };
 use heapwright::check::{Abort, Checked, Hardened, Unchecked};
 use heapwright::combine::{
-    AlignUp, Arenas, AtomicTotals, Carried, Chain, ClassTotals, DynHeap, FailNth, FixedChunks, Multiples,
-    OnBoth, PerClass, Quantize, Quarantine, RedZones, Region, Ring, Scoped, Shared, SizeHistogram,
-    StackFirst, Totals, Zeroing,
+    AlignUp, Arenas, AtomicTotals, Carried, Chain, ClassTotals, DynCore, DynHeap, FailNth, FixedChunks,
+    Multiples, OnBoth, PerClass, Quantize, Quarantine, RedZones, Region, Ring, Scope, Scoped, Shared,
+    SizeHistogram, StackFirst, StackFirstCore, Totals, Zeroing,
 };
 use heapwright::conformance;
-use heapwright::describe::{describe, name};
+use heapwright::describe::{Bytes, Cost, describe, name};
 use heapwright::heap::{Locked, NoHeap, SharedHeap};
 use heapwright::lock::{NoLock, SpinLock, StdLock, TicketLock, YieldLock};
 use heapwright::preset::{CheckedMalloc, CompactMalloc, HardenedMalloc, SlabMalloc};
@@ -249,6 +249,13 @@ fn checks_and_descriptions() {
     .scripts(1)
     .check();
     shows(&describe::<NoHeap>(), "Description");
+    assert_eq!((Cost::NONE.to_string(), Bytes(0).to_string()), ("no bytes".into(), "0 bytes".into()));
+    let tree = |part: String, name: &str| assert!(part.starts_with(name), "{part}");
+    tree(describe::<Scope<'_, Region<GlobalHeap>, NoLock>>().to_string(), "Scope, gives all back");
+    tree(describe::<StackFirstCore<'_, NoHeap>>().to_string(), "StackFirst at work");
+    tree(describe::<DynCore<'_>>().to_string(), "a heap chosen at run time");
+    tree(describe::<conformance::Probe>().to_string(), "Probe, counts its calls");
+    tree(describe::<Classes>().to_string(), "");
     shows(&name::<NoHeap>(), "NoHeap");
 }
 

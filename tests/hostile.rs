@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use heapwright::arena::{Arena, StaticArena, Teaspoon};
-use heapwright::heap::{Chunk, ChunkKind, Cursor, Heap, Inspect, SharedHeap, Usage};
+use heapwright::heap::{Chunk, ChunkKind, Cursor, Heap, HeapMap, Inspect, SharedHeap, Usage};
 use heapwright::lock::NoLock;
 use heapwright::sizing::{Bounded, Checked, Link, Placement, Sizing, Sizing4KiB, Sizing16MiB, Sizing128KiB};
 
@@ -431,4 +431,16 @@ fn no_room_at_all() {
     let none = StaticArena::<0, Sizing16MiB, NoLock>::new();
     assert!(none.try_alloc(layout(1, 1)).is_err());
     assert_eq!((none.usage(), none.chunks().count(), none.verify()), (Usage::default(), 0, Ok(())));
+}
+
+/// Regions that can't be, and those that no chunk tells anything of.
+#[test]
+fn maps_of_what_is_not_there() {
+    let map = HeapMap::<1, 1>::new(usize::MAX, []);
+    assert_eq!((map.cells().len(), map.cell_len(), map.region_len()), (1, usize::MAX, usize::MAX));
+    let used = Chunk { offset: 0, len: 32, kind: ChunkKind::Used };
+    let map = HeapMap::<4, 1>::new(64, [used]).ansi_colours(true);
+    let text = map.to_string();
+    assert_eq!((map.cell_len(), map.total().used), (16, 32));
+    assert!(text.contains("\u{1b}[34m██\u{1b}[0m  "), "{text:?}");
 }

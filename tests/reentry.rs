@@ -14,6 +14,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
+use heapwright::conformance::{Call, Probe};
 use heapwright::heap::{
     Chunk, ChunkKind, Corruption, Cursor, Heap, Inspect, Locked, Owns, SharedHeap, Usage,
 };
@@ -281,3 +282,42 @@ tells_reentry!(owner_checked_std: heapwright::lock::OwnerChecked<heapwright::loc
 tells_reentry!(critical_section: heapwright::lock::CriticalSectionLock);
 #[cfg(feature = "lock_api")]
 tells_reentry!(owner_checked_lock_api: heapwright::lock::OwnerChecked<heapwright::lock::LockApi<parking_lot::RawMutex>>);
+
+thread_local! {
+    /// Whether the lock of this thread's heaps is held.
+    static HELD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A user's lock that costs next to nothing: what is at hand is tried first.
+struct Flag;
+
+// SAFETY: L1, L2: it refuses whoever comes while it is held, and is used on one thread. L3: nothing unwinds. L4: one value.
+unsafe impl Lock for Flag {
+    const INIT: Self = Flag;
+    const LEAF_IS_FREE: bool = true;
+
+    fn with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        (!HELD.get()).then(work)
+    }
+
+    fn try_with<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.with(work)
+    }
+}
+
+#[test]
+fn what_is_at_hand_is_not_to_be_had_from_within() {
+    let probe = Probe::new();
+    let heap = Locked::<_, Flag>::new(probe.clone());
+    let block = heap.try_alloc(LAYOUT).unwrap().cast();
+    assert_eq!((probe.calls(Call::AllocAtHand), probe.calls(Call::Alloc), probe.blocks()), (1, 0, 1));
+    HELD.set(true);
+    assert!(heap.try_alloc(LAYOUT).is_err());
+    // SAFETY: the block is live, and its layout this one; here it stays, for the heap can't be entered.
+    unsafe { heap.free(block, LAYOUT) };
+    assert_eq!((probe.calls(Call::AllocAtHand), probe.calls(Call::Alloc), probe.blocks()), (1, 0, 1));
+    HELD.set(false);
+    // SAFETY: as above: it has stayed.
+    unsafe { heap.free(block, LAYOUT) };
+    assert_eq!((probe.calls(Call::DeallocAtHand), probe.calls(Call::Dealloc), probe.blocks()), (1, 0, 0));
+}

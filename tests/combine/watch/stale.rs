@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use heapwright::arena::Arena;
-use heapwright::check::{CountMisuses, Misuse, Wrong};
+use heapwright::check::{CountMisuses, Misuse, OnMisuse, Wrong};
 use heapwright::combine::{Quarantine, RedZones};
 use heapwright::heap::{Heap, Inspect};
 use heapwright::sizing::{Sizing, Sizing4KiB, Sizing128KiB};
@@ -106,4 +106,29 @@ fn a_block_that_waits_is_told_of_once() {
     assert!(unsafe { heap.judge(NonNull::dangling(), layout(1, 1)) });
     heap.release_unused();
     assert_eq!((heap.misuses(), heap.held(), heap.usage().objects), (3, 0, 0));
+}
+
+/// A handler that counts nothing.
+struct Seen(Option<Misuse>);
+
+// SAFETY: M1: no heap is used.
+unsafe impl OnMisuse for Seen {
+    fn on_misuse(&mut self, misuse: &Misuse) {
+        self.0 = Some(*misuse);
+    }
+}
+
+/// A heap whose handler counts nothing has no number.
+#[test]
+fn what_is_not_counted_is_none() {
+    let mut memory: Memory = [MaybeUninit::uninit(); 4096];
+    let arena = Arena::<Sizing4KiB>::from_slice(&mut memory);
+    let (mut heap, this) = (Quarantine::<4, _, _>::new(arena, Seen(None)), layout(64, 8));
+    let block = heap.alloc(this).unwrap().cast::<u8>();
+    for _ in 0..2 {
+        // SAFETY: the block is live; the second time is the fault that is looked for.
+        unsafe { heap.dealloc(block, this) };
+    }
+    let seen = heap.handler().0.map(|misuse| (misuse.wrong, misuse.address));
+    assert_eq!((heap.misuses(), seen), (0, Some((Wrong::DoubleFree, block.addr().get()))));
 }

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use heapwright::AllocError;
 use heapwright::arena::SourceArena;
 use heapwright::cache::{Classes, KeepAll, SlabHeap};
-use heapwright::check::{self, Checks, Hardened, Ignore, Later, Wrong};
+use heapwright::check::{self, Checks, Finding, Hardened, Ignore, Later, Wrong};
 use heapwright::combine::{
     Affix, AlignUp, Arenas, Chain, Counted, FailNth, Fallback, FixedChunks, FreeLists, Multiples, OnFree,
     PerClass, Quantize, Quarantine, Quota, RedZones, Ring, Scoped, Segregate, StackFirst, Totals, Zeroing,
@@ -158,6 +158,42 @@ unsafe impl Heap for Never {
     }
 }
 
+/// A heap that does no more than it has to, and has its own look at what is wrong.
+struct Bare<C: Checks>(Looking<C>);
+
+// SAFETY: all is the arena's, or the default.
+unsafe impl<C: Checks> Heap for Bare<C> {
+    fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.0.alloc(layout)
+    }
+
+    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.dealloc(ptr, layout) }
+    }
+
+    unsafe fn resize_in_place(
+        &mut self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.resize_in_place(ptr, old, new) }
+    }
+
+    const CHECKS: bool = true;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.judge(ptr, layout) }
+    }
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.0.take_finding()
+    }
+}
+
 fn arena<C: Checks>() -> Looking<C> {
     SourceArena::with_size(GlobalHeap, ROOM).expect("memory")
 }
@@ -166,6 +202,7 @@ fn each<C: Checks>() {
     {
         let arena = arena::<C>;
         does_nothing(arena(), All, |arena| arena.usage().objects as u64);
+        does_nothing(Bare::<C>(arena()), All, |heap| heap.0.usage().objects as u64);
         does_nothing(Zeroing::<OnFree, _>::new(arena()), All, |heap| heap.usage().objects as u64);
         does_nothing(Quota::new(arena(), 10_000), All, |heap| heap.used() as u64);
         does_nothing(Counted::new(Totals::new(), arena()), All, |heap| {
