@@ -255,7 +255,8 @@ fn checks_and_descriptions() {
     tree(describe::<StackFirstCore<'_, NoHeap>>().to_string(), "StackFirst at work");
     tree(describe::<DynCore<'_>>().to_string(), "a heap chosen at run time");
     tree(describe::<conformance::Probe>().to_string(), "Probe, counts its calls");
-    tree(describe::<Classes>().to_string(), "");
+    tree(describe::<Sizing4KiB>().to_string(), "Sizing4KiB");
+    tree(describe::<Classes>().to_string(), "Classes, ");
     shows(&name::<NoHeap>(), "NoHeap");
 }
 

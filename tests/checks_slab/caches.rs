@@ -389,6 +389,27 @@ fn what_was_written_behind_comes_back_from_the_shortest_slots() {
     }
 }
 
+/// A zone, and whatever was in what is free.
+struct Zoned;
+
+impl Checks for Zoned {
+    type Frees = On;
+    type Quarantine = Off;
+    type Report = Keep;
+    const RED_ZONE: usize = 8;
+}
+
+/// Where what is free is not zero, a zone of zeroes says nothing of it: the block comes back.
+#[test]
+fn zeroes_behind_are_damage_like_any_other() {
+    let layout = Layout::new::<[u8; 100]>();
+    let cache = Cache::<AlignedSlabs<Pages, 4096>, Zoned, 0>::with_layout(Pages, layout).unwrap();
+    let block = cache.try_alloc(layout).unwrap().cast::<u8>();
+    fill_behind(&cache, block, layout.size(), 0);
+    free(&cache, block, layout);
+    assert_eq!((kinds(), cache.stats().live), (vec![(Wrong::WrittenBehind, block.addr().get())], 0));
+}
+
 /// Without a mistake nothing is told.
 fn right<S: SlabSystem<Source: Fresh>, P: Checks, const FRONT: usize>(steps: usize) {
     for size in [8, 24, 100, 1000] {

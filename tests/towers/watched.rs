@@ -8,6 +8,7 @@ use heapwright::combine::{
     SizeHistogram, Totals, Zeroing,
 };
 use heapwright::conformance::{Call, Law, Probe, Source, forwards, heap_over, shared_over, try_heap_over};
+use heapwright::describe::describe;
 use heapwright::heap::{Heap, Locked};
 use heapwright::lock::SpinLock;
 use heapwright::sizing::Sizing16MiB;
@@ -77,10 +78,14 @@ fn what_changes_nothing_passes_all_on() {
 /// One that refuses at random is whole all the same; a batch is short where it says so.
 #[test]
 fn refusals_at_random() {
-    let failure =
-        heap_over(|source| FailRandom::new_seeded(blocks(source), 5, 100)).seed(0xC0FFEE).run().unwrap_err();
+    let failure = heap_over(|source| FailRandom::new_seeded(blocks(source), 5, 100))
+        .describes()
+        .seed(0xC0FFEE)
+        .run()
+        .unwrap_err();
     assert_eq!((failure.law(), failure.seed()), (Law::Batches, 0xC0FFEE));
     let text = failure.to_string();
     assert!(text.contains(Law::Batches.text()) && text.contains("HEAPWRIGHT_TEST_SEED=0xc0ffee"), "{text}");
+    assert!(text.ends_with(&format!("\nof\n{}", describe::<FailRandom<SourceHeap<Source>>>())), "{text}");
     let _: fn(_, _) -> Refusing<heapwright::combine::Random, SourceHeap<Source>> = Refusing::new;
 }

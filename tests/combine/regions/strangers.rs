@@ -37,6 +37,10 @@ fn a_chain_and_a_ring_leave_blocks_of_others_alone() {
     );
     leaves_alone(&mut chain);
     assert_eq!((chain.heaps(), chain.idle(), chain.source().counts().blocks), (1, 1, 1));
+    // Where the heaps look at nothing, it is found in none.
+    let mut chain = Chain::<Laxes, _, 1>::new(Laxes, Counted::new(GlobalHeap));
+    leaves_alone(&mut chain);
+    assert_eq!((chain.heaps(), chain.idle()), (1, 1));
     leaves_alone(&mut Ring::new([(); 3].map(|()| Region::<GlobalHeap>::new(GlobalHeap))));
 }
 
