@@ -8,9 +8,10 @@ use std::ptr::NonNull;
 
 use heapwright::AllocError;
 use heapwright::describe::describe;
-use heapwright::heap::{NoHeap, SharedHeap, UsableSize};
-use heapwright::preset::SlabMalloc;
+use heapwright::heap::{NoHeap, SharedHeap};
 use heapwright::trace::{AnyGlobal, Event, LastEvents, LockedWriter, Sink, TextLog, Traced};
+
+use crate::profile::beyond;
 
 /// A heap that notes which of its methods was called. Its blocks are those of the system.
 #[derive(Default)]
@@ -186,10 +187,10 @@ fn a_block_that_stays_is_told() {
         (LastEvents::<8>::new(), TextLog::new(LockedWriter::new(Vec::new()))),
         AnyGlobal::new(System),
     );
-    let (this, beyond) = (Layout::new::<u64>(), Layout::from_size_align(8, 1 << (usize::BITS - 2)).unwrap());
+    let this = Layout::new::<u64>();
     let block = heap.try_alloc(this).unwrap().cast();
     // SAFETY: the block is live, and its layout this one.
-    assert!(unsafe { heap.try_resize(block, this, beyond) }.is_err());
+    assert!(unsafe { heap.try_resize(block, this, beyond()) }.is_err());
     // SAFETY: as above: it has stayed as it was.
     unsafe { heap.free(block, this) };
     let events: Vec<_> = heap.sink().0.iter().map(|numbered| numbered.event).collect();
@@ -237,6 +238,9 @@ fn a_writer_behind_a_lock_is_written_to_and_flushed() {
 #[test]
 #[cfg(not(miri))]
 fn sizes_are_those_of_the_heap_within() {
+    use heapwright::heap::UsableSize;
+    use heapwright::preset::SlabMalloc;
+
     let (heap, layout) = (Traced::new((), SlabMalloc), Layout::new::<[u8; 100]>());
     // SAFETY: the size is not zero.
     let block = NonNull::new(unsafe { SlabMalloc.alloc(layout) }).unwrap();

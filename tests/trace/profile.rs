@@ -25,7 +25,7 @@ fn free(heap: &Heap, block: NonNull<u8>, size: usize) {
 }
 
 /// What no `GlobalAlloc` is asked for, as its alignment is too large; where pointers have 32 bits, what there is no room for.
-fn beyond() -> Layout {
+pub(crate) fn beyond() -> Layout {
     let (size, align) = if usize::BITS > 32 { (8, 1 << (usize::BITS - 2)) } else { (isize::MAX as usize, 1) };
     Layout::from_size_align(size, align).unwrap()
 }
