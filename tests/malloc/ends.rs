@@ -117,7 +117,11 @@ fn what_comes_to_hand_while_a_thread_begins_is_not_lost() {
     let _all = AllKeys::new();
     let heap = Malloc::<Eager>::new();
     for _ in 0..3 {
-        thread::spawn(move || use_once(&heap)).join().unwrap();
+        let work = move || {
+            use_once(&heap);
+            assert_eq!(heap.stats().threads, 1, "it is known to the heap");
+        };
+        thread::spawn(work).join().unwrap();
         let stats = heap.stats();
         assert_eq!((stats.threads, stats.bytes_live, stats.bytes_at_hand), (0, 0, 0), "{stats}");
     }

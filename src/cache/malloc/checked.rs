@@ -512,8 +512,10 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// A live block of this heap, with its layout.
     pub(super) unsafe fn has_moved(ptr: NonNull<u8>, layout: Layout) {
-        let class = ClassesOf::<I>::index(Self::with_zone(layout));
-        if let (true, Some(class)) = (Self::ZONE > 0 && layout.size() > 0, class) {
+        if Self::ZONE == 0 {
+            return;
+        }
+        if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
             // SAFETY: the zone follows the user's bytes.
             let behind = unsafe { renewed(ptr).add(layout.size()) };
             // SAFETY: the rest of the object.

@@ -153,12 +153,12 @@ fn the_size_that_was_asked_for_is_kept_up_to_date() {
     type Sized = Affix<Requested, Strict, Requested>;
     let log = Shared::default();
     let mut heap = Sized::new(log.heap());
-    let (old, new) = (layout(10, 4), layout(14, 4));
+    let (old, new) = (layout(10, 4), layout(12, 4));
     let at = heap.alloc(old).expect("there is room").cast();
     assert_eq!(read(&heap, at, old), (Requested(10), Requested(10)));
     // SAFETY: a live block and its layout, here and below.
     let at = unsafe { heap.resize_in_place(at, old, new) }.expect("within the gap before the suffix").cast();
-    assert_eq!(read(&heap, at, new), (Requested(14), Requested(14)));
+    assert_eq!(read(&heap, at, new), (Requested(12), Requested(12)));
     assert_eq!(log.see(|log| log.in_place), 0, "it needs nobody");
     // SAFETY: as above.
     unsafe { heap.dealloc(at, new) };

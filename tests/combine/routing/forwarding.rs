@@ -150,7 +150,8 @@ fn good_sizes_are_the_parents_as_far_as_they_go() {
     assert_eq!(good(&Quantize::<Multiples<64>, _>::new(odd())), [64, 64, 256]);
     assert_eq!(good(&AlignUp::<64, _>::new(odd())), [24, 72, 216]);
     assert_eq!(good(&Affix::<u32, _>::new(odd())), [16, 64, 208]);
-    assert_eq!(good(&Affix::<(), _, u64>::new(odd())), [8, 56, 200]);
+    let whole = if align_of::<u64>() == 8 { [8, 56, 200] } else { [4, 52, 200] };
+    assert_eq!(good(&Affix::<(), _, u64>::new(odd())), whole);
     assert_eq!(good(&FreeLists::<Steps, _>::new(odd())), [64, 64, 216]);
     assert_eq!(good(&PerClass::<Steps, _>::from_fn(|_| odd())), [64, 64, 200]);
 }

@@ -13,7 +13,7 @@ use heapwright::describe::describe;
 use heapwright::heap::{Heap, Inspect, Locked, NoHeap, Owns, Reset, SharedHeap};
 use heapwright::lock::SpinLock;
 use heapwright::sizing::Sizing128KiB;
-use heapwright::source::{GlobalHeap, SourceHeap};
+use heapwright::source::{GlobalHeap, Limited, SourceHeap};
 
 use super::shadow::Numbers;
 use super::{layout, resize};
@@ -160,14 +160,14 @@ fn atomic_totals_are_read_without_the_lock() {
 #[test]
 fn tables_can_be_read() {
     let counters = (Totals::new(), ClassTotals::<Classes>::new(), SizeHistogram::new());
-    let mut heap = Counted::new(counters, SourceHeap::new(GlobalHeap));
+    let mut heap = Counted::new(counters, SourceHeap::new(Limited::new(GlobalHeap, 2 << 20)));
     let live = heap.alloc(layout(100, 8)).unwrap();
     for size in [24, 24, 1 << 20] {
         let block = heap.alloc(layout(size, 8)).unwrap();
         // SAFETY: the block is live, and this its layout.
         unsafe { heap.dealloc(block.cast(), layout(size, 8)) };
     }
-    assert!(heap.alloc(layout(isize::MAX as usize, 1)).is_err());
+    assert!(heap.alloc(layout(3 << 20, 8)).is_err());
     let table = heap.to_string();
     let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words[0], ["live", "peak"]);
