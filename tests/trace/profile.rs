@@ -83,9 +83,12 @@ fn a_refused_request_changes_nothing() {
 fn a_block_that_was_never_seen_is_known_once_it_is_resized() {
     let heap = Heap::new(HeapProfile::new(), AnyGlobal::new(System));
     let block = heap.heap().try_alloc(bytes(64)).unwrap().cast();
-    // SAFETY: the block is live, and its layout this one.
-    let outcome = unsafe { heap.try_resize(block, bytes(64), beyond()) };
-    assert!(outcome.is_err());
+    // (Half of all addresses of 32 bits it might get.)
+    if usize::BITS > 32 {
+        // SAFETY: the block is live, and its layout this one.
+        let outcome = unsafe { heap.try_resize(block, bytes(64), beyond()) };
+        assert!(outcome.is_err());
+    }
     assert_eq!(heap.sink().profile().live(), count(0, 0));
     // SAFETY: it has stayed as it was.
     let block = unsafe { heap.try_resize(block, bytes(64), bytes(100)) }.unwrap().cast();
