@@ -41,7 +41,7 @@ impl Tally {
         }
         let number = up(&self.made);
         assert!(self.alive.borrow_mut().insert(number));
-        Item { tally: self, number, at: Cell::new(ptr::null()), body: [number as u64; 12] }
+        Item { tally: self, number, at: Cell::new(ptr::null()), body: [number as u64; WORDS] }
     }
 
     /// The reset hook.
@@ -58,19 +58,22 @@ impl Tally {
     }
 }
 
+/// So many that seven items fill a slab of 1 KiB, and eight would not, however long pointers are.
+const WORDS: usize = if usize::BITS > 32 { 12 } else { 15 };
+
 /// An object of 128 bytes: seven in a slab of 1 KiB.
 pub(crate) struct Item<'t> {
     tally: &'t Tally,
     pub(crate) number: usize,
     /// Where it is, once that is known.
     at: Cell<*const ()>,
-    pub(crate) body: [u64; 12],
+    pub(crate) body: [u64; WORDS],
 }
 
 impl Item<'_> {
     /// Checks what it holds, and that it has never moved.
     pub(crate) fn check(&self) {
-        assert_eq!(self.body, [self.number as u64; 12], "written over");
+        assert_eq!(self.body, [self.number as u64; WORDS], "written over");
         let here = ptr::from_ref(self).cast();
         let before = self.at.replace(here);
         assert!(before.is_null() || before == here, "moved");
@@ -79,8 +82,8 @@ impl Item<'_> {
 
 impl Drop for Item<'_> {
     fn drop(&mut self) {
-        assert_eq!(self.body, [self.number as u64; 12], "written over");
-        self.body = [u64::MAX; 12];
+        assert_eq!(self.body, [self.number as u64; WORDS], "written over");
+        self.body = [u64::MAX; WORDS];
         assert!(self.tally.alive.borrow_mut().remove(&self.number), "destroyed twice");
         up(&self.tally.destroyed);
         if let Some(act) = &*self.tally.on_destroy.borrow() {

@@ -17,8 +17,8 @@ use crate::items::{Item, Tally};
 use crate::ledger::{Ledger, Via};
 use crate::retention::{Hand, NOW};
 
-/// Items in a slab of 1 KiB: they are shorter where a word is.
-const SLAB: usize = if usize::BITS > 32 { 7 } else { 8 };
+/// Items in a slab of 1 KiB.
+const SLAB: usize = 7;
 
 /// What the tests panic with. It does not go through the panic hook, so that nothing is printed.
 struct Intended;
