@@ -291,7 +291,7 @@ fn edges<B: BackingSource>(source: &mut B) {
     let layout = Layout::from_size_align(100, 8).unwrap();
     let block = source.acquire(layout).unwrap();
     let old = Layout::from_size_align(block.len(), 8).unwrap();
-    for size in [max / 2, max, usize::MAX] {
+    for size in [max / 2, max, usize::MAX].into_iter().filter(|&size| usize::BITS > 32 || size > max / 2) {
         assert!(unsafe { source.extend(block.cast(), old, size) }.is_err());
         assert!(unsafe { source.remap(block.cast(), old, size) }.is_err());
     }

@@ -177,12 +177,15 @@ fn sinks_beside_each_other_are_told_the_same() {
         text.lines().enumerate().map(|(number, line)| format!("{number} {line}\n")).collect();
     let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
     assert_eq!(words(&alone.to_string()), words(&numbered));
-    assert!(text.contains("refused size 32 align 8\n"), "{text}");
+    assert!(text.contains(&format!("refused size 32 align {}\n", align_of::<u64>())), "{text}");
 }
 
-/// What can't be resized stays, and its sinks are told so.
+/// What can't be resized stays, and its sinks are told so. (Half of all addresses of 32 bits the system might give.)
 #[test]
 fn a_block_that_stays_is_told() {
+    if usize::BITS == 32 {
+        return;
+    }
     let heap = Traced::new(
         (LastEvents::<8>::new(), TextLog::new(LockedWriter::new(Vec::new()))),
         AnyGlobal::new(System),
