@@ -180,12 +180,9 @@ fn sinks_beside_each_other_are_told_the_same() {
     assert!(text.contains(&format!("refused size 32 align {}\n", align_of::<u64>())), "{text}");
 }
 
-/// What can't be resized stays, and its sinks are told so. (Half of all addresses of 32 bits the system might give.)
+/// What can't be resized stays, and its sinks are told so.
 #[test]
 fn a_block_that_stays_is_told() {
-    if usize::BITS == 32 {
-        return;
-    }
     let heap = Traced::new(
         (LastEvents::<8>::new(), TextLog::new(LockedWriter::new(Vec::new()))),
         AnyGlobal::new(System),

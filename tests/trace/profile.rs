@@ -26,8 +26,9 @@ fn free(heap: &Heap, block: NonNull<u8>, size: usize) {
 
 /// What no `GlobalAlloc` is asked for, as its alignment is too large; where pointers have 32 bits, what there is no room for.
 pub(crate) fn beyond() -> Layout {
-    let (size, align) = if usize::BITS > 32 { (8, 1 << (usize::BITS - 2)) } else { (isize::MAX as usize, 1) };
-    Layout::from_size_align(size, align).unwrap()
+    // Both: half of all addresses of 32 bits the system might have.
+    let quarter = 1 << (usize::BITS - 2);
+    Layout::from_size_align(quarter, quarter).unwrap()
 }
 
 const fn count(bytes: u64, blocks: u64) -> Count {
@@ -83,12 +84,9 @@ fn a_refused_request_changes_nothing() {
 fn a_block_that_was_never_seen_is_known_once_it_is_resized() {
     let heap = Heap::new(HeapProfile::new(), AnyGlobal::new(System));
     let block = heap.heap().try_alloc(bytes(64)).unwrap().cast();
-    // (Half of all addresses of 32 bits it might get.)
-    if usize::BITS > 32 {
-        // SAFETY: the block is live, and its layout this one.
-        let outcome = unsafe { heap.try_resize(block, bytes(64), beyond()) };
-        assert!(outcome.is_err());
-    }
+    // SAFETY: the block is live, and its layout this one.
+    let outcome = unsafe { heap.try_resize(block, bytes(64), beyond()) };
+    assert!(outcome.is_err());
     assert_eq!(heap.sink().profile().live(), count(0, 0));
     // SAFETY: it has stayed as it was.
     let block = unsafe { heap.try_resize(block, bytes(64), bytes(100)) }.unwrap().cast();
