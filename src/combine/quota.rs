@@ -115,7 +115,7 @@ impl<P: Heap> Within for Quota<P> {
 }
 
 // SAFETY: W1: a block is cut to its good size, which is no less than the request, so that it costs the same with every size that may come
-// back (H7): what is refunded was charged. W2: arithmetic that wraps or saturates. W3: none is kept.
+// back (H7): what is refunded was charged. W2: arithmetic that wraps. W3: none is kept.
 unsafe impl<P: Heap> Around for Quota<P> {
     /// What a block costs.
     type Note = usize;
@@ -158,14 +158,14 @@ unsafe impl<P: Heap> Around for Quota<P> {
         block: NonNull<[u8]>,
         _: bool,
     ) -> NonNull<[u8]> {
-        self.used = self.used.saturating_sub(old).saturating_add(new);
+        self.used = self.used.wrapping_sub(old).wrapping_add(new);
         mem::slice(block.cast(), block.len().min(new))
     }
 
     #[inline(always)]
     fn freed(&mut self, layout: Layout, count: usize) {
-        // No overflow: they were charged. (A free too many is the caller's fault and undefined; it does not unwind all the same, nor leave a quota with nothing.)
-        self.used = self.used.saturating_sub(self.heap.good_size(layout).saturating_mul(count));
+        // No overflow: they were charged. (A free too many is the caller's fault and undefined; it does not unwind all the same.)
+        self.used = self.used.wrapping_sub(self.heap.good_size(layout).wrapping_mul(count));
     }
 }
 

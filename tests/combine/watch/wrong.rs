@@ -11,7 +11,7 @@ use heapwright::combine::{
     Affix, AlignUp, Arenas, Chain, Counted, FailNth, Fallback, FixedChunks, FreeLists, Multiples, OnFree,
     PerClass, Quantize, Quarantine, Quota, RedZones, Ring, Scoped, Segregate, StackFirst, Totals, Zeroing,
 };
-use heapwright::heap::{Heap, Inspect, Locked, SharedHeap};
+use heapwright::heap::{Heap, Inspect, Locked, Owns, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::sizing::{Checked, Sizing16MiB};
 use heapwright::slab::AlignedSlabs;
@@ -303,4 +303,39 @@ fn what_is_wrong_does_not_move_to_a_buffer() {
     // SAFETY: none: that it is refused is what is tested.
     assert!(unsafe { heap.try_resize(block, this, layout(10, 8)) }.is_err());
     assert_eq!((behind.misuses(), behind.usage().objects), (1, 0));
+}
+
+/// A heap of several is offered a block: it takes what is its own, and finds wrong what is its own with a layout that it can't have; all else it leaves.
+#[test]
+fn what_is_offered_is_taken_if_it_is_owned() {
+    fn offered<H: Owns>(mut heap: H) {
+        let this = layout(64, 8);
+        let block = take(&mut heap, this, 1);
+        let mut other = [0u64; 64];
+        let other = NonNull::from(&mut other[16]).cast::<u8>();
+        // SAFETY: it is somebody else's.
+        assert!(!unsafe { heap.try_dealloc(other, this) });
+        if H::CHECKS {
+            for wrong in [layout(isize::MAX as usize - 63, 64), layout(300, 8)] {
+                // SAFETY: none: that it is refused is what is tested.
+                assert!(unsafe { heap.try_dealloc(block, wrong) }, "{wrong:?}");
+                assert_eq!(found(&mut heap).len(), 1, "{wrong:?}");
+            }
+        }
+        // SAFETY: the block is live, and its layout this one.
+        assert!(unsafe { heap.resize_in_place(block, this, layout(60, 8)) }.is_ok());
+        // SAFETY: as above; the size is one that it may have.
+        assert!(unsafe { heap.try_dealloc(block, layout(60, 8)) });
+        assert_eq!(found(&mut heap), []);
+    }
+    fn each<C: Checks>() {
+        offered(Segregate::<128, _, _>::new(arena::<C>(), arena::<C>()));
+        offered(PerClass::<Few, _>::from_fn(|_| arena::<C>()));
+        offered(Quantize::<Multiples<16>, _>::new(arena::<C>()));
+        offered(AlignUp::<64, _>::new(arena::<C>()));
+        offered(Affix::<(), _, u64>::new(arena::<C>()));
+        offered(Quota::new(arena::<C>(), 10_000));
+    }
+    each::<check::Checked<Ignore>>();
+    each::<check::Unchecked>();
 }
