@@ -136,7 +136,12 @@ fn after_free<H: Look>(
             assert!(live.is_whole(live.layout.size()));
             play.free(live);
         }
-        assert_eq!((told(), heap.verify()), (Vec::new(), Ok(())));
+        let name = std::any::type_name::<H>();
+        assert_eq!(
+            (told(), heap.verify()),
+            (Vec::new(), Ok(())),
+            "{len} bytes at {from} of {hole:?}, {name}: {found:?}"
+        );
         assert!(play.live.iter().all(|live| live.is_whole(live.layout.size())));
         done += 1;
     }
