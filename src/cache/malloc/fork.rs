@@ -6,25 +6,25 @@
 #[cfg(unix)]
 mod handlers {
     use core::cell::Cell;
-    use core::sync::atomic::{AtomicI32, Ordering};
+    use core::sync::atomic::{AtomicU32, Ordering};
 
     use crate::cache::malloc::handle::MallocInstance;
     use crate::cache::malloc::stock::ChunkStock;
 
     /// How far a heap is with its handlers: [`NONE`], [`ASKED`], [`DONE`], or the process of which a thread is about to register them.
     #[derive(Debug)]
-    pub(in super::super) struct Handlers(AtomicI32);
+    pub(in super::super) struct Handlers(AtomicU32);
 
     /// They are not registered.
-    const NONE: i32 = 0;
+    const NONE: u32 = 0;
     /// They are registered. No process has that number, nor the next.
-    const DONE: i32 = -1;
+    const DONE: u32 = u32::MAX;
     /// They are not, as there was no memory for it; the source has been asked.
-    const ASKED: i32 = -2;
+    const ASKED: u32 = u32::MAX - 1;
 
     impl Handlers {
         pub(in super::super) const fn new() -> Self {
-            Handlers(AtomicI32::new(NONE))
+            Handlers(AtomicU32::new(NONE))
         }
     }
 
@@ -56,7 +56,7 @@ mod handlers {
     fn register<I: MallocInstance>() {
         let Handlers(forks) = &I::shared().forks;
         // SAFETY: it may be called at any time.
-        let process = unsafe { libc::getpid() };
+        let process = unsafe { libc::getpid() } as u32;
         let mut seen = NONE;
         while let Err(now) = forks.compare_exchange(seen, process, Ordering::Acquire, Ordering::Acquire) {
             if now == DONE {
