@@ -136,18 +136,6 @@ fn after_free<H: Look>(
             assert!(live.is_whole(live.layout.size()));
             play.free(live);
         }
-        if heap.verify().is_err() {
-            // By chance a link tells the end of its list, and hides the blocks behind it: what is told is told late, when their neighbours are freed.
-            assert_eq!((told(), expected.contains(&Wrong::Metadata)), (Vec::new(), true));
-            while let Some(live) = play.pick() {
-                play.free(live);
-            }
-            let late = told();
-            assert!(
-                late.iter().all(|misuse| misuse.wrong == Wrong::Metadata) && !late.is_empty(),
-                "{late:?}"
-            );
-        }
         let name = std::any::type_name::<H>();
         assert_eq!(
             (told(), heap.verify()),
