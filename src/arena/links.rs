@@ -45,6 +45,10 @@ impl<S: Sizing> View<'_, S> {
     fn agree(&self, index: u32, node: Node, len: u32, is_block: impl Fn(u32) -> bool) -> bool {
         let Node { next, prev } = node;
         let link = index + 1;
+        // No block is its own neighbour: the lengths of the first block, if it has two granules, look like that from its second one.
+        if next == link || prev == link {
+            return false;
+        }
         let next_agrees = next == 0 || (is_block(next - 1) && self.raw_node(next - 1).prev == link);
         let prev_agrees = if prev == 0 {
             self.class_head(self.shape.class(len)) == link

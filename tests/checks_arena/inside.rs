@@ -452,3 +452,34 @@ fn damage_is_told_once() {
     once::<Hard<Sizing128KiB>>(&mut memory);
     once::<Hard<Sizing16MiB>>(&mut memory);
 }
+
+/// The first block, of two granules, whose last bit is changed: from its second granule its lengths look like links of a block of one to itself.
+#[test]
+fn the_first_block_is_not_taken_for_its_second_granule() {
+    for bit in 0..32 {
+        let mut memory = vec![MaybeUninit::uninit(); 2051];
+        let heap = Borrowed::<Hard<Sizing16MiB>, NoLock>::new(&mut memory);
+        let layout = Layout::new::<[u8; 8]>();
+        let [first, second, third] = [(); 3].map(|()| heap.try_alloc(layout).expect("room").cast::<u8>());
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.free(first, layout) };
+        let hole = heap.chunks().into_iter().find(|chunk| chunk.kind == ChunkKind::Free).expect("a hole");
+        assert_eq!(hole.len, 16);
+        let last = heap.byte(hole.offset + 12 + bit / 8);
+        // SAFETY: free memory of the region, which the heap has written to.
+        let was = unsafe { last.read() };
+        // SAFETY: as above; what is written there is the misuse that this test is about.
+        unsafe { last.write(was ^ 1 << (bit % 8)) };
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { heap.free(second, layout) };
+        assert_eq!(
+            told().iter().map(|misuse| misuse.wrong).collect::<Vec<_>>(),
+            [Wrong::Metadata],
+            "bit {bit}"
+        );
+        assert_eq!(heap.verify(), Ok(()), "bit {bit}");
+        // SAFETY: as above.
+        unsafe { heap.free(third, layout) };
+        assert_eq!((told(), heap.verify()), (Vec::new(), Ok(())), "bit {bit}");
+    }
+}
