@@ -5,7 +5,6 @@ use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
-use core::num::NonZero;
 use core::ptr::NonNull;
 
 use super::attach::Attach;
@@ -203,13 +202,20 @@ impl<Pre: Attach, P: Heap, Suf: Attach> Affix<Pre, P, Suf> {
         Parts { all, before, len }
     }
 
+    /// What the heap is asked about a block that comes back, of this heap or not, and begins where the heap's does: a layout that no block has goes to a heap that checks as it is, which finds it wrong.
+    #[inline(always)]
+    fn told(layout: Layout) -> Result<Layout, AllocError> {
+        let all = Self::parts(layout).map(|parts| parts.all);
+        all.or(if P::CHECKS { Ok(layout) } else { Err(AllocError) })
+    }
+
     /// The block of the heap that a block lies in.
     #[inline(always)]
     unsafe fn outer(ptr: NonNull<u8>, parts: &Parts) -> NonNull<u8> {
         if P::CHECKS {
-            // What comes back may be anything, but no less than that (`live_parts`).
-            let below = |addr: NonZero<usize>| NonZero::new(addr.get().wrapping_sub(parts.before));
-            return whole(ptr).map_addr(|addr| below(addr).unwrap_or(addr));
+            let outer = whole(ptr).as_ptr().wrapping_sub(parts.before);
+            // SAFETY: what comes back may be anything, but lies above that (`live_parts`).
+            return unsafe { NonNull::new_unchecked(outer) };
         }
         // SAFETY: so far before the block begins the heap's, for all of which this pointer is good.
         unsafe { whole(ptr).sub(parts.before) }
@@ -494,15 +500,12 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
 unsafe impl<P: Owns, Suf: Attach> Owns for Affix<(), P, Suf> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        // A layout that no block has is for a heap that checks to find.
-        let all = Self::parts(layout).map(|parts| parts.all);
-        all.or(if P::CHECKS { Ok(layout) } else { Err(AllocError) }).is_ok_and(|all| self.heap.owns(ptr, all))
+        Self::told(layout).is_ok_and(|all| self.heap.owns(ptr, all))
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let all = Self::parts(layout).map(|parts| parts.all);
-        let Ok(all) = all.or(if P::CHECKS { Ok(layout) } else { Err(AllocError) }) else { return false };
+        let Ok(all) = Self::told(layout) else { return false };
         // SAFETY: the caller's promise: a live block of the heap and its layout, or another heap's.
         unsafe { self.heap.try_dealloc(whole(ptr), all) }
     }

@@ -9,7 +9,7 @@ use super::row::inspect_one;
 use crate::AllocError;
 use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
-use crate::heap::{Heap, Inspect, Owns, Reset, UsableSize};
+use crate::heap::{Heap, Inspect, Owns, Reset, UsableSize, refuse};
 
 /// The heap `P`, asked for an alignment of `A` bytes at least.
 ///
@@ -77,6 +77,12 @@ impl<const A: usize, P: Heap> AlignUp<A, P> {
         layout.align_to(A).map_err(|_| AllocError)
     }
 
+    /// The same for a block that comes back, of this heap or not: a layout that no block has goes to a heap that checks as it is, which finds it wrong.
+    #[inline(always)]
+    fn told(layout: Layout) -> Result<Layout, AllocError> {
+        Self::aligned(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) })
+    }
+
     /// The same for the layout of a live block.
     ///
     /// # Safety
@@ -84,8 +90,7 @@ impl<const A: usize, P: Heap> AlignUp<A, P> {
     #[inline(always)]
     unsafe fn aligned_live(layout: Layout) -> Layout {
         if P::CHECKS {
-            // A layout that no block has, if it comes to that, so that the heap finds it wrong.
-            return Self::aligned(layout).unwrap_or(layout);
+            return Self::told(layout).unwrap_or(layout);
         }
         let align = if layout.align() < A { A } else { layout.align() };
         // SAFETY: a power of two. The block has this alignment and at least this size, and `alloc` has cut it to what such a layout may have.
@@ -144,11 +149,8 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let Ok(aligned) = Self::aligned(new) else {
-            if Self::CHECKS {
-                // SAFETY: the caller's promise is the same.
-                let _ = unsafe { self.judge(ptr, old) };
-            }
-            return Err(AllocError);
+            // SAFETY: the caller's promise is the same.
+            return Err(unsafe { refuse(self, ptr, old) });
         };
         // SAFETY: the caller's promise.
         let old = unsafe { Self::aligned_live(old) };
@@ -164,11 +166,8 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let Ok(aligned) = Self::aligned(new) else {
-            if Self::CHECKS {
-                // SAFETY: the caller's promise is the same.
-                let _ = unsafe { self.judge(ptr, old) };
-            }
-            return Err(AllocError);
+            // SAFETY: the caller's promise is the same.
+            return Err(unsafe { refuse(self, ptr, old) });
         };
         // SAFETY: the caller's promise.
         let old = unsafe { Self::aligned_live(old) };
@@ -220,15 +219,12 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
 unsafe impl<const A: usize, P: Owns> Owns for AlignUp<A, P> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        // A layout that no block has is for a heap that checks to find.
-        let aligned = Self::aligned(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
-        aligned.is_ok_and(|aligned| self.heap.owns(ptr, aligned))
+        Self::told(layout).is_ok_and(|aligned| self.heap.owns(ptr, aligned))
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let aligned = Self::aligned(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
-        let Ok(aligned) = aligned else { return false };
+        let Ok(aligned) = Self::told(layout) else { return false };
         // SAFETY: the caller's promise: a live block of the heap and what it was asked for, or another heap's.
         unsafe { self.heap.try_dealloc(ptr, aligned) }
     }

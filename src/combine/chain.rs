@@ -11,7 +11,7 @@ use crate::AllocError;
 use crate::arena::Arena;
 use crate::check::{Checks, Finding};
 use crate::describe::{Bytes, Cost, Describe, Tree};
-use crate::heap::{Heap, Owns, Reset};
+use crate::heap::{Heap, Owns, Reset, refuse};
 use crate::sizing::{Sizing, describe_sizing};
 use crate::source::BackingSource;
 
@@ -453,11 +453,11 @@ impl<F: Factory, B: BackingSource, const KEEP: usize> Chain<F, B, KEEP> {
     /// As [`Heap::dealloc`].
     unsafe fn place_of(&mut self, ptr: NonNull<u8>, layout: Layout) -> Option<Place<F::Heap>> {
         let owner = self.owner(ptr, layout);
-        if let (true, None, Some(first)) = (F::Heap::CHECKS, &owner, self.first) {
+        if let (None, Some(first)) = (&owner, self.first) {
             // SAFETY: it is in the list, and this is the only reference to it.
             let heap = &mut unsafe { Self::node(first) }.heap;
             // SAFETY: the caller's promise; it is no block of this heap.
-            let _ = unsafe { heap.judge(ptr, layout) };
+            unsafe { refuse(heap, ptr, layout) };
         }
         owner
     }

@@ -12,7 +12,7 @@ use crate::AllocError;
 use crate::cache::{SizeClasses, slot_layout};
 use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
-use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Owns, Reset, Usage};
+use crate::heap::{Chunk, Corruption, Cursor, Heap, Inspect, Owns, Reset, Usage, dealloc_if_owned};
 use crate::mem;
 
 /// A heap `H` for each size class of `C`, which serves the requests of that class and sees one size only.
@@ -318,12 +318,8 @@ unsafe impl<C: SizeClasses, H: Owns> Owns for PerClass<C, H> {
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         if H::CHECKS {
-            let owned = self.owns(ptr, layout);
-            if owned {
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.dealloc(ptr, layout) };
-            }
-            return owned;
+            // SAFETY: the caller's promise is the same.
+            return unsafe { dealloc_if_owned(self, ptr, layout) };
         }
         let Some((class, slot)) = Self::class(layout) else { return false };
         // SAFETY: K2.

@@ -12,7 +12,7 @@ use super::row::inspect_one;
 use crate::AllocError;
 use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree, name};
-use crate::heap::{Heap, Inspect, Owns, Reset};
+use crate::heap::{Heap, Inspect, Owns, Reset, refuse};
 use crate::mem;
 
 /// The heap `P`, asked for sizes that the rule `R` has rounded up.
@@ -81,6 +81,12 @@ impl<R: Round, P: Heap> Quantize<R, P> {
         Layout::from_size_align(R::round(layout), layout.align()).map_err(|_| AllocError)
     }
 
+    /// The same for a block that comes back, of this heap or not: a layout that no block has goes to a heap that checks as it is, which finds it wrong.
+    #[inline(always)]
+    fn told(layout: Layout) -> Result<Layout, AllocError> {
+        Self::quantum(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) })
+    }
+
     /// The same for the layout of a live block.
     ///
     /// # Safety
@@ -88,8 +94,7 @@ impl<R: Round, P: Heap> Quantize<R, P> {
     #[inline(always)]
     unsafe fn live_quantum(layout: Layout) -> Layout {
         if P::CHECKS {
-            // A layout that no block has, if it comes to that, so that the heap finds it wrong.
-            return Self::quantum(layout).unwrap_or(layout);
+            return Self::told(layout).unwrap_or(layout);
         }
         let size = R::round(layout);
         // SAFETY: the size is the one that the request was rounded to (Q2), which was part of a layout with this alignment.
@@ -161,11 +166,8 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let Ok(new) = Self::quantum(new) else {
-            if Self::CHECKS {
-                // SAFETY: the caller's promise is the same.
-                let _ = unsafe { self.judge(ptr, old) };
-            }
-            return Err(AllocError);
+            // SAFETY: the caller's promise is the same.
+            return Err(unsafe { refuse(self, ptr, old) });
         };
         // SAFETY: the caller's promise.
         let old = unsafe { Self::live_quantum(old) };
@@ -185,11 +187,8 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let Ok(new) = Self::quantum(new) else {
-            if Self::CHECKS {
-                // SAFETY: the caller's promise is the same.
-                let _ = unsafe { self.judge(ptr, old) };
-            }
-            return Err(AllocError);
+            // SAFETY: the caller's promise is the same.
+            return Err(unsafe { refuse(self, ptr, old) });
         };
         // SAFETY: the caller's promise.
         let old = unsafe { Self::live_quantum(old) };
@@ -252,15 +251,12 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
 unsafe impl<R: Round, P: Owns> Owns for Quantize<R, P> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        // A layout that no block has is for a heap that checks to find.
-        let quantum = Self::quantum(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
-        quantum.is_ok_and(|quantum| self.heap.owns(ptr, quantum))
+        Self::told(layout).is_ok_and(|quantum| self.heap.owns(ptr, quantum))
     }
 
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let quantum = Self::quantum(layout).or(if P::CHECKS { Ok(layout) } else { Err(AllocError) });
-        let Ok(quantum) = quantum else { return false };
+        let Ok(quantum) = Self::told(layout) else { return false };
         // SAFETY: the caller's promise: a live block of the heap and what it was asked for, or another heap's.
         unsafe { self.heap.try_dealloc(whole(ptr), quantum) }
     }

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use crate::AllocError;
 use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree};
-use crate::heap::{Heap, Owns, Reset};
+use crate::heap::{Heap, Owns, Reset, refuse};
 
 /// `N` heaps used in turn, each emptied when its turn comes: blocks live for `N` frames.
 ///
@@ -113,9 +113,9 @@ impl<const N: usize, A: Owns> Ring<N, A> {
     /// As [`Heap::dealloc`].
     unsafe fn frame_of(&mut self, ptr: NonNull<u8>, layout: Layout) -> Option<usize> {
         let owner = self.owner(ptr, layout);
-        if A::CHECKS && owner.is_none() {
+        if owner.is_none() {
             // SAFETY: the caller's promise; it is no block of this heap.
-            let _ = unsafe { self.frames[self.current].judge(ptr, layout) };
+            unsafe { refuse(&mut self.frames[self.current], ptr, layout) };
         }
         owner
     }
@@ -137,8 +137,8 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
                 return;
             }
         }
-        // SAFETY: the caller's promise is the same. It is no frame's.
-        let _ = unsafe { self.frame_of(ptr, layout) };
+        // SAFETY: as above; it is no frame's.
+        unsafe { refuse(&mut self.frames[self.current], ptr, layout) };
     }
 
     const AT_HAND: bool = A::AT_HAND;

@@ -11,7 +11,7 @@ use super::row::inspect_two;
 use crate::AllocError;
 use crate::check::Finding;
 use crate::describe::{Cost, Describe, Tree, name};
-use crate::heap::{Heap, Inspect, Owns, Reset};
+use crate::heap::{Heap, Inspect, Owns, Reset, dealloc_if_owned, refuse};
 use crate::mem;
 
 /// A rule that sends each layout to the first or to the second of two heaps.
@@ -286,13 +286,8 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
             // SAFETY: as above.
             (false, false) => unsafe { self.second.resize_in_place(ptr, old, new) },
             // With its new layout it would be taken for the other heap's.
-            _ => {
-                if Self::CHECKS {
-                    // SAFETY: the caller's promise is the same.
-                    let _ = unsafe { self.judge(ptr, old) };
-                }
-                Err(AllocError)
-            }
+            // SAFETY: the caller's promise is the same.
+            _ => Err(unsafe { refuse(self, ptr, old) }),
         };
         cut::<R>(block, new)
     }
@@ -380,12 +375,8 @@ unsafe impl<R: Route, A: Owns, B: Owns> Owns for SegregateBy<R, A, B> {
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         if Self::CHECKS {
-            let owned = self.owns(ptr, layout);
-            if owned {
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.dealloc(ptr, layout) };
-            }
-            return owned;
+            // SAFETY: the caller's promise is the same.
+            return unsafe { dealloc_if_owned(self, ptr, layout) };
         }
         if R::first(layout) {
             // SAFETY: the caller's promise is the same.

@@ -342,6 +342,37 @@ pub unsafe trait Heap {
     }
 }
 
+/// Refuses a call for a block, for another reason than that it may be none: a heap that checks is asked all the same, so that what is wrong with it is told.
+///
+/// # Safety
+/// As [`Heap::judge`].
+#[inline(always)]
+pub(crate) unsafe fn refuse<H: Heap + ?Sized>(heap: &mut H, ptr: NonNull<u8>, layout: Layout) -> AllocError {
+    if H::CHECKS {
+        // SAFETY: the caller's promise is the same.
+        let _ = unsafe { heap.judge(ptr, layout) };
+    }
+    AllocError
+}
+
+/// As [`Owns::try_dealloc`], in two look-ups.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn dealloc_if_owned<H: Owns + ?Sized>(
+    heap: &mut H,
+    ptr: NonNull<u8>,
+    layout: Layout,
+) -> bool {
+    let owned = heap.owns(ptr, layout);
+    if owned {
+        // SAFETY: the caller's promise, and the block is the heap's.
+        unsafe { heap.dealloc(ptr, layout) };
+    }
+    owned
+}
+
 /// What a core has found by the end of its work: the first of it. What else there is goes with it, so that no later call tells it.
 #[inline(always)]
 pub(crate) fn findings(core: &mut impl Heap) -> Option<Finding> {
@@ -399,12 +430,8 @@ pub unsafe trait Owns: Heap {
     /// `ptr` is a live block of this heap and `layout` its own, or a live block of another heap.
     #[inline]
     unsafe fn try_dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let owned = self.owns(ptr, layout);
-        if owned {
-            // SAFETY: the caller's promise, and the block is ours.
-            unsafe { self.dealloc(ptr, layout) };
-        }
-        owned
+        // SAFETY: the caller's promise is the same.
+        unsafe { dealloc_if_owned(self, ptr, layout) }
     }
 }
 

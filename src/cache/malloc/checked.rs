@@ -94,6 +94,12 @@ impl<I: MallocInstance> Malloc<I> {
         object.as_ptr().cast()
     }
 
+    /// The stock, to look at what comes back, for which its lock may be taken: it may be the first call of all.
+    fn books() -> &'static <I::Settings as MallocSettings>::Chunks {
+        super::fork::prepare::<I>();
+        I::shared().stock()
+    }
+
     /// What stands in the first word of an object that is free. Never zero, which live objects have there at first: the secret is odd.
     #[inline(always)]
     fn mark(address: usize) -> usize {
@@ -496,10 +502,8 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: a live object, as has been seen.
             return Self::ZONE == 0 || unsafe { Self::is_live_behind(object, layout, len) };
         }
-        // It may be the first call of all, and a lock is taken.
-        super::fork::prepare::<I>();
         // SAFETY: the caller's promise is the same.
-        let looked = unsafe { I::shared().stock().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
+        let looked = unsafe { Self::books().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
         if looked.is_err() {
             // SAFETY: the caller's promise is the same.
             unsafe { Self::misused(ptr, None, layout) };
@@ -576,9 +580,8 @@ impl<I: MallocInstance> Malloc<I> {
     pub(super) unsafe fn give_block(ptr: NonNull<u8>, layout: Layout) {
         let (stock, room) = (I::shared().stock(), Self::beyond(layout));
         let len = if Self::FREES {
-            super::fork::prepare::<I>();
             // SAFETY: the caller's promise: nobody else uses what is there.
-            match unsafe { stock.claim(ptr.addr().get(), room) } {
+            match unsafe { Self::books().claim(ptr.addr().get(), room) } {
                 Ok(len) => len,
                 // SAFETY: as above.
                 Err(_) => return unsafe { Self::misused(ptr, None, layout) },
@@ -658,10 +661,8 @@ impl<I: MallocInstance> Malloc<I> {
             return true;
         }
         let address = ptr.addr().get();
-        // As in `misused`.
-        super::fork::prepare::<I>();
         // SAFETY: the caller's promise is the same.
-        let wrong = match unsafe { I::shared().stock().look_up(address) } {
+        let wrong = match unsafe { Self::books().look_up(address) } {
             Ok(ChunkPlace { start, len, is_large }) => {
                 let is_slab = !is_large && ClassesOf::<I>::SIZES.binary_search(&len).is_ok();
                 if is_slab || start == address {
@@ -689,10 +690,8 @@ impl<I: MallocInstance> Malloc<I> {
     unsafe fn misused(ptr: NonNull<u8>, class: Option<usize>, layout: Layout) {
         let address = ptr.addr().get();
         let misuse = |wrong| Misuse::new(wrong, address, layout);
-        // It may be the first call of all, and a lock is taken.
-        super::fork::prepare::<I>();
         // SAFETY: the caller's promise is the same.
-        let found = match unsafe { I::shared().stock().look_up(address) } {
+        let found = match unsafe { Self::books().look_up(address) } {
             Err(wrong) => misuse(wrong),
             Ok(ChunkPlace { start, len, is_large }) => {
                 let own = ClassesOf::<I>::SIZES.binary_search(&len).ok().filter(|_| !is_large);

@@ -16,7 +16,7 @@ use super::slab_cache::{CacheStats, SlabStats};
 use super::watch::{SlabChecks, Watch};
 use crate::AllocError;
 use crate::check::{Checks, Finding, Unchecked};
-use crate::heap::{Heap, Locked, NoHeap, SharedHeap};
+use crate::heap::{Heap, Locked, NoHeap, SharedHeap, refuse};
 use crate::lock::Lock;
 use crate::slab::{Shape, SlabSystem};
 
@@ -612,13 +612,8 @@ unsafe impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: u
             (None, None) => unsafe { self.resize_large(ptr, old, new, false) },
             // SAFETY: K2; the caller's promise is the same.
             (Some(class), Some(other)) if class == other => unsafe { self.stay(class, ptr, old, new) },
-            _ => {
-                if Self::CHECKS {
-                    // SAFETY: the caller's promise is the same.
-                    let _ = unsafe { self.judge_block(ptr, old) };
-                }
-                Err(AllocError)
-            }
+            // SAFETY: the caller's promise is the same.
+            _ => Err(unsafe { refuse(self, ptr, old) }),
         }
     }
 
