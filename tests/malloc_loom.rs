@@ -7,11 +7,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod loom_lock;
+#[path = "loom_lock/orders.rs"]
+mod orders;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use heapwright::AllocError;
 use heapwright::cache::malloc::{Front, MallocInstance, NoBins, SharedMalloc, ThreadEnd};
@@ -169,23 +171,13 @@ fn on_thread(work: impl FnOnce() + 'static) -> thread::JoinHandle<()> {
     })
 }
 
-/// Explores every order in which threads are switched at most `preemptions` times where they need not be, each with a heap of its own, of which nothing may be left.
-fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+/// Runs a model in all orders up to a bound (`orders::explore`), each with a heap of its own, of which nothing may be left.
+fn explore(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     /// Models run one after the other: they share the heap's place.
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    let orders = std::sync::Arc::new(AtomicUsize::new(0));
-    let counter = std::sync::Arc::clone(&orders);
-    let running = Running::new();
-    builder.check(move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        run(&model);
-    });
-    drop(running);
-    let orders = orders.load(Ordering::Relaxed);
-    assert!(orders > 100, "only {orders}: the threads did not meet");
+    let _running = Running::new();
+    orders::explore(preemptions, move || run(&model));
 }
 
 /// One run of a model.
@@ -206,7 +198,7 @@ fn run(model: &impl Fn()) {
 
 #[test]
 fn two_threads_take_and_give() {
-    explore(5, || {
+    explore(None, || {
         let other = on_thread(|| give(take(5, 1)));
         give(take(5, 2));
         other.join().unwrap();
@@ -215,7 +207,7 @@ fn two_threads_take_and_give() {
 
 #[test]
 fn threads_free_what_others_took() {
-    explore(4, || {
+    explore(None, || {
         let shared = Arc::new(Mutex::new(Vec::new()));
         let work = |shared: &Mutex<Vec<Object>>, mark| {
             let theirs = std::mem::replace(&mut *shared.lock().unwrap(), take(4, mark));
@@ -234,7 +226,7 @@ fn threads_free_what_others_took() {
 
 #[test]
 fn threads_end_and_begin_while_others_look_and_release() {
-    explore(2, || {
+    explore(Some(3), || {
         let first = on_thread(|| give(take(3, 1)));
         let looking = thread::spawn(|| {
             let stats = MALLOC.stats();

@@ -1,4 +1,7 @@
-//! Several threads on one arena: what each writes to its blocks it finds there, and at the end everything adds up.
+//! Several threads on one heap: what each writes to its blocks it finds there, and at the end everything adds up.
+//!
+//! `HEAPWRIGHT_LONG=1` has four threads do 10,000,000 operations each on statics under unfair locks, and on general allocators; otherwise it is 4000.
+
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
 use std::alloc::Layout;
@@ -27,6 +30,16 @@ struct Load {
 impl Load {
     const UNFAIR: Load = Load { threads: 4, steps: if cfg!(miri) { 50 } else { 4000 } };
     const FAIR: Load = Load { threads: 2, steps: if cfg!(miri) { 50 } else { 100 } };
+
+    /// This, or its long form.
+    fn or_long(self) -> Load {
+        let is_long = std::env::var_os("HEAPWRIGHT_LONG").is_some_and(|value| value == "1");
+        if is_long && self.threads == Load::UNFAIR.threads {
+            Load { steps: 10_000_000, ..self }
+        } else {
+            self
+        }
+    }
 
     /// This, but at most so many threads.
     fn at_most(self, threads: usize) -> Load {
@@ -98,6 +111,9 @@ fn draw_layout(state: &mut u64) -> Layout {
     Layout::from_size_align(size, 1 << (draw(state) % 6)).expect("a valid layout")
 }
 
+/// How many blocks a thread keeps at most.
+const BLOCKS_MAX: usize = 1000;
+
 /// What one thread does: takes, resizes, gives back, and hands every so many blocks to the next thread, which frees them.
 fn work(
     heap: &impl SharedHeap,
@@ -110,7 +126,9 @@ fn work(
     for step in 0..steps {
         let stamp = (step as u8).wrapping_mul(4) | (seed as u8 & 3);
         match draw(&mut state) % 8 {
-            0..4 => blocks.extend(Block::take(heap, draw_layout(&mut state), stamp)),
+            0..4 if blocks.len() < BLOCKS_MAX => {
+                blocks.extend(Block::take(heap, draw_layout(&mut state), stamp))
+            }
             _ if blocks.is_empty() => {}
             4 => {
                 let block = blocks.swap_remove(draw(&mut state) % blocks.len());
@@ -205,7 +223,7 @@ macro_rules! tests {
             fn a_static() {
                 static HEAP: StaticArena<{ 32 << 10 }, Sizing128KiB, $type> = StaticArena::new();
                 let fresh = HEAP.usage();
-                run(&HEAP, $load);
+                run(&HEAP, $load.or_long());
                 assert_eq!((HEAP.usage(), HEAP.verify()), (fresh, Ok(())));
             }
         })*
@@ -221,4 +239,37 @@ tests! {
 tests! {
     futex: StdLock, Load::UNFAIR;
     owner_checked: OwnerChecked<StdLock>, Load::UNFAIR;
+}
+
+/// Those that check end the program at anything that they take for wrong.
+#[cfg(all(feature = "std", any(unix, windows), not(miri)))]
+mod general_allocators {
+    use heapwright::preset::{CheckedMalloc, CompactMalloc, HardenedMalloc, SlabMalloc};
+    use heapwright::trace::AnyGlobal;
+
+    use super::{Load, run};
+
+    #[test]
+    fn slab_malloc() {
+        run(&AnyGlobal::new(SlabMalloc), Load::UNFAIR.or_long());
+        assert_eq!(SlabMalloc.stats().bytes_live, 0);
+    }
+
+    #[test]
+    fn compact_malloc() {
+        run(&AnyGlobal::new(CompactMalloc), Load::UNFAIR.or_long());
+        assert_eq!(CompactMalloc.stats().bytes_live, 0);
+    }
+
+    #[test]
+    fn checked_malloc() {
+        run(&AnyGlobal::new(CheckedMalloc), Load::UNFAIR.or_long());
+        assert_eq!(CheckedMalloc.stats().bytes_live, 0);
+    }
+
+    #[test]
+    fn hardened_malloc() {
+        run(&AnyGlobal::new(HardenedMalloc), Load::UNFAIR.or_long());
+        assert_eq!(HardenedMalloc.stats().bytes_live, 0);
+    }
 }
