@@ -127,7 +127,7 @@ fn work(
         let stamp = (step as u8).wrapping_mul(4) | (seed as u8 & 3);
         match draw(&mut state) % 8 {
             0..4 if blocks.len() < BLOCKS_MAX => {
-                blocks.extend(Block::take(heap, draw_layout(&mut state), stamp))
+                blocks.extend(Block::take(heap, draw_layout(&mut state), stamp));
             }
             _ if blocks.is_empty() => {}
             4 => {
