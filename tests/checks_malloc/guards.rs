@@ -339,7 +339,8 @@ fn huge_pages_without_guards_leave_mappings_for_others() {
     let full = regions(16_384);
     assert!(full > 2 * 16_000, "{full} mappings");
     let more = regions(18_000);
-    assert!(more < full + 200, "{full} mappings, then {more}");
+    // Side by side but for where something else lies; an emulator leaves more gaps than the kernel.
+    assert!(more < full + (18_000 - 16_384) / 3, "{full} mappings, then {more}");
     // SAFETY: they were acquired there, and nobody uses them.
     slabs.into_iter().for_each(|slab| unsafe { source.release_slab(slab) });
     MANY.release();
