@@ -53,7 +53,7 @@
 //! Nor has a combinator around the heap, which [asks](crate::heap::Heap::judge) it before a block is wiped, counted, moved to another heap or taken out of a list. Exceptions:
 //! - [`FreeLists`](crate::combine::FreeLists) keep blocks that are live to the heap behind them: a second free of one that is in a list is not found, nor a resize. Where they are to be, take a
 //!   [`SlabHeap`](crate::cache::SlabHeap) with a policy instead.
-//! - A [`Chain`](crate::combine::Chain) without a heap has nobody to find a pointer from elsewhere wrong. (Otherwise the first does, and the current one of a [`Ring`](crate::combine::Ring), if they look at frees.) What is not the first heap's of
+//! - A [`Chain`](crate::combine::Chain) without a heap has nobody to find a pointer from elsewhere wrong, or a layout that leads to it (by a [`Segregate`](crate::combine::Segregate), say). (Otherwise the first does, and the current one of a [`Ring`](crate::combine::Ring), if they look at frees.) What is not the first heap's of
 //!   a [`Fallback`](crate::combine::Fallback) is for the second to find, if that looks at frees; else it gets it as its own.
 //! - [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap that does not check, and [`Zeroing`](crate::combine::Zeroing) when blocks leave, write to the block, or beside it, where the layout says. A free with a wrong layout, or of a pointer from
 //!   elsewhere, may have written over a live neighbour.

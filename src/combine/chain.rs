@@ -120,10 +120,13 @@ unsafe impl<S: Sizing, G: Growth> Factory for Arenas<S, G> {
             }
             size = size.saturating_mul(G::NUMERATOR) / G::DENOMINATOR;
         }
-        // An arena's tables take 1/16 at most, and a few hundred bytes; there may be a zone behind each block.
+        // An arena's tables take 1/16 at most, and a few hundred bytes; there may be a zone behind each block; and granules begin at multiples of their length.
         let size_in_arena = layout.size().checked_add(S::Checks::RED_ZONE)?;
-        let needed =
-            size_in_arena.checked_add(size_in_arena / 8)?.checked_add(layout.align())?.checked_add(512)?;
+        let needed = size_in_arena
+            .checked_add(size_in_arena / 8)?
+            .checked_add(layout.align())?
+            .checked_add(512)?
+            .checked_add(2 * S::GRANULE)?;
         Layout::from_size_align(size.min(G::MAX).max(needed), 16).ok()
     }
 

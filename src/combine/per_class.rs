@@ -308,11 +308,9 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
 unsafe impl<C: SizeClasses, H: Owns> Owns for PerClass<C, H> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        if H::CHECKS {
-            // Whatever the layout, which may be wrong: then that is for one of these to find.
-            return self.heaps().iter().any(|heap| heap.owns(ptr, layout));
-        }
+        // Where they look, whatever the layout, which may be wrong: then that is for one of them to find.
         Self::class(layout).is_some_and(|(class, slot)| self.heaps.as_ref()[class].owns(ptr, slot))
+            || H::CHECKS && self.heaps().iter().any(|heap| heap.owns(ptr, layout))
     }
 
     #[inline]

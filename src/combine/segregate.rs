@@ -365,8 +365,9 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
 unsafe impl<R: Route, A: Owns, B: Owns> Owns for SegregateBy<R, A, B> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        if Self::CHECKS {
-            // Whatever the layout, which may be wrong: then that is for one of these to find.
+        let leads_to_a_look = if R::first(layout) { A::CHECKS } else { B::CHECKS };
+        if leads_to_a_look {
+            // Whatever the layout, which may be wrong: then that is for the one to find that it leads to.
             return self.first.owns(ptr, layout) || self.second.owns(ptr, layout);
         }
         if R::first(layout) { self.first.owns(ptr, layout) } else { self.second.owns(ptr, layout) }

@@ -293,3 +293,36 @@ fn damage_is_looked_at_before_a_block_moves() {
     MovesHeap.flush();
     assert_eq!(MovesHeap.stats().bytes_live, 0);
 }
+
+/// A heap that looks at zones alone finds them when blocks move, too; and where there is no room to move to, what is found then is not told again.
+#[test]
+fn damage_is_told_once_wherever_blocks_move() {
+    let damaged = |heap: &dyn GlobalAlloc, size: usize| {
+        // SAFETY: the size is not zero.
+        let block = unsafe { heap.alloc(layout(size)) };
+        // SAFETY: none: the zone is the heap's.
+        unsafe { block.wrapping_add(size).write(3) };
+        block
+    };
+    let resized = |heap: &dyn GlobalAlloc, block: *mut u8, from: usize, to: usize| {
+        // SAFETY: live, of that layout.
+        unsafe { heap.realloc(block, layout(from), to) }
+    };
+    let heaps: [&dyn GlobalAlloc; 2] = [&WideHeap, &HardenedHeap];
+    for heap in heaps {
+        for (from, to) in [(100, 101), (100, 5000), (100, 700_000), (700_000, 100), (700_000, 3_000_000)] {
+            let block = resized(heap, damaged(heap, from), from, to);
+            written_behind(from, 3);
+            // SAFETY: live, of that layout.
+            unsafe { heap.dealloc(block, layout(to)) };
+            assert_eq!(found(), [], "{from} to {to}");
+        }
+        for size in [100, 700_000] {
+            let block = damaged(heap, size);
+            assert!(resized(heap, block, size, isize::MAX as usize - 4096).is_null());
+            // SAFETY: live, of that layout.
+            unsafe { heap.dealloc(block, layout(size)) };
+            written_behind(size, 3);
+        }
+    }
+}

@@ -483,7 +483,7 @@ impl<I: MallocInstance> Malloc<I> {
         true
     }
 
-    /// Whether a block may be moved elsewhere: looked at before a byte of it is read.
+    /// Whether a block may be moved elsewhere: looked at before a byte of it is read. A zone whose damage has been told is made whole: its free, now or later, does not tell it again.
     ///
     /// # Safety
     /// No other thread resizes it.
@@ -498,9 +498,18 @@ impl<I: MallocInstance> Malloc<I> {
                 unsafe { Self::misused(ptr, Some(class), layout) };
                 return false;
             }
-            let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
-            // SAFETY: a live object, as has been seen.
-            return Self::ZONE == 0 || unsafe { Self::is_live_behind(object, layout, len) };
+            if Self::ZONE > 0 {
+                let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
+                // SAFETY: a live object, as has been seen.
+                if !unsafe { Self::is_live_behind(object, layout, len) } {
+                    return false;
+                }
+                // SAFETY: the zone follows the user's bytes.
+                let behind = unsafe { object.add(layout.size()) };
+                // SAFETY: the rest of the object.
+                unsafe { Self::fill_zone(behind, len - layout.size()) };
+            }
+            return true;
         }
         // SAFETY: the caller's promise is the same.
         let looked = unsafe { Self::books().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
@@ -509,22 +518,6 @@ impl<I: MallocInstance> Malloc<I> {
             unsafe { Self::misused(ptr, None, layout) };
         }
         looked.is_ok()
-    }
-
-    /// A block that may move has been copied: what was told of its zone is not told again when its old place is freed.
-    ///
-    /// # Safety
-    /// A live block of this heap, with its layout.
-    pub(super) unsafe fn has_moved(ptr: NonNull<u8>, layout: Layout) {
-        if Self::ZONE == 0 {
-            return;
-        }
-        if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
-            // SAFETY: the zone follows the user's bytes.
-            let behind = unsafe { renewed(ptr).add(layout.size()) };
-            // SAFETY: the rest of the object.
-            unsafe { Self::fill_zone(behind, Numbers::<I::Settings>::size(class) - layout.size()) };
-        }
     }
 
     /// A block without a class gets its zone and its guard; its user asked for `layout`.

@@ -11,16 +11,14 @@ mod handlers {
     use crate::cache::malloc::handle::MallocInstance;
     use crate::cache::malloc::stock::ChunkStock;
 
-    /// How far a heap is with its handlers: [`NONE`], [`ASKED`], [`DONE`], or the process of which a thread is about to register them.
+    /// How far a heap is with its handlers: [`NONE`], [`DONE`], or the process of which a thread is about to register them.
     #[derive(Debug)]
     pub(in super::super) struct Handlers(AtomicU32);
 
     /// They are not registered.
     const NONE: u32 = 0;
-    /// They are registered. No process has that number, nor the next.
+    /// They are registered, or the C library had no memory for it. No process has that number.
     const DONE: u32 = u32::MAX;
-    /// They are not, as there was no memory for it; the source has been asked.
-    const ASKED: u32 = u32::MAX - 1;
 
     impl Handlers {
         pub(in super::super) const fn new() -> Self {
@@ -75,15 +73,13 @@ mod handlers {
         }
         let note = |registers| I::with_front(|front| front.forking.registers.set(registers));
         note(true);
-        if seen != ASKED {
-            I::shared().stock().ask_source();
-        }
+        I::shared().stock().ask_source();
         // SAFETY: the three functions may be called at any time by a thread that forks.
-        let refused =
-            unsafe { libc::pthread_atfork(Some(before::<I>), Some(in_parent::<I>), Some(in_child::<I>)) };
+        let _ = unsafe { libc::pthread_atfork(Some(before::<I>), Some(in_parent::<I>), Some(in_child::<I>)) };
         note(false);
-        // The C library may have no memory for it; until then forks are as safe as without handlers.
-        forks.store(if refused == 0 { DONE } else { ASKED }, Ordering::Release);
+        // Without memory for them there are no handlers, and forks are as safe as without. A second try would come after those of heaps over this one, whose locks would then be taken in
+        // the wrong order; and it might come while such a heap's lock is held.
+        forks.store(DONE, Ordering::Release);
     }
 
     /// Notes whether this thread holds all locks; says whether that changes anything. A thread without a front can't tell.

@@ -2,11 +2,11 @@
 
 use std::ptr::NonNull;
 
-use heapwright::check::{Checks, Ignore, Off, On};
+use heapwright::check::{Checks, Ignore, Off, On, Unchecked};
 use heapwright::combine::{Arenas, Chain, Factory, FixedChunks, Growing};
 use heapwright::heap::{Heap, Locked, Owns, Reset};
 use heapwright::lock::NoLock;
-use heapwright::sizing::{Checked, Sizing4KiB, Sizing128KiB};
+use heapwright::sizing::{Checked, Link, Sizing, Sizing4KiB, Sizing128KiB};
 use heapwright::source::{Counted, GlobalHeap};
 
 use super::layout;
@@ -141,5 +141,27 @@ fn requests_near_the_length_of_a_chunk_are_met() {
         let block = chain.alloc(layout).expect("there is memory").cast();
         // SAFETY: the block is live, and its layout this one.
         unsafe { chain.dealloc(block, layout) };
+    }
+}
+
+/// Granules of a page.
+struct Pages;
+impl Sizing for Pages {
+    type Checks = Unchecked;
+    const GRANULE: usize = 4096;
+    const LINK: Link = Link::Bits31;
+    const OBJECT_SIZE_MAX: usize = 1 << 20;
+    const REGION_SIZE_MAX: usize = 1 << 26;
+}
+
+/// A heap is made long enough for what it is made for, whatever its granules are, and wherever its memory begins.
+#[test]
+fn granules_of_a_page_leave_room_for_the_first_block() {
+    for align in [1, 64, 4096] {
+        for size in (50_000..130_000).step_by(61) {
+            let mut chain: Chain<Arenas<Pages, FixedChunks<65536>>, _> =
+                Chain::new(Arenas::new(), GlobalHeap);
+            assert!(chain.alloc(layout(size, align)).is_ok(), "{size} bytes, aligned to {align}");
+        }
     }
 }

@@ -339,3 +339,69 @@ fn what_is_offered_is_taken_if_it_is_owned() {
     each::<check::Checked<Ignore>>();
     each::<check::Unchecked>();
 }
+
+/// Blocks of one size: what has another is nobody's.
+struct Exact(Looking<check::Checked<Ignore>>, usize);
+
+// SAFETY: all is the arena's, but that other sizes are refused; H1: blocks are said to be no longer than that.
+unsafe impl Heap for Exact {
+    fn alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        let block = if layout.size() == self.1 { self.0.alloc(layout)? } else { return Err(AllocError) };
+        Ok(NonNull::slice_from_raw_parts(block.cast(), self.1))
+    }
+
+    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.dealloc(ptr, layout) }
+    }
+
+    const CHECKS: bool = true;
+
+    unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.judge(ptr, layout) }
+    }
+
+    fn take_finding(&mut self) -> Option<Finding> {
+        self.0.take_finding()
+    }
+}
+
+// SAFETY: O1, O2: the arena's blocks, with the layout that they have.
+unsafe impl Owns for Exact {
+    fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
+        layout.size() == self.1 && self.0.owns(ptr, layout)
+    }
+}
+
+/// A heap of a class is asked for what it has handed out: slots, not what the user asked for.
+#[test]
+fn a_slot_is_owned_as_the_slot_that_it_is() {
+    let slots = PerClass::<Few, _>::from_fn(|slot| Exact(arena(), slot.size()));
+    let mut heap = Fallback::new(slots, arena::<check::Checked<Ignore>>());
+    let this = layout(60, 8);
+    let block = take(&mut heap, this, 1);
+    assert!(heap.first().owns(block, this));
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.dealloc(block, this) };
+    assert_eq!(found(&mut heap), []);
+    assert!(heap.first().heaps().iter().all(|heap| heap.0.usage().objects == 0));
+}
+
+/// Of two heaps one looks: what the other would take for its own is not said to be.
+#[test]
+fn what_leads_to_a_heap_that_does_not_look_is_not_owned() {
+    let plain = SourceArena::<GlobalHeap, Sizing16MiB>::with_size(GlobalHeap, ROOM).expect("memory");
+    let looking = arena::<check::Checked<Ignore>>;
+    let mut heap = Fallback::new(Segregate::<128, _, _>::new(plain, looking()), looking());
+    let small = [1, 2].map(|fill| take(&mut heap, layout(64, 8), fill));
+    let large = take(&mut heap, layout(300, 8), 3);
+    // SAFETY: none: that it is refused is what is tested.
+    unsafe { heap.dealloc(large, layout(64, 8)) };
+    assert_eq!(found(&mut heap), [Wrong::Foreign], "by the heap behind both");
+    // And what leads to the one that looks is for it to find.
+    // SAFETY: as above.
+    unsafe { heap.dealloc(small[0], layout(300, 8)) };
+    assert_eq!(found(&mut heap), [Wrong::Foreign]);
+    assert_eq!((heap.first().first().usage().objects, heap.first().second().usage().objects), (2, 1));
+}
