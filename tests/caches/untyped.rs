@@ -7,7 +7,10 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use heapwright::cache::{KeepAll, Magazined, ReleaseAtOnce, Retention, UntypedCache, UntypedObjectAlloc};
+use heapwright::cache::{
+    Exactly, KeepAll, Magazined, ReleaseAtOnce, Retention, SlabCache, UntypedCache, UntypedObjectAlloc,
+};
+use heapwright::heap::{ChunkKind, SharedHeap};
 use heapwright::lock::{Lock, NoLock, SpinLock};
 use heapwright::slab::{AlignedSlabs, IndexStack, IntrusiveList, LargeSlabs, ShapeError, SlabSystem};
 use heapwright::source::{Failing, GlobalHeap};
@@ -79,6 +82,32 @@ fn comes_again<S: SlabSystem<Source = GlobalHeap>, L: Lock, R: Retention, const 
         assert_eq!((cache.stats().slabs, cache.usage().total), (0, 0));
         assert_eq!(round(&cache, 3), 0, "nothing is left of them");
     }
+}
+
+/// What is at hand when a cache is looked through is free, the first slot of a slab too.
+#[test]
+fn what_is_at_hand_is_shown_as_free() {
+    fn shown<S: SlabSystem<Source = GlobalHeap>>() {
+        let cache =
+            UntypedCache::<_, S, NoLock, KeepAll, 4>::with_layout(GlobalHeap, layout(24, 8), fill).unwrap();
+        let slot = cache.alloc_slot().unwrap();
+        assert!(cache.chunks().any(|chunk| chunk.kind == ChunkKind::Used));
+        // SAFETY: it is of this cache, and given back once.
+        unsafe { cache.free_slot(slot) };
+        assert!(cache.chunks().all(|chunk| chunk.kind != ChunkKind::Used));
+        assert!(cache.chunks().any(|chunk| chunk.kind == ChunkKind::Free));
+
+        // They are put back before the first look: here their slab goes then.
+        let cache = SlabCache::<S, NoLock, Exactly<24, 8>, ReleaseAtOnce, 4>::over(GlobalHeap);
+        let block = cache.try_alloc(layout(24, 8)).unwrap().cast();
+        assert!(cache.chunks().any(|chunk| chunk.kind == ChunkKind::Used));
+        // SAFETY: the block is live, and its layout this one.
+        unsafe { cache.free(block, layout(24, 8)) };
+        assert_eq!(cache.chunks().count(), 0);
+    }
+    shown::<Slabs>();
+    shown::<LargeSlabs<GlobalHeap, 1500>>();
+    shown::<LargeSlabs<GlobalHeap, 1500, IndexStack>>();
 }
 
 #[test]
