@@ -150,7 +150,7 @@ fn run(heap: &(impl SharedHeap + Sync), Load { threads: count, steps }: Load) {
     let start = Barrier::new(count);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel()).unzip();
     thread::scope(|scope| {
-        for (idx, from_before) in receivers.into_iter().enumerate() {
+        let spawned = receivers.into_iter().enumerate().map(|(idx, from_before)| {
             let next = senders[(idx + 1) % count].clone();
             let start = &start;
             scope.spawn(move || {
@@ -159,9 +159,12 @@ fn run(heap: &(impl SharedHeap + Sync), Load { threads: count, steps }: Load) {
                 drop(next);
                 // What the thread before still sends, until it is done too.
                 from_before.iter().for_each(|block| block.give(heap));
-            });
-        }
+            })
+        });
+        let spawned: Vec<_> = spawned.collect();
         drop(senders);
+        // A scope alone does not wait for what their thread-locals have to do.
+        spawned.into_iter().for_each(|thread| thread.join().expect("a thread that ends well"));
     });
 }
 

@@ -49,8 +49,8 @@ struct Known {
     /// The slabs, of systems that would have to walk; those of which there was no memory to remember them are missing.
     map: SlabMap,
     dice: Dice,
-    /// A free object that was written to, found where its slab takes it for a link.
-    damaged: Option<NonNull<u8>>,
+    /// A free object that was written to, found where its slab takes it for a link, and how many there were: a call that takes from several slabs may find some.
+    damaged: Option<(NonNull<u8>, usize)>,
 }
 
 impl Fresh for Known {
@@ -106,6 +106,8 @@ impl<S: SlabSystem, R: Retention, P: Checks> Slabs<S, R, P> {
         }
         self.taken_peak = self.taken_peak.max(census.taken);
         if census.free_slabs < free {
+            // What is used again does not wait to be released.
+            self.surplus = self.surplus.min(census.free_slabs);
             self.retention.used(census.free_slabs.saturating_sub(self.surplus));
         }
         Ok(taken)
@@ -203,7 +205,8 @@ impl Known {
             }
         }
         if P::ENCODE && slab.is_damaged() {
-            self.damaged = Some(first);
+            let (damaged, count) = self.damaged.unwrap_or((first, 0));
+            self.damaged = Some((damaged, count + 1));
             if P::ZEROES {
                 // What is told once is not told again.
                 // SAFETY: the object has just been taken, and is nobody's.
@@ -360,8 +363,8 @@ impl<S: SlabSystem, R: Retention, const FRONT: usize, const HOT: bool, P: Checks
         unsafe { self.slabs.slab_at(shape, address) }.is_some()
     }
 
-    /// A free object that was written to, found since the last call.
-    pub(super) fn take_damaged(&mut self) -> Option<NonNull<u8>> {
+    /// The first free object that was written to of those found since the last call, and how many these are.
+    pub(super) fn take_damaged(&mut self) -> Option<(NonNull<u8>, usize)> {
         P::Frees::get_mut(&mut self.slabs.known)?.damaged.take()
     }
 }

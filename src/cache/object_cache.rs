@@ -261,8 +261,8 @@ where
         (0..).map_while(|number| self.locked(|core| core.slab(number)))
     }
 
-    /// What is used and free, slab by slab, for a [`HeapMap`](crate::heap::HeapMap). Objects at hand count as used here: their slabs have given
-    /// them out.
+    /// What is used and free, slab by slab, for a [`HeapMap`](crate::heap::HeapMap). The first step puts the objects at hand back to
+    /// their slabs, as none is in use.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
         self.core.chunks()
     }

@@ -420,10 +420,11 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCo
         shape.stride() - P::ZONE
     }
 
-    /// The layout of a slot: that of the largest block.
+    /// The layout of a slot: that of the largest block whose size is a multiple of its alignment.
     #[inline(always)]
     fn slot_layout_of(shape: &Shape) -> Layout {
-        Layout::from_size_align(Self::room(shape), shape.align()).unwrap_or(Layout::new::<u8>())
+        let (room, align) = (Self::room(shape), shape.align());
+        Layout::from_size_align(room & !(align - 1), align).unwrap_or(Layout::new::<u8>())
     }
 
     /// An object as a block of `layout`.
@@ -454,8 +455,8 @@ impl<S: SlabSystem, Z: Slot, R: Retention, const FRONT: usize, P: Checks> SlabCo
     /// It has just been taken from here, and the layout fits.
     unsafe fn make_ready(&mut self, object: NonNull<u8>, layout: Layout) {
         let shape = self.shape();
-        if let Some(damaged) = self.fronted.take_damaged() {
-            self.watch.note(Misuse::new(Wrong::Metadata, damaged.addr().get(), layout));
+        if let Some((damaged, count)) = self.fronted.take_damaged() {
+            self.watch.note_some(Misuse::new(Wrong::Metadata, damaged.addr().get(), layout), count);
         }
         // SAFETY: the caller's promise.
         unsafe { self.watch.ready(object, layout, shape.stride(), S::LOOKUP != Lookup::None) };

@@ -66,11 +66,16 @@ impl<P: Checks> Watch<P> {
     }
 
     /// Notes a misuse.
+    pub(super) fn note(&self, misuse: Misuse) {
+        self.note_some(misuse, 1);
+    }
+
+    /// Notes so many misuses, of which this is the first.
     #[cold]
     #[inline(never)]
-    pub(super) fn note(&self, misuse: Misuse) {
+    pub(super) fn note_some(&self, misuse: Misuse, count: usize) {
         if let Some(found) = P::Frees::get(&self.found) {
-            found.misuses.set(found.misuses.get().saturating_add(1));
+            found.misuses.set(found.misuses.get().saturating_add(u32::try_from(count).unwrap_or(u32::MAX)));
             found.untold.set(found.untold.take().or(Some(misuse)));
         }
     }

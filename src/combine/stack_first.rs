@@ -472,6 +472,10 @@ unsafe impl<A: SharedHeap> Heap for StackFirstCore<'_, A> {
         unsafe { self.change(ptr, old, new) }
     }
 
+    fn release_unused(&mut self) -> usize {
+        self.heap.release_unused()
+    }
+
     fn good_size(&self, layout: Layout) -> usize {
         self.bump.good_size(layout.size()).unwrap_or_else(|| {
             // SAFETY: the closure only calls the core.
@@ -545,6 +549,29 @@ unsafe impl<const N: usize, A: SharedHeap, L: Lock> SharedHeap for StackFirst<N,
         let mut route = self;
         // SAFETY: the caller's promise, and both sizes are above zero.
         unsafe { route.change(ptr, old, new) }
+    }
+
+    /// One by one, so that the heap behind is called without the lock.
+    fn try_alloc_batch(&self, layout: Layout, out: &mut [MaybeUninit<NonNull<u8>>]) -> usize {
+        let mut count = 0;
+        while let Some(place) = out.get_mut(count) {
+            let Ok(block) = self.try_alloc(layout) else { break };
+            place.write(block.cast());
+            count += 1;
+        }
+        count
+    }
+
+    /// One by one, so that the heap behind is called without the lock.
+    unsafe fn free_batch(&self, layout: Layout, blocks: &[NonNull<u8>]) {
+        for &block in blocks {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.free(block, layout) };
+        }
+    }
+
+    fn release_unused(&self) -> usize {
+        self.heap.release_unused()
     }
 }
 

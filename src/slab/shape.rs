@@ -257,7 +257,8 @@ impl Shape {
             return Err(ShapeError::Overwritten);
         }
         // A size of zero still takes a byte, so that every object has an address of its own.
-        let size = max(max(layout.size().saturating_add(rules.zone), rules.object_min), 1);
+        // Padded before the zone, so that a slot without it is a multiple of the alignment, too.
+        let size = max(max(layout.pad_to_align().size(), 1).saturating_add(rules.zone), rules.object_min);
         if size > SLAB_SIZE_MAX / 2 || layout.align() > SLAB_SIZE_MAX / 4 {
             return Err(ShapeError::TooLarge);
         }

@@ -5,7 +5,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io::{self, Write};
 
-use super::{Block, Event, Sink};
+use super::{Block, Event, Sink, untraced};
 use crate::AllocError;
 use crate::lock::{Lock, YieldLock};
 
@@ -170,7 +170,9 @@ impl<W> LockedWriter<W> {
             // SAFETY: the lock gives exclusion (L1).
             work(unsafe { &mut *self.writer.get() })
         };
-        self.lock.with(under_lock).unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::WouldBlock)))
+        // What the writer allocates meanwhile is not for the log that waits for it.
+        untraced(|| self.lock.with(under_lock))
+            .unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::WouldBlock)))
     }
 }
 

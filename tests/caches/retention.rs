@@ -361,3 +361,20 @@ fn a_heap_of_slabs_gives_back_what_its_policies_say() {
     unsafe { heap.free(block.cast(), layouts[0]) };
     assert_eq!((heap.reap(), heap.stats().slabs), (1, 0));
 }
+
+/// A slab that is used again does not wait to be released.
+#[test]
+fn what_is_used_again_is_not_released_for_what_was() {
+    let cache: ObjectCache<[u64; 16], DefaultInit, AlignedSlabs<GlobalHeap, 1024>, NoLock, KeepSlabs<1>, 32> =
+        ObjectCache::over(GlobalHeap);
+    let two = || -> Vec<_> { (0..2 * SLAB).map(|_| cache.alloc().unwrap()).collect() };
+    drop(two());
+    assert!(cache.chunks().count() > 0, "and what is at hand is back in its slabs");
+    assert_eq!((cache.stats().slabs, cache.stats().free_slabs), (2, 2));
+    let mut used = two();
+    let slab = std::ptr::from_ref(&*used[0]).addr() & !1023;
+    used.retain(|object| std::ptr::from_ref(&**object).addr() & !1023 == slab);
+    assert_eq!(used.len(), SLAB);
+    cache.tick();
+    assert_eq!((cache.stats().slabs, cache.stats().free_slabs), (2, 1), "the policy keeps one");
+}

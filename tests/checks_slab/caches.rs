@@ -4,12 +4,12 @@ use std::alloc::Layout;
 use std::collections::HashSet;
 use std::ptr::NonNull;
 
-use heapwright::cache::{AtRunTime, Chunks, KeepAll, SlabCache, UntypedObjectAlloc};
+use heapwright::cache::{AtRunTime, Chunks, Exactly, KeepAll, SlabCache, UntypedObjectAlloc};
 use heapwright::check::{Checked, Checks, Hardened, Off, On, Wrong};
 use heapwright::heap::{Heap, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::slab::{AlignedSlabs, Bitmap, IndexStack, IntrusiveList, LargeSlabs, SideSlabs, SlabSystem};
-use heapwright::source::Pages;
+use heapwright::source::{GlobalHeap, Pages};
 
 use crate::random::Random;
 use crate::told::{Keep, told};
@@ -482,4 +482,27 @@ fn order_is_a_matter_of_chance() {
     assert_eq!(order::<Hardened<Keep>, 32>(), (false, false));
     assert_eq!(order::<Hardened<Keep>, 0>(), (false, false));
     told();
+}
+
+/// A slot can be told by a layout whose size is a multiple of its alignment, whatever the zone behind it.
+#[test]
+fn slots_before_a_zone_have_whole_layouts() {
+    macro_rules! whole {
+        ($($slot:ty: $least:expr),* $(,)?) => {$({
+            type Slabs = AlignedSlabs<GlobalHeap, 4096>;
+            let cache = SlabCache::<Slabs, NoLock, $slot, KeepAll, 4, Hardened<Keep>>::over(GlobalHeap);
+            let slot = cache.slot_layout();
+            assert!(slot.size() > 0 && slot == slot.pad_to_align() && slot.size() >= $least, "{slot:?}");
+            let block = cache.try_alloc(slot).unwrap().cast::<u8>();
+            // SAFETY: the block is live, and so long.
+            unsafe { block.write_bytes(7, slot.size()) };
+            // SAFETY: the block is live, and its layout this one.
+            unsafe { cache.free(block, slot) };
+            assert_eq!(told(), []);
+        })*};
+    }
+    whole!(
+        Exactly<64, 64>: 64, Exactly<40, 8>: 40, Exactly<16, 16>: 16, Exactly<20, 16>: 20, Exactly<1, 1>: 1,
+        Exactly<0, 1>: 1,
+    );
 }

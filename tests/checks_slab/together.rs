@@ -250,3 +250,47 @@ fn a_free_block_that_was_written_to() {
     again.into_iter().for_each(|block| free(&heap, block, LAYOUT));
     assert_eq!((found(), heap.usage().objects, heap.verify()), (vec![], 0, Ok(())));
 }
+
+/// A call that takes from several slabs tells of the broken link in each.
+#[test]
+fn links_of_several_slabs_that_were_written_to() {
+    type Policy = Hardened<Keep>;
+    fn counted<const FRONT: usize>(together: bool) {
+        type Slabs = AlignedSlabs<Pages, 4096, IntrusiveList<Policy>>;
+        let cache = SlabCache::<Slabs, NoLock, Exactly<56, 8>, KeepAll, FRONT, Policy>::over(Pages);
+        let mut slots = Vec::new();
+        while cache.stats().slabs < 3 {
+            slots.push(cache.try_alloc(LAYOUT).unwrap().cast::<u8>());
+        }
+        // The third slab has one, which stays, and more that were never out.
+        let live = slots.pop();
+        for &slot in &slots {
+            // SAFETY: it is live, its layout this one, and not used any more.
+            unsafe { cache.free(slot, LAYOUT) };
+        }
+        cache.trim(3);
+        for &slot in &slots {
+            // SAFETY: memory that we have, though nobody may write there.
+            unsafe { flip(slot, 0, 1) };
+        }
+        if together {
+            let mut out = [MaybeUninit::uninit(); 300];
+            cache.try_alloc_batch(LAYOUT, &mut out);
+        } else {
+            while cache.misuses() < 2 {
+                cache.try_alloc(LAYOUT).unwrap();
+            }
+        }
+        assert_eq!(cache.misuses(), 2, "at hand {FRONT}, together: {together}");
+        // One report tells of what one call has found.
+        let reports = found();
+        assert!(reports.iter().all(|&(wrong, _)| wrong == Wrong::Metadata));
+        assert_eq!(reports.len(), if together { 1 } else { 2 });
+        std::mem::forget((cache, live));
+    }
+    for together in [false, true] {
+        counted::<0>(together);
+        counted::<16>(together);
+        counted::<128>(together);
+    }
+}

@@ -104,3 +104,26 @@ fn a_layer_has_a_default() {
     layer.reap();
     assert_eq!(layer.cache().out(), 0);
 }
+
+fn nowhere() -> usize {
+    panic!("a machine without CPUs");
+}
+
+/// A function that panics ends the process: nothing unwinds out of an allocator.
+#[test]
+#[cfg(not(any(miri, target_family = "wasm")))]
+fn a_panic_in_the_function_aborts() {
+    const CHILD: &str = "HEAPWRIGHT_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let cache: PerCpu<Magazined<Checked, NoLock, 4, 2>, 2> =
+            PerCpu::new(Magazined::new(Checked::new()), nowhere);
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cache.alloc_slot().is_ok()));
+        std::process::exit(0);
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "per_cpu::a_panic_in_the_function_aborts"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(!output.status.success() && output.status.code() != Some(101), "it went on: {output:?}");
+}

@@ -1,12 +1,13 @@
 //! What a sink does is told to nobody, and does not unwind.
 
 use std::alloc::{Layout, System};
+use std::io::{self, Write};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use heapwright::AllocError;
 use heapwright::heap::SharedHeap;
-use heapwright::trace::{AnyGlobal, Block, Sink, Traced, untraced};
+use heapwright::trace::{AnyGlobal, Block, LockedWriter, Sink, TextLog, Traced, untraced};
 
 type Heap<S> = Traced<S, AnyGlobal<System>>;
 
@@ -93,4 +94,36 @@ fn a_panic_in_a_sink_aborts() {
         .unwrap();
     assert!(!output.status.success(), "the child went on: {output:?}");
     assert_ne!(output.status.code(), Some(101), "the child unwound instead of aborting: {output:?}");
+}
+
+/// Allocates from the heap whose log it is.
+struct Grown(u64);
+
+static LOGGED: Traced<TextLog<LockedWriter<Grown>>, AnyGlobal<System>> =
+    Traced::new(TextLog::new(LockedWriter::new(Grown(0))), AnyGlobal::new(System));
+
+impl Write for Grown {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let layout = Layout::new::<[u64; 9]>();
+        let block = LOGGED.try_alloc(layout).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // SAFETY: the block is live, and this its layout.
+        unsafe { LOGGED.free(block.cast(), layout) };
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line of one's own in a log whose writer allocates from the heap that is logged.
+#[test]
+fn a_writer_may_use_the_heap_whose_log_it_is() {
+    LOGGED.sink().writer().write_all(b"a line").unwrap();
+    let layout = Layout::new::<u64>();
+    let block = LOGGED.try_alloc(layout).unwrap();
+    // SAFETY: the block is live, and this its layout.
+    unsafe { LOGGED.free(block.cast(), layout) };
+    assert_eq!(LOGGED.sink().lost(), 0);
 }

@@ -32,7 +32,8 @@ use crate::lock::{Lock, SpinLock};
 /// allocation that finds nothing at hand is a call of it.
 ///
 /// **Threads.** It is `Sync` if cache and lock are. An object may be freed on any thread; it goes into the front of that one.
-/// What was taken from [`cache`](Magazined::cache) itself may come back by way of a front, and the other way round.
+/// What was taken from [`cache`](Magazined::cache) itself may come back by way of a front, and the other way round. (As a slot, that is, or a block of a slot's
+/// layout: where there are [red zones](crate::check::Checks::RED_ZONE), what a front gives has its zone behind the slot, wherever the block ends.)
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {

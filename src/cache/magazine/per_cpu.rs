@@ -60,7 +60,8 @@ unsafe impl<P: Layer + Send, const CPUS: usize> Send for PerCpu<P, CPUS> where P
 unsafe impl<P: Layer + Sync, const CPUS: usize> Sync for PerCpu<P, CPUS> where P::Lock: Sync {}
 
 impl<P: Layer, const CPUS: usize> PerCpu<P, CPUS> {
-    /// Puts empty fronts before a layer. `this_cpu` tells the CPU that its caller is on; it must not use this cache.
+    /// Puts empty fronts before a layer. `this_cpu` tells the CPU that its caller is on; it must not use this cache. If it panics, the
+    /// program aborts, since nothing may unwind out of an allocator.
     #[must_use]
     pub const fn new(layer: P, this_cpu: fn() -> usize) -> Self {
         const { assert!(CPUS > 0, "there is one CPU at least: take CPUS > 0") };
@@ -82,6 +83,12 @@ impl<P: Layer, const CPUS: usize> PerCpu<P, CPUS> {
         // If a destructor in the inner cache unwinds, the others are drained all the same.
         drop(self.fronts.each_ref().map(|front| Drained(OneCpu { front, layer: &self.layer })));
     }
+}
+
+/// What the function says. An `extern "C"` function aborts the process where another would unwind (since Rust 1.81), and nothing may unwind
+/// out of an allocator, least of all with slots in hand.
+extern "C" fn asked(this_cpu: &fn() -> usize) -> usize {
+    this_cpu()
 }
 
 impl<P: Layer, const CPUS: usize> Drop for PerCpu<P, CPUS> {
@@ -129,7 +136,7 @@ impl<P: Layer, const CPUS: usize> Place for PerCpu<P, CPUS> {
     /// The caller may be on another CPU as soon as it has asked; the lock keeps the front whole all the same.
     #[inline(always)]
     fn peek<R>(&self, work: impl FnOnce(&P::Front) -> R) -> Option<R> {
-        let front = &self.fronts[(self.this_cpu)() % CPUS];
+        let front = &self.fronts[asked(&self.this_cpu) % CPUS];
         OneCpu { front, layer: &self.layer }.peek(work)
     }
 }

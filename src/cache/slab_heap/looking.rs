@@ -23,8 +23,8 @@ impl<C: SizeClasses, S: SlabSystem, N: Heap, R: Retention, const FRONT: usize, P
     pub(super) unsafe fn make_ready(&mut self, class: usize, object: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         let (fronted, shape, _) = unsafe { self.class(class) };
-        if let Some(damaged) = fronted.take_damaged() {
-            self.watch.note(Misuse::new(Wrong::Metadata, damaged.addr().get(), layout));
+        if let Some((damaged, count)) = fronted.take_damaged() {
+            self.watch.note_some(Misuse::new(Wrong::Metadata, damaged.addr().get(), layout), count);
         }
         // SAFETY: the caller's promise.
         unsafe { self.watch.ready(object, layout, shape.stride(), S::LOOKUP != Lookup::None) };

@@ -54,8 +54,9 @@ impl Profile {
         }
         // One mapping, that says that there is nothing left to be resolved.
         let mut mapping = Message::default();
-        let program = std::env::args().next().unwrap_or_default();
-        mapping.number(1, 1).number(5, writer.string(&program));
+        // Whatever its bytes are: `args` panics where they are no text.
+        let program = std::env::args_os().next().unwrap_or_default();
+        mapping.number(1, 1).number(5, writer.string(&program.to_string_lossy()));
         for has in 7..=10 {
             mapping.number(has, 1);
         }
