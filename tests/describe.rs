@@ -258,7 +258,7 @@ ObjectCache, up to 129 objects at hand (1056 bytes)
         "
 Locked
 ├─ lock: NoLock, for one thread (1 byte)
-└─ core: SlabCore, no objects at hand (184 bytes)
+└─ core: SlabCore, no objects at hand (192 bytes)
    ├─ layout: Exactly 40 bytes aligned to 8
    ├─ slabs: AlignedSlabs of 4 KiB, with a header of 56 bytes each (104 bytes)
    │  ├─ free objects: IntrusiveList, nothing per object, links encoded, at least 8 bytes each

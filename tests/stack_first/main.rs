@@ -1,6 +1,8 @@
 //! `StackFirst`: what is in the buffer, what is behind it, and what crosses the border.
 #![expect(clippy::expect_used, reason = "a test that can not go on says why and stops")]
 
+#[cfg(feature = "alloc")]
+mod behind;
 mod border;
 #[cfg(all(feature = "std", feature = "allocator-api2-02", feature = "allocator-api2-04"))]
 mod collections;
