@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use heapwright::cache::{Classes, KeepAll, SlabHeap};
 use heapwright::check::{self, Misuse, Report};
 use heapwright::combine::StackFirst;
-use heapwright::heap::{Locked, NoHeap, SharedHeap};
+use heapwright::heap::{Heap, Locked, NoHeap, SharedHeap};
 use heapwright::lock::NoLock;
 use heapwright::slab::AlignedSlabs;
 use heapwright::source::GlobalHeap;
