@@ -47,7 +47,7 @@ fn has_answer_in_memory(layout: Layout) -> bool {
     layout.size() <= 1 << 22 && layout.align() <= 1 << 22
 }
 
-/// Whether the table's layout is asked for. Windows takes what it promises from what there is; and Wine notes each page of it in a table of its own.
+/// Whether the table's layout is asked for. Windows takes what it promises from what there is, and Wine takes memory for what is asked for and not touched.
 fn is_asked(layout: &Layout) -> bool {
     cfg!(not(windows)) || layout.size() > isize::MAX as usize / 8 || has_answer_in_memory(*layout)
 }

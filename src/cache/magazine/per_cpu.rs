@@ -87,7 +87,7 @@ impl<P: Layer, const CPUS: usize> PerCpu<P, CPUS> {
 
 /// What the function says. An `extern "C"` function aborts the process where another would unwind (since Rust 1.81), and nothing may unwind
 /// out of an allocator, least of all with slots in hand.
-extern "C" fn asked(this_cpu: &fn() -> usize) -> usize {
+extern "C" fn cpu_or_abort(this_cpu: &fn() -> usize) -> usize {
     this_cpu()
 }
 
@@ -136,7 +136,7 @@ impl<P: Layer, const CPUS: usize> Place for PerCpu<P, CPUS> {
     /// The caller may be on another CPU as soon as it has asked; the lock keeps the front whole all the same.
     #[inline(always)]
     fn peek<R>(&self, work: impl FnOnce(&P::Front) -> R) -> Option<R> {
-        let front = &self.fronts[asked(&self.this_cpu) % CPUS];
+        let front = &self.fronts[cpu_or_abort(&self.this_cpu) % CPUS];
         OneCpu { front, layer: &self.layer }.peek(work)
     }
 }

@@ -492,24 +492,9 @@ impl<I: MallocInstance> Malloc<I> {
             return true;
         }
         if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
-            let live = Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get()));
-            if !live {
-                // SAFETY: the caller's promise is the same.
-                unsafe { Self::misused(ptr, Some(class), layout) };
-                return false;
-            }
-            if Self::ZONE > 0 {
-                let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
-                // SAFETY: a live object, as has been seen.
-                if !unsafe { Self::is_live_behind(object, layout, len) } {
-                    return false;
-                }
-                // SAFETY: the zone follows the user's bytes.
-                let behind = unsafe { object.add(layout.size()) };
-                // SAFETY: the rest of the object.
-                unsafe { Self::fill_zone(behind, len - layout.size()) };
-            }
-            return true;
+            // As a resize to the size that it has.
+            // SAFETY: the caller's promise is the same.
+            return unsafe { Self::resize_object(ptr, class, layout, layout) };
         }
         // SAFETY: the caller's promise is the same.
         let looked = unsafe { Self::books().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
