@@ -276,13 +276,22 @@ where
     assert_eq!(MADE.get(), 0, "an object was not destroyed");
 }
 
+/// So often user code is let loose on each cache: `HEAPWRIGHT_SHORT=1` a tenth as often, for where all is slow.
+fn rounds() -> u32 {
+    match std::env::var_os("HEAPWRIGHT_SHORT") {
+        _ if cfg!(miri) => 30,
+        Some(_) => 300,
+        None => 3000,
+    }
+}
+
 fn drive<C: ObjectAlloc<Item> + 'static>(cache: &'static C, acts: fn(&'static C, u64)) {
     let under = Box::into_raw(Box::new(Under { cache, out: RefCell::default(), acts }));
     // SAFETY: it lives until the end of this function, where nobody knows it any more.
     let shared: &'static Under<C> = unsafe { &*under };
     FACE.set(Some(shared));
     DEPTH.set(0);
-    for round in 0..if cfg!(miri) { 30 } else { 3000 } {
+    for round in 0..rounds() {
         // The outcome is not of interest: what unwinds is user code.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| shared.act()));
         assert_eq!(DEPTH.get(), 0, "round {round}");

@@ -82,6 +82,7 @@ fn a_report_that_panics_ends_the_process() {
 }
 
 /// Touches the byte at a distance from a block.
+#[cfg(unix)]
 fn touch(layout: Layout, distance: usize) {
     // SAFETY: the size is not zero.
     let block = unsafe { HardenedMalloc.alloc(layout) };

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
 use heapwright::AllocError;
+#[cfg(target_os = "linux")]
 use heapwright::cache::malloc::ChunkStock;
 use heapwright::cache::{ChunkHeap, ChunkStats, Chunks, KeepAll, KeepSlabs, ReleaseAtOnce};
 #[cfg(target_os = "linux")]
