@@ -40,7 +40,7 @@
 //! |---|---|
 //! | a block freed twice | free objects hold a mark in their first word: a second free is found unless somebody has written there in between (`Hardened` finds it all the same, by the zone: told as a write behind, if more than that word was written. A live block that is all zero behind its first word, zone and all, it takes for a free one), two threads free at the same moment, or the memory is somebody else's by now |
 //! | a pointer from elsewhere, or into a block's middle | a map of slabs, and how far into each objects were taken: found whatever it points to, the heap's own memory and objects that nobody was given included |
-//! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (longer than 16 chunks: above 512 KiB with those of the presets) any size between that and its length is let pass; so is size zero of any block, which frees nothing. With zones a smaller size of the same class is told as a write behind the block, which is freed |
+//! | a wrong layout | when it leads to another size class, or to another number of chunks. Of a block of its own (longer than 16 chunks: above 512 KiB with those of the presets) any size between that and its length is let pass; so is size zero of any block, which frees nothing. With zones a smaller size of the same class is told as a write behind the block, which is freed. (A resize that is refused leaves the block as it was, and what was told of its zone is told again when it is freed) |
 //! | writes to a freed block | those that change any byte of objects, zeroes over the mark included. Longer blocks are zeroed or unmapped, and not looked at |
 //! | guard pages | behind slabs, or behind the huge page in which they lie, and behind blocks without a class; on Linux 16,384 in a process ([`Checks::GUARDS`]) |
 //!
@@ -53,6 +53,8 @@
 //! Nor has a combinator around the heap, which [asks](crate::heap::Heap::judge) it before a block is wiped, counted, moved to another heap or taken out of a list. Exceptions:
 //! - [`FreeLists`](crate::combine::FreeLists) keep blocks that are live to the heap behind them: a second free of one that is in a list is not found, nor a resize. Where they are to be, take a
 //!   [`SlabHeap`](crate::cache::SlabHeap) with a policy instead.
+//! - Magazines ([`Magazined`](crate::cache::Magazined) around a cache with a policy) keep slots that are live to the cache: it looks at them when a magazine goes back. A second free within a front is
+//!   not found, and the slot may be handed out twice; what is from elsewhere may be handed out, too. A `SlabHeap` or a general allocator with a policy looks at each.
 //! - A [`Chain`](crate::combine::Chain) without a heap has nobody to find a pointer from elsewhere wrong, or a layout that leads to it (by a [`Segregate`](crate::combine::Segregate), say). (Otherwise the first does, and the current one of a [`Ring`](crate::combine::Ring), if they look at frees.) What is not the first heap's of
 //!   a [`Fallback`](crate::combine::Fallback) is for the second to find, if that looks at frees; else it gets it as its own.
 //! - [`Quarantine`](crate::combine::Quarantine) and [`RedZones`](crate::combine::RedZones) around a heap that does not check, and [`Zeroing`](crate::combine::Zeroing) when blocks leave, write to the block, or beside it, where the layout says. A free with a wrong layout, or of a pointer from

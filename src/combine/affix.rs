@@ -481,6 +481,11 @@ unsafe impl<Pre: Attach, P: Heap, Suf: Attach> Heap for Affix<Pre, P, Suf> {
 
     const CHECKS: bool = P::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        P::looks_at(Self::parts(layout).map_or(layout, |parts| parts.all))
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
         let parts = unsafe { Self::live_parts(ptr, layout) };

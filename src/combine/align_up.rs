@@ -202,6 +202,11 @@ unsafe impl<const A: usize, P: Heap> Heap for AlignUp<A, P> {
 
     const CHECKS: bool = P::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        P::looks_at(Self::aligned(layout).unwrap_or(layout))
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
         let aligned = unsafe { Self::aligned_live(layout) };

@@ -545,6 +545,11 @@ macro_rules! heap_around {
                 <$heap as $crate::heap::Heap>::CHECKS || <Self as $crate::combine::around::Around>::FINDS;
 
             #[inline]
+            fn looks_at(layout: core::alloc::Layout) -> bool {
+                <$heap as $crate::heap::Heap>::looks_at(layout)
+            }
+
+            #[inline]
             unsafe fn judge(&mut self, ptr: core::ptr::NonNull<u8>, layout: core::alloc::Layout) -> bool {
                 // SAFETY: the caller's promise is the same.
                 unsafe { $crate::combine::around::judge(self, ptr, layout) }

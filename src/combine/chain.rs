@@ -126,7 +126,7 @@ unsafe impl<S: Sizing, G: Growth> Factory for Arenas<S, G> {
             .checked_add(size_in_arena / 8)?
             .checked_add(layout.align())?
             .checked_add(512)?
-            .checked_add(2 * S::GRANULE)?;
+            .checked_add(3 * S::GRANULE)?;
         Layout::from_size_align(size.min(G::MAX).max(needed), 16).ok()
     }
 
@@ -650,6 +650,11 @@ unsafe impl<F: Factory, B: BackingSource, const KEEP: usize> Heap for Chain<F, B
     }
 
     const CHECKS: bool = F::Heap::CHECKS;
+
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        F::Heap::looks_at(layout)
+    }
 
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise is the same.

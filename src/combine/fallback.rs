@@ -259,6 +259,12 @@ unsafe impl<P: Owns, S: Heap> Heap for Fallback<P, S> {
 
     const CHECKS: bool = P::CHECKS || S::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        // What is not the first's is for the second.
+        S::looks_at(layout)
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         if self.first.owns(ptr, layout) {
             // SAFETY: the caller's promise, and the block is the first's.

@@ -535,6 +535,11 @@ unsafe impl<C: SizeClasses, P: Heap, B: Bound, const REFILL: usize> Heap for Fre
 
     const CHECKS: bool = P::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        P::looks_at(Self::asked(layout))
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         let ptr = if Self::class(layout).is_some() { whole(ptr) } else { ptr };
         // SAFETY: a live block of the heap, and what it was asked for, by a pointer good for all of it.

@@ -289,6 +289,11 @@ unsafe impl<C: SizeClasses, H: Heap> Heap for PerClass<C, H> {
 
     const CHECKS: bool = H::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        H::looks_at(Self::class(layout).map_or(layout, |(_, slot)| slot))
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
         let (class, slot) = unsafe { Self::live_class(layout) };

@@ -234,6 +234,11 @@ unsafe impl<R: Round, P: Heap> Heap for Quantize<R, P> {
 
     const CHECKS: bool = P::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        P::looks_at(Self::quantum(layout).unwrap_or(layout))
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
         let quantum = unsafe { Self::live_quantum(layout) };

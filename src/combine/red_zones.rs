@@ -425,6 +425,11 @@ unsafe impl<const PRE: usize, const POST: usize, P: Heap, R: OnMisuse> Heap for 
 
     const CHECKS: bool = P::CHECKS || R::LATER;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        P::looks_at(Self::place(layout).map_or(layout, |place| place.whole))
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise is the same.
         let Some(place) = (unsafe { self.place_of(ptr, layout) }) else { return false };

@@ -228,6 +228,11 @@ unsafe impl<const N: usize, A: Owns> Heap for Ring<N, A> {
 
     const CHECKS: bool = A::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        A::looks_at(layout)
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise is the same.
         let frame = unsafe { self.frame_of(ptr, layout) };

@@ -347,6 +347,11 @@ unsafe impl<P: Heap> Heap for Scoped<P> {
 
     const CHECKS: bool = P::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        P::looks_at(whole(layout).unwrap_or(layout))
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         if let Some(whole) = whole(layout).filter(|_| ptr.addr().get() > offset(layout.align())) {
             // SAFETY: the parent's block, with one of its own layouts.

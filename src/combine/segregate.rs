@@ -345,6 +345,11 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
 
     const CHECKS: bool = A::CHECKS || B::CHECKS;
 
+    #[inline]
+    fn looks_at(layout: Layout) -> bool {
+        if R::first(layout) { A::looks_at(layout) } else { B::looks_at(layout) }
+    }
+
     unsafe fn judge(&mut self, ptr: NonNull<u8>, layout: Layout) -> bool {
         if R::first(layout) {
             // SAFETY: the caller's promise, and the rule led the block's request to this heap.
@@ -365,8 +370,7 @@ unsafe impl<R: Route, A: Heap, B: Heap> Heap for SegregateBy<R, A, B> {
 unsafe impl<R: Route, A: Owns, B: Owns> Owns for SegregateBy<R, A, B> {
     #[inline]
     fn owns(&self, ptr: NonNull<u8>, layout: Layout) -> bool {
-        let leads_to_a_look = if R::first(layout) { A::CHECKS } else { B::CHECKS };
-        if leads_to_a_look {
+        if Self::looks_at(layout) {
             // Whatever the layout, which may be wrong: then that is for the one to find that it leads to.
             return self.first.owns(ptr, layout) || self.second.owns(ptr, layout);
         }

@@ -284,6 +284,27 @@ pub unsafe trait Heap {
     /// Whether [`take_finding`](Heap::take_finding) may ever give something, and [`judge`](Heap::judge) say no. Shells do not ask otherwise.
     const CHECKS: bool = false;
 
+    /// Whether what comes back with a layout is [looked at](Heap::judge): where several heaps [check](Heap::CHECKS), and some do not, by the one that the layout leads to, whoever's
+    /// block it is.
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use heapwright::arena::Arena;
+    /// use heapwright::combine::Segregate;
+    /// use heapwright::heap::Heap;
+    /// use heapwright::sizing::{Checked, Sizing4KiB};
+    ///
+    /// type Halves<'a> = Segregate<64, Arena<'a, Checked<Sizing4KiB>>, Arena<'a, Sizing4KiB>>;
+    /// assert!(Halves::looks_at(Layout::new::<u64>()));
+    /// assert!(!Halves::looks_at(Layout::new::<[u64; 9]>()));
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    fn looks_at(layout: Layout) -> bool {
+        let _ = layout;
+        Self::CHECKS
+    }
+
     /// Whether a free of the block would be done; if not, what is wrong with it is noted, as by that free. Who does something to a block before this heap sees it come back (counts it, wipes it,
     /// moves it elsewhere) asks first, where heaps [check](Heap::CHECKS): a wrong call then does nothing at all. What is found behind a block that may come back is noted here, and
     /// not again when it does.

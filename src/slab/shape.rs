@@ -258,7 +258,8 @@ impl Shape {
         }
         // A size of zero still takes a byte, so that every object has an address of its own.
         // Padded before the zone, so that a slot without it is a multiple of the alignment, too.
-        let size = max(max(layout.pad_to_align().size(), 1).saturating_add(rules.zone), rules.object_min);
+        let size =
+            max(up(max(layout.size(), 1), layout.align()).saturating_add(rules.zone), rules.object_min);
         if size > SLAB_SIZE_MAX / 2 || layout.align() > SLAB_SIZE_MAX / 4 {
             return Err(ShapeError::TooLarge);
         }

@@ -13,7 +13,7 @@ use std::vec::Vec;
 use super::profile::symbols::{Symbols, is_library};
 use super::{Block, BySize, CallSites, Sink, Symbol, untraced};
 use crate::AllocError;
-use crate::check::{Misuse, Report};
+use crate::check::{Misuse, Report, Wrong};
 use crate::lock::{Lock, YieldLock};
 
 /// Where each block was allocated and freed, as far as there is room: the sink that can tell whose mistake a misuse is. Feature `std`.
@@ -23,7 +23,7 @@ use crate::lock::{Lock, YieldLock};
 ///
 /// It keeps `N` blocks. Each has a place by its address, and loses it to the next block with the same place, so that what happened to a block is known
 /// for long, if not for ever. Of each it keeps the allocation, the free, and the free after that, each with the call site that `C` finds: `Backtraces`
-/// with the feature `trace-backtrace`, or [`BySize`], none.
+/// with the feature `trace-backtrace`, or [`BySize`], none. A free by an address within a block is told beside that block's own.
 ///
 /// ```
 /// use heapwright::check::{Misuse, MisuseHook};
@@ -125,6 +125,14 @@ impl<const DEPTH: usize> Life<DEPTH> {
     const NONE: Self =
         Life { address: 0, allocated: Moment::NEVER, freed: Moment::NEVER, freed_again: Moment::NEVER };
 
+    /// Whether a free came with the layout of the allocation.
+    const fn is_own(&self, freed: &Moment<DEPTH>) -> bool {
+        !self.allocated.is_never()
+            && freed.size == self.allocated.size
+            && freed.align == self.allocated.align
+            && !freed.is_never()
+    }
+
     /// Whether an address is one of the block's bytes.
     const fn has(&self, address: usize) -> bool {
         !self.allocated.is_never() && self.address <= address && address - self.address < self.allocated.size
@@ -167,13 +175,25 @@ impl<C: CallSites, const N: usize, const DEPTH: usize> Recall<C, N, DEPTH> {
     /// assert!(known.to_string().contains("allocated, with 4000 bytes, aligned to 4: event "));
     /// ```
     pub fn recall(&self, address: usize) -> Option<Recollection> {
-        let look = |place: &Place<DEPTH>| place.with(|life| *life);
-        let own = look(self.place(address)).filter(|life| life.address == address && address != 0);
-        let around = || {
-            let lives = self.places.iter().filter_map(look).filter(|life| life.has(address));
-            lives.max_by_key(|life| life.allocated.number)
+        let own = self.place(address).with(|life| *life);
+        let own = own.filter(|life| life.address == address && address != 0);
+        let block = own.filter(|life| !life.allocated.is_never()).or_else(|| self.around(address));
+        // A call for what nobody has allocated is no more than that.
+        let call = own.filter(|_| block.is_some_and(|block| block.address != address));
+        let last = |life: Life<DEPTH>| {
+            if life.freed_again.is_never() { life.freed } else { life.freed_again }
         };
-        let life = own.or_else(around)?;
+        Some(self.recollection(&block.or(own)?, &call.map_or(Moment::NEVER, last)))
+    }
+
+    /// The newest block that an address lies in.
+    fn around(&self, address: usize) -> Option<Life<DEPTH>> {
+        let lives = self.places.iter().filter_map(|place| place.with(|life| *life));
+        lives.filter(|life| life.has(address)).max_by_key(|life| life.allocated.number)
+    }
+
+    /// What is known of a block, and of a call for its middle.
+    fn recollection(&self, life: &Life<DEPTH>, within: &Moment<DEPTH>) -> Recollection {
         let event = |moment: &Moment<DEPTH>| {
             (!moment.is_never()).then(|| Recalled {
                 number: moment.number,
@@ -183,22 +203,31 @@ impl<C: CallSites, const N: usize, const DEPTH: usize> Recall<C, N, DEPTH> {
                 frames: moment.frames[..moment.depth].to_vec(),
             })
         };
-        Some(Recollection {
+        Recollection {
             address: life.address,
             told: self.told.load(Ordering::Relaxed),
             allocated: event(&life.allocated),
             freed: event(&life.freed),
             freed_again: event(&life.freed_again),
+            freed_within: event(within),
             resolve: C::resolve,
-        })
+        }
     }
 
-    /// A misuse, and what is known of the block that it is about.
+    /// A misuse, and what is known of the block that it is about: where freed memory was written to, of the block that the byte was in.
     ///
     /// It takes memory from the program's heap. [`Report`]s may, also of the very heap that reports; an [`OnMisuse`](crate::check::OnMisuse) may if the
     /// heap that reports is another one.
     pub fn explain(&self, misuse: &Misuse) -> Explained {
-        Explained { misuse: *misuse, known: self.recall(misuse.address) }
+        // Free memory may have been that of several blocks, and the byte in any of them.
+        let written = misuse.damage.filter(|_| misuse.wrong == Wrong::WrittenAfterFree);
+        let byte = written.map(|damage| misuse.address.wrapping_add_signed(damage.offset));
+        let block = byte.and_then(|at| Some((at, self.around(at)?)));
+        let (at, known) = match block {
+            Some((at, life)) => (at, Some(self.recollection(&life, &Moment::NEVER))),
+            None => (misuse.address, self.recall(misuse.address)),
+        };
+        Explained { misuse: *misuse, at, known }
     }
 
     /// The place of a block.
@@ -228,10 +257,17 @@ impl<C: CallSites, const N: usize, const DEPTH: usize> Recall<C, N, DEPTH> {
         let moment = self.moment(block, by_resize);
         self.place(block.address).with(|life| {
             if life.address != block.address {
-                *life = Life { address: block.address, freed: moment, ..Life::NONE };
+                // Of a live block more is known than of a call for its middle.
+                if !(life.has(block.address) && life.freed.is_never()) {
+                    *life = Life { address: block.address, freed: moment, ..Life::NONE };
+                }
             } else if life.freed.is_never() {
                 life.freed = moment;
             } else {
+                // What came with another layout than the block's may have been refused.
+                if life.is_own(&life.freed_again) && !life.is_own(&life.freed) {
+                    life.freed = life.freed_again;
+                }
                 life.freed_again = moment;
             }
         });
@@ -304,6 +340,8 @@ pub struct Recollection {
     allocated: Option<Recalled>,
     freed: Option<Recalled>,
     freed_again: Option<Recalled>,
+    /// By an address in its middle.
+    freed_within: Option<Recalled>,
     resolve: fn(usize) -> Vec<Symbol>,
 }
 
@@ -350,6 +388,9 @@ impl fmt::Display for Recollection {
         if let Some(event) = &self.freed_again {
             self.event(f, format_args!("freed again"), event)?;
         }
+        if let Some(event) = &self.freed_within {
+            self.event(f, format_args!("freed from its middle"), event)?;
+        }
         Ok(())
     }
 }
@@ -367,6 +408,8 @@ impl fmt::Display for Recollection {
 #[derive(Clone, Debug)]
 pub struct Explained {
     misuse: Misuse,
+    /// The address in question.
+    at: usize,
     known: Option<Recollection>,
 }
 
@@ -389,7 +432,7 @@ impl fmt::Display for Explained {
         writeln!(f, "{}", self.misuse)?;
         let Some(known) = &self.known else { return writeln!(f, "  nothing is known of this address") };
         if known.address != self.misuse.address {
-            let distance = self.misuse.address - known.address;
+            let distance = self.at - known.address;
             writeln!(f, "  {distance} bytes into the block at {:#x}", known.address)?;
         }
         write!(f, "{known}")
@@ -460,7 +503,7 @@ mod tests {
     use static_assertions::{assert_impl_all, const_assert_eq};
 
     use super::*;
-    use crate::check::Wrong;
+    use crate::check::Damage;
 
     assert_impl_all!(Recall: Send, Sync);
     assert_impl_all!(Explained: Send, Sync);
@@ -486,12 +529,14 @@ mod tests {
         assert_eq!(lines(&recall, 0x1000), ["allocated, with 24 bytes, aligned to 8: event 1 of 1"]);
         recall.freeing(&block(0x1000, 32));
         recall.freeing(&block(0x1000, 24));
+        assert_eq!(lines(&recall, 0x1000)[1], "freed, with 32 bytes, aligned to 8: event 2 of 3");
         recall.freeing(&block(0x1000, 24));
         let all = [
             "allocated, with 24 bytes, aligned to 8: event 1 of 4",
-            "freed, with 32 bytes, aligned to 8: event 2 of 4",
+            "freed: event 3 of 4",
             "freed again: event 4 of 4",
         ];
+        // The second event has been refused, if layouts are looked at: then the third has freed the block.
         assert_eq!(lines(&recall, 0x1000), all);
         recall.allocated(&block(0x1000, 16));
         assert_eq!(lines(&recall, 0x1000), ["allocated, with 16 bytes, aligned to 8: event 5 of 5"]);
@@ -523,6 +568,56 @@ mod tests {
         let text = recall.explain(&misuse).to_string();
         assert_eq!(text.lines().nth(1), Some("  63 bytes into the block at 0x1000"), "{text}");
         assert!(recall.recall(0x1080).is_none() && recall.recall(0).is_none());
+    }
+
+    /// What is freed by its middle is not known by that address; and keeps its place, if it would have to share it.
+    #[test]
+    fn a_block_that_is_freed_by_its_middle_is_found() {
+        let wide = Small::<1024>::new();
+        wide.allocated(&block(0x1000, 64));
+        wide.freeing(&block(0x1008, 64));
+        let misuse = Misuse::new(Wrong::Interior, 0x1008, Layout::new::<u8>());
+        let text = wide.explain(&misuse).to_string();
+        let all = [
+            "  8 bytes into the block at 0x1000",
+            "  allocated, with 64 bytes, aligned to 8: event 1 of 2",
+            "  freed from its middle: event 2 of 2",
+        ];
+        assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), all);
+        let narrow = Small::<1>::new();
+        narrow.allocated(&block(0x1000, 64));
+        narrow.freeing(&block(0x1008, 64));
+        let text = narrow.explain(&misuse).to_string();
+        let all =
+            ["  8 bytes into the block at 0x1000", "  allocated, with 64 bytes, aligned to 8: event 1 of 2"];
+        assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), all);
+    }
+
+    /// Of free memory that two blocks have left it is the one that the byte was in.
+    #[test]
+    fn freed_memory_is_told_by_the_byte() {
+        let recall = Small::<1024>::new();
+        for at in [0x1000, 0x1040, 0x1040] {
+            recall.allocated(&block(at, 64));
+        }
+        recall.freeing(&block(0x1000, 64));
+        recall.freeing(&block(0x1040, 64));
+        let written = |offset| {
+            let misuse = Misuse::new(Wrong::WrittenAfterFree, 0x1000, Layout::new::<u8>());
+            let text =
+                recall.explain(&misuse.with_damage(Damage { offset, expected: 0, found: 1 })).to_string();
+            Vec::from_iter(text.lines().skip(1).map(String::from))
+        };
+        let first = ["  allocated, with 64 bytes, aligned to 8: event 1 of 5", "  freed: event 4 of 5"];
+        assert_eq!(written(63), first);
+        let second = [
+            "  6 bytes into the block at 0x1040",
+            "  allocated, with 64 bytes, aligned to 8: event 3 of 5",
+            "  freed: event 5 of 5",
+        ];
+        assert_eq!(written(70), second);
+        // Where nothing was, it is what is known of the place as such.
+        assert_eq!(written(128), first);
     }
 
     #[test]

@@ -135,6 +135,9 @@ where
 
 /// Any writer behind a lock, as one whose shared reference writes: for [`TextLog`].
 ///
+/// What the writer allocates while it writes is not [traced](untraced), whoever writes by way of it: else a log would wait for itself. If a traced heap is to free the writer, or what it has
+/// grown to, make it within [`untraced`] and drop it there, so that no sink is told of one half only.
+///
 /// ```
 /// use heapwright::trace::LockedWriter;
 /// use std::io::Write;

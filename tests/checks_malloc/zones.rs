@@ -294,7 +294,7 @@ fn damage_is_looked_at_before_a_block_moves() {
     assert_eq!(MovesHeap.stats().bytes_live, 0);
 }
 
-/// A heap that looks at zones alone finds them when blocks move, too; and where there is no room to move to, what is found then is not told again.
+/// A heap that looks at zones alone finds them when blocks move, too; and where there is no room to move to, the block stays as it was.
 #[test]
 fn damage_is_told_once_wherever_blocks_move() {
     let damaged = |heap: &dyn GlobalAlloc, size: usize| {
@@ -320,9 +320,25 @@ fn damage_is_told_once_wherever_blocks_move() {
         for size in [100, 700_000] {
             let block = damaged(heap, size);
             assert!(resized(heap, block, size, isize::MAX as usize - 4096).is_null());
+            written_behind(size, 3);
             // SAFETY: live, of that layout.
             unsafe { heap.dealloc(block, layout(size)) };
+            // It is still there.
             written_behind(size, 3);
+        }
+        // A size that is wrong, but leads to the same class or length, is told; and nothing is written behind it.
+        for (right, wrong) in [(100, 98), (700_000, 699_990)] {
+            // SAFETY: the size is not zero.
+            let block = unsafe { heap.alloc(layout(right)) };
+            // SAFETY: the block is live, and so long.
+            unsafe { block.write_bytes(5, right) };
+            assert!(resized(heap, block, wrong, isize::MAX as usize - 4096).is_null());
+            written_behind(wrong, 5);
+            // SAFETY: the block is live, and written to.
+            assert!(unsafe { std::slice::from_raw_parts(block, right) }.iter().all(|&byte| byte == 5));
+            // SAFETY: live, of that layout.
+            unsafe { heap.dealloc(block, layout(right)) };
+            assert_eq!(found(), []);
         }
     }
 }

@@ -503,6 +503,6 @@ fn slots_before_a_zone_have_whole_layouts() {
     }
     whole!(
         Exactly<64, 64>: 64, Exactly<40, 8>: 40, Exactly<16, 16>: 16, Exactly<20, 16>: 20, Exactly<1, 1>: 1,
-        Exactly<0, 1>: 1,
+        Exactly<0, 1>: 1, Exactly<0, 16>: 1, Exactly<0, 64>: 1,
     );
 }

@@ -3,8 +3,9 @@
 use std::alloc::{Layout, System};
 use std::process::Command;
 use std::ptr::NonNull;
+use std::sync::{Mutex, OnceLock};
 
-use heapwright::check::{Misuse, MisuseHook, Report, Wrong};
+use heapwright::check::{Hardened, Misuse, MisuseHook, Report, Wrong};
 use heapwright::combine::Quarantine;
 use heapwright::heap::{Locked, SharedHeap};
 use heapwright::lock::YieldLock;
@@ -107,4 +108,60 @@ fn what_is_known_can_be_asked() {
     assert_eq!(freed(), Some((misuse.address, true)));
     let elsewhere = Misuse::new(Wrong::Foreign, 0x1000, LAYOUT);
     assert!(heap.sink().explain(&elsewhere).known().is_none());
+}
+
+/// Looked at where it comes back: what is wrong is told by the block that it is about.
+#[test]
+fn wrong_calls_are_explained_by_the_block_that_they_are_about() {
+    use heapwright::arena::SourceArena;
+    use heapwright::sizing::{Checked, Sizing16MiB};
+
+    struct Told;
+    static EXPLAINED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    impl Report for Told {
+        fn report(misuse: &Misuse) {
+            EXPLAINED.lock().unwrap().push(LOOKING.get().unwrap().sink().explain(misuse).to_string());
+        }
+    }
+    type Looking = Locked<SourceArena<GlobalHeap, Checked<Sizing16MiB, Hardened<Told>>>, YieldLock>;
+    static LOOKING: OnceLock<Traced<Recall<Sites, 256, 8>, Looking>> = OnceLock::new();
+
+    let arena = SourceArena::with_size(GlobalHeap, 65_536).unwrap();
+    let heap = LOOKING.get_or_init(|| Traced::new(Recall::new(), Locked::new(arena)));
+    // The lines that are no call sites.
+    let explained = || {
+        let all = std::mem::take(&mut *EXPLAINED.lock().unwrap());
+        assert_eq!(all.len(), 1, "{all:?}");
+        let lines = all[0].lines().skip(1).filter(|line| !line.starts_with("      "));
+        Vec::from_iter(lines.map(|line| line.split(": event").next().unwrap().trim().to_string()))
+    };
+    let layout = |size| Layout::from_size_align(size, 8).unwrap();
+    let [first, second] = [0; 2].map(|_| heap.try_alloc(layout(64)).unwrap().cast::<u8>());
+
+    // SAFETY: none: that it is found is what is tested.
+    unsafe { heap.free(first.add(16), layout(64)) };
+    let here = format!("16 bytes into the block at {:#x}", first.addr());
+    let born = "allocated, with 64 bytes, aligned to 8";
+    assert_eq!(explained(), [&*here, born, "freed from its middle"]);
+
+    // A free that was refused is not taken for that of the block.
+    for wrong in [layout(640), layout(64), layout(64)] {
+        // SAFETY: none, but for the second.
+        unsafe { heap.free(second, wrong) };
+        if wrong.size() != 64 {
+            assert_eq!(explained(), [born, "freed, with 640 bytes, aligned to 8"]);
+        }
+    }
+    assert_eq!(explained(), [born, "freed", "freed again"]);
+
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(first, layout(64)) };
+    // SAFETY: none: the block has been freed.
+    unsafe { second.add(5).write(1) };
+    // Both have become one piece of free memory.
+    let long = heap.try_alloc(layout(128)).unwrap().cast::<u8>();
+    let here = format!("5 bytes into the block at {:#x}", second.addr());
+    assert_eq!(explained()[..2], [&*here, born]);
+    // SAFETY: the block is live, and its layout this one.
+    unsafe { heap.free(long, layout(128)) };
 }

@@ -35,6 +35,8 @@ use crate::lock::{Lock, SpinLock};
 /// What was taken from [`cache`](Magazined::cache) itself may come back by way of a front, and the other way round. (As a slot, that is, or a block of a slot's
 /// layout: where there are [red zones](crate::check::Checks::RED_ZONE), what a front gives has its zone behind the slot, wherever the block ends.)
 ///
+/// **Checks.** A cache with a [policy](crate::check) looks at what a front hands on, and not at what goes from hand to hand within it.
+///
 /// ```
 /// # #[cfg(feature = "alloc")] {
 /// use heapwright::cache::{DefaultInit, Magazined, Obj, ObjectCache};

@@ -16,7 +16,6 @@ use crate::cache::slab_heap::Shapes;
 use crate::check::{Checks, Damage, Follows, Misuse, Owner, Switch, Wrong, report};
 use crate::check::{ZERO_SHORT_MAX, ZONE, first_other, is_as_freed, word_at, zero_short};
 use crate::heap::UsableSize;
-use crate::mem;
 use crate::slab::Starts;
 use crate::source::{BackingSource, SideHeaders};
 
@@ -464,45 +463,91 @@ impl<I: MallocInstance> Malloc<I> {
     /// # Safety
     /// As [`retire`](Malloc::retire); `new` has that class too.
     pub(super) unsafe fn resize_object(ptr: NonNull<u8>, class: usize, old: Layout, new: Layout) -> bool {
+        // SAFETY: the caller's promise is the same.
+        let may = unsafe { Self::is_live_object(ptr, class, old) };
+        if may {
+            // SAFETY: a live object, and the new size leaves room for the zone.
+            unsafe { Self::enclose(ptr, class, new) };
+        }
+        may
+    }
+
+    /// Looks at an object that is to be resized, and says whether it may be used as a live one.
+    ///
+    /// # Safety
+    /// As [`retire`](Malloc::retire).
+    unsafe fn is_live_object(ptr: NonNull<u8>, class: usize, layout: Layout) -> bool {
         if Self::FREES && !Self::is_live(class, ptr.addr().get(), Self::mark(ptr.addr().get())) {
             // SAFETY: the caller's promise: nobody else uses what is there.
-            unsafe { Self::misused(ptr, Some(class), old) };
+            unsafe { Self::misused(ptr, Some(class), layout) };
             return false;
         }
+        // SAFETY: a live object, as has been seen or promised.
+        Self::ZONE == 0
+            || unsafe { Self::is_live_behind(renewed(ptr), layout, Numbers::<I::Settings>::size(class)) }
+    }
+
+    /// Writes the zone of a live object.
+    ///
+    /// # Safety
+    /// A live object of this class, and `layout` has that class.
+    unsafe fn enclose(ptr: NonNull<u8>, class: usize, layout: Layout) {
         if Self::ZONE > 0 {
-            let (object, len) = (renewed(ptr), Numbers::<I::Settings>::size(class));
-            // SAFETY: a live object, as has been seen or promised.
-            if !unsafe { Self::is_live_behind(object, old, len) } {
+            // SAFETY: the size leaves room for the zone.
+            let behind = unsafe { renewed(ptr).add(layout.size()) };
+            // SAFETY: the rest of the object.
+            unsafe { Self::fill_zone(behind, Numbers::<I::Settings>::size(class) - layout.size()) };
+        }
+    }
+
+    /// Whether a block may be moved elsewhere: looked at before a byte of it is read. Nothing is written there: if it comes to nothing, the block is as it was.
+    ///
+    /// # Safety
+    /// As [`retire`](Malloc::retire).
+    pub(super) unsafe fn may_move(ptr: NonNull<u8>, layout: Layout) -> bool {
+        if layout.size() == 0 {
+            return true;
+        }
+        if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { Self::is_live_object(ptr, class, layout) };
+        }
+        if Self::FREES {
+            // SAFETY: the caller's promise is the same.
+            let looked = unsafe { Self::books().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
+            if looked.is_err() {
+                // SAFETY: the caller's promise is the same.
+                unsafe { Self::misused(ptr, None, layout) };
                 return false;
             }
-            // SAFETY: the new size leaves room for the zone.
-            let behind = unsafe { object.add(new.size()) };
-            // SAFETY: the rest of the object.
-            unsafe { Self::fill_zone(behind, len - new.size()) };
+        }
+        if Self::ZONE > 0 {
+            let block = renewed(ptr);
+            // SAFETY: a live block, as has been seen or promised.
+            let len = unsafe { I::shared().stock().usable_size(block) };
+            // SAFETY: as above.
+            unsafe { Self::look_behind_block(block, layout, len) };
         }
         true
     }
 
-    /// Whether a block may be moved elsewhere: looked at before a byte of it is read. A zone whose damage has been told is made whole: its free, now or later, does not tell it again.
+    /// A block which [may move](Malloc::may_move) has been: what was told of its zone then is not to be told when it is freed.
     ///
     /// # Safety
-    /// No other thread resizes it.
-    pub(super) unsafe fn may_move(ptr: NonNull<u8>, layout: Layout) -> bool {
-        if !Self::FREES || layout.size() == 0 {
-            return true;
+    /// A live block, with its layout, which is not of size zero.
+    pub(super) unsafe fn moved(ptr: NonNull<u8>, layout: Layout) {
+        if Self::ZONE == 0 {
+            return;
         }
         if let Some(class) = ClassesOf::<I>::index(Self::with_zone(layout)) {
-            // As a resize to the size that it has.
-            // SAFETY: the caller's promise is the same.
-            return unsafe { Self::resize_object(ptr, class, layout, layout) };
+            // SAFETY: the caller's promise.
+            return unsafe { Self::enclose(ptr, class, layout) };
         }
-        // SAFETY: the caller's promise is the same.
-        let looked = unsafe { Self::books().look_at_block(ptr.addr().get(), Self::beyond(layout)) };
-        if looked.is_err() {
-            // SAFETY: the caller's promise is the same.
-            unsafe { Self::misused(ptr, None, layout) };
-        }
-        looked.is_ok()
+        let block = renewed(ptr);
+        // SAFETY: the caller's promise.
+        let len = unsafe { I::shared().stock().usable_size(block) };
+        // SAFETY: as above.
+        unsafe { Self::fill_behind_block(block, layout, len) };
     }
 
     /// A block without a class gets its zone and its guard; its user asked for `layout`.
@@ -513,13 +558,23 @@ impl<I: MallocInstance> Malloc<I> {
         let (start, len) = (block.cast::<u8>(), block.len());
         // SAFETY: the caller's promise is the same.
         unsafe { Self::fill_behind_block(start, layout, len) };
-        if ChecksOf::<I>::GUARDS {
-            // SAFETY: there is room for the guard.
-            let guard = unsafe { start.add(len - GUARD_LEN) };
-            // What can't be protected is a gap all the same.
-            // SAFETY: the block's last page, which nobody touches until it is unprotected.
-            let _ = unsafe { I::shared().stock().protect(guard, GUARD_LEN, true) };
+        // What can't be protected is a gap all the same.
+        // SAFETY: as above; nobody touches the block's last page until it is unprotected.
+        let _ = unsafe { Self::guard(start, len, true) };
+    }
+
+    /// Makes the guard of a block without a class fault when it is touched, or not any more; says whether that was possible.
+    ///
+    /// # Safety
+    /// A block of so many bytes, the caller's alone.
+    unsafe fn guard(block: NonNull<u8>, len: usize, protect: bool) -> bool {
+        if !ChecksOf::<I>::GUARDS {
+            return true;
         }
+        // SAFETY: there is room for the guard.
+        let guard = unsafe { block.add(len - GUARD_LEN) };
+        // SAFETY: the caller's promise: the block's last page.
+        unsafe { I::shared().stock().protect(guard, GUARD_LEN, protect) }
     }
 
     /// The pattern behind the bytes that its user asked for of a block without a class, of `len` with its guard.
@@ -531,24 +586,17 @@ impl<I: MallocInstance> Malloc<I> {
         unsafe { Self::fill_behind(block, layout.size(), Self::usable(len, false) + Self::ZONE) };
     }
 
-    /// Looks at a block's zone, and takes its guard away; says whether it can be used.
+    /// Looks at the zone of a block without a class.
     ///
     /// # Safety
     /// A live block of `len` bytes, fenced for this layout.
-    pub(super) unsafe fn unfence(block: NonNull<u8>, layout: Layout, len: usize) -> bool {
+    unsafe fn look_behind_block(block: NonNull<u8>, layout: Layout, len: usize) {
         let with_zone = Self::usable(len, false) + Self::ZONE;
         // SAFETY: the caller's promise: the zone lies behind the user's bytes.
         if Self::ZONE > 0 && !unsafe { Self::is_whole_behind(block, layout, with_zone) } {
             // SAFETY: as above.
             unsafe { Self::written_behind(block, layout, with_zone) };
         }
-        if !ChecksOf::<I>::GUARDS {
-            return true;
-        }
-        // SAFETY: there is room for the guard.
-        let guard = unsafe { block.add(len - GUARD_LEN) };
-        // SAFETY: the block's last page.
-        unsafe { I::shared().stock().protect(guard, GUARD_LEN, false) }
     }
 
     /// Takes a block back that has no class, if it is one.
@@ -572,7 +620,9 @@ impl<I: MallocInstance> Malloc<I> {
         };
         let block = renewed(ptr);
         // SAFETY: a live block of that length, as has been seen or promised.
-        if !unsafe { Self::unfence(block, layout, len) } {
+        unsafe { Self::look_behind_block(block, layout, len) };
+        // SAFETY: as above.
+        if !unsafe { Self::guard(block, len, false) } {
             // Its last page faults, and can't be made usable: nobody gets it again.
             return;
         }
@@ -586,7 +636,7 @@ impl<I: MallocInstance> Malloc<I> {
     /// When that can't be done; the block is as it was.
     ///
     /// # Safety
-    /// A live block, `old` its layout; neither layout has a class, and both have one alignment.
+    /// A live block, which [may move](Malloc::may_move), `old` its layout; neither layout has a class, and both have one alignment.
     pub(super) unsafe fn resize_block(
         ptr: NonNull<u8>,
         old: Layout,
@@ -594,16 +644,12 @@ impl<I: MallocInstance> Malloc<I> {
     ) -> Result<NonNull<[u8]>, AllocError> {
         let (shared, mut chunks) = (I::shared(), I::shared().chunks());
         let (had, wanted) = (Self::beyond(old), Self::beyond(new));
-        let fenced = Self::ZONE > 0 || ChecksOf::<I>::GUARDS;
         let (block, mut len) = (renewed(ptr), 0);
-        if fenced {
+        if ChecksOf::<I>::GUARDS {
             // SAFETY: the caller's promise: a live block.
             len = unsafe { shared.stock().usable_size(block) };
-            // SAFETY: as above, fenced for that layout.
-            if !unsafe { Self::unfence(block, old, len) } {
-                // Damage has been told, and is not to be told again when the block is freed.
-                // SAFETY: as above.
-                unsafe { Self::fill_behind_block(block, old, len) };
+            // SAFETY: as above.
+            if !unsafe { Self::guard(block, len, false) } {
                 return Err(AllocError);
             }
         }
@@ -614,13 +660,12 @@ impl<I: MallocInstance> Malloc<I> {
             // SAFETY: as above.
             unsafe { chunks.shrink(block, had, wanted.size()) }
         };
-        if fenced {
-            let (fenced, layout) = match resized {
-                Ok(resized) => (resized, new),
-                Err(AllocError) => (mem::slice(block, len), old),
-            };
+        match resized {
             // SAFETY: the block as it is now, with room for zone and guard.
-            unsafe { Self::fence(fenced, layout) };
+            Ok(resized) => unsafe { Self::fence(resized, new) },
+            // What can't be protected is a gap all the same.
+            // SAFETY: the block as it was.
+            Err(AllocError) => _ = unsafe { Self::guard(block, len, true) },
         }
         resized
     }

@@ -319,6 +319,8 @@ impl<I: MallocInstance> Malloc<I> {
         // SAFETY: both are live blocks of at least so many bytes, and do not overlap.
         unsafe { block.copy_from_nonoverlapping(ptr, old.size().min(new.size())) };
         if old.size() > 0 {
+            // SAFETY: the caller's promise.
+            unsafe { Self::moved(ptr, old) };
             // SAFETY: the caller's promise; the copy has been made.
             unsafe { self.give(ptr, old) };
         }

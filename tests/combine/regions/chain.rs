@@ -144,11 +144,11 @@ fn requests_near_the_length_of_a_chunk_are_met() {
     }
 }
 
-/// Granules of a page.
-struct Pages;
-impl Sizing for Pages {
+/// Granules of a page, or half of one.
+struct Granules<const G: usize>;
+impl<const G: usize> Sizing for Granules<G> {
     type Checks = Unchecked;
-    const GRANULE: usize = 4096;
+    const GRANULE: usize = G;
     const LINK: Link = Link::Bits31;
     const OBJECT_SIZE_MAX: usize = 1 << 20;
     const REGION_SIZE_MAX: usize = 1 << 26;
@@ -159,9 +159,28 @@ impl Sizing for Pages {
 fn granules_of_a_page_leave_room_for_the_first_block() {
     for align in [1, 64, 4096] {
         for size in (50_000..130_000).step_by(61) {
-            let mut chain: Chain<Arenas<Pages, FixedChunks<65536>>, _> =
+            let mut chain: Chain<Arenas<Granules<4096>, FixedChunks<65536>>, _> =
                 Chain::new(Arenas::new(), GlobalHeap);
             assert!(chain.alloc(layout(size, align)).is_ok(), "{size} bytes, aligned to {align}");
         }
     }
+}
+
+/// So it is for a block that is shorter than what the granules cost.
+#[test]
+fn long_granules_leave_room_for_a_short_block() {
+    fn for_each_address<S: Sizing>() {
+        // What has been taken from the source before moves the chunk.
+        let mut before = Vec::new();
+        for round in 0..50 {
+            for (size, align) in [(1, 1), (1, 4096), (100, 64), (5000, 8), (60_000, 4096)] {
+                before.push(vec![0u8; 16 + 48 * round + size % 37]);
+                let mut chain: Chain<Arenas<S, FixedChunks<4096>>, _> = Chain::new(Arenas::new(), GlobalHeap);
+                assert!(chain.alloc(layout(size, align)).is_ok(), "{size} bytes, aligned to {align}");
+            }
+        }
+    }
+    for_each_address::<Granules<1024>>();
+    for_each_address::<Granules<2048>>();
+    for_each_address::<Granules<4096>>();
 }

@@ -405,3 +405,33 @@ fn what_leads_to_a_heap_that_does_not_look_is_not_owned() {
     assert_eq!(found(&mut heap), [Wrong::Foreign]);
     assert_eq!((heap.first().first().usage().objects, heap.first().second().usage().objects), (2, 1));
 }
+
+/// So it is where the one that does not look stands between others.
+#[test]
+fn what_leads_to_a_heap_that_does_not_look_is_not_owned_by_those_around_it() {
+    let plain = || SourceArena::<GlobalHeap, Sizing16MiB>::with_size(GlobalHeap, ROOM).expect("memory");
+    let looking = arena::<check::Checked<Ignore>>;
+    macro_rules! refused {
+        ($(|$rest:ident| $around:expr),* $(,)?) => {$({
+            let $rest = Segregate::<128, _, _>::new(plain(), looking());
+            let mut heap = Fallback::new(Segregate::<32, _, _>::new(looking(), $around), looking());
+            for right in [layout(16, 8), layout(300, 8)] {
+                let block = take(&mut heap, right, 1);
+                // SAFETY: none: that it is refused is what is tested.
+                unsafe { heap.dealloc(block, layout(64, 8)) };
+                // By the heap behind all, or by the block's own where that is asked first.
+                assert!(matches!(found(&mut heap)[..], [Wrong::Foreign | Wrong::WrongLayout]), "{right:?}");
+                // SAFETY: the block is live, and its layout this one.
+                unsafe { heap.dealloc(block, right) };
+                assert_eq!(found(&mut heap), []);
+            }
+        })*};
+    }
+    refused!(
+        |rest| rest,
+        |rest| Counted::new(Totals::new(), rest),
+        |rest| AlignUp::<16, _>::new(rest),
+        |rest| Quantize::<Multiples<8>, _>::new(rest),
+        |rest| Fallback::new(arena::<check::Checked<Ignore>>(), rest),
+    );
+}
