@@ -138,8 +138,10 @@ fn wrong_calls_are_explained_by_the_block_that_they_are_about() {
     let layout = |size| Layout::from_size_align(size, 8).unwrap();
     let [first, second] = [0; 2].map(|_| heap.try_alloc(layout(64)).unwrap().cast::<u8>());
 
+    // SAFETY: inside of the block.
+    let middle = unsafe { first.add(16) };
     // SAFETY: none: that it is found is what is tested.
-    unsafe { heap.free(first.add(16), layout(64)) };
+    unsafe { heap.free(middle, layout(64)) };
     let here = format!("16 bytes into the block at {:#x}", first.addr());
     let born = "allocated, with 64 bytes, aligned to 8";
     assert_eq!(explained(), [&*here, born, "freed from its middle"]);
@@ -156,8 +158,9 @@ fn wrong_calls_are_explained_by_the_block_that_they_are_about() {
 
     // SAFETY: the block is live, and its layout this one.
     unsafe { heap.free(first, layout(64)) };
+    let byte = second.as_ptr().wrapping_add(5);
     // SAFETY: none: the block has been freed.
-    unsafe { second.add(5).write(1) };
+    unsafe { byte.write(1) };
     // Both have become one piece of free memory.
     let long = heap.try_alloc(layout(128)).unwrap().cast::<u8>();
     let here = format!("5 bytes into the block at {:#x}", second.addr());
